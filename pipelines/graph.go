@@ -1,0 +1,84 @@
+package pipelines
+
+import (
+	"encoding/json"
+
+	"cuelang.org/go/cue/token"
+)
+
+// Graph is a compiled pipeline: what was said, in the order in which it can be done.
+type Graph struct {
+	Name    string
+	Dir     string // absolute folder of the package; relative sources resolve from it
+	Package string
+	Stages  []*Stage // topological: a stage stands after all that it reads or needs
+}
+
+// Stage is a node of the graph with its configuration resolved.
+type Stage struct {
+	Name        string
+	Kind        string
+	Internal    bool // added by Compile: score/baseline
+	Description string
+	Config      json.RawMessage // the kind's fields with defaults filled; an edge is {"kind", "from", "port"}
+	Inputs      []Input         // by Field, sorted
+	Sources     []Source        // by Field, sorted
+	Outputs     []Output        // by Port, sorted
+	Needs       []Edge          // reports that must be there, and whose gates must hold
+	Resources   Resources
+	Fields      []Field // every leaf of Config by path, sorted: for why and diff
+}
+
+// Edge names an out port of a stage.
+type Edge struct {
+	Kind string `json:"kind"` // model, adapter, dataset, report, files
+	From string `json:"from"`
+	Port string `json:"port"`
+}
+
+// Input is an edge with the field that holds it, for example suites.sql.data.
+type Input struct {
+	Field string
+	Edge  Edge
+}
+
+// Source is a file or folder of the user's that a field names. Its bytes are an ingredient of the key, its path is not.
+type Source struct {
+	Field   string
+	Written string // as the user wrote it
+	Path    string // absolute; empty where Hub is set
+	Hub     string // hf://org/name@revision
+}
+
+// Output is an out port. Base is set for adapters: the model that it adapts.
+type Output struct {
+	Port string
+	Kind string
+	Base *Edge
+}
+
+// Resources is what the scheduler reserves. Only Threads touches numbers.
+type Resources struct {
+	CPUs    int
+	Memory  int64 // bytes
+	Device  string
+	Threads int
+}
+
+// Field is a leaf of a stage's configuration: its path within the stage, its value and where the user wrote it.
+type Field struct {
+	Path     string
+	Value    any
+	Explicit bool // false for a default
+	Pos      token.Position
+}
+
+// Stage returns the stage of that name, or nil.
+func (g *Graph) Stage(name string) *Stage {
+	for _, s := range g.Stages {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}

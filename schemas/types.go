@@ -1,0 +1,248 @@
+package schemas
+
+// The Go side of the schemas: one struct a kind, a field a CUE field, defaults filled by CUE before it is decoded.
+// An edge decodes to Edge; a field that takes an edge or a folder of the user's decodes to Ref.
+// Pointers are for fields whose absence means something that no default can say.
+
+// Edge names an out port of a stage.
+type Edge struct {
+	Kind string `json:"kind"`
+	From string `json:"from"`
+	Port string `json:"port"`
+}
+
+// Ref is an edge, or a path of the user's. A stage finds either by its field: in Job.Inputs or in Job.Files.
+type Ref struct {
+	Edge *Edge
+	Path string
+}
+
+// ModelLoad is model.load: exactly one of Source and Config.
+type ModelLoad struct {
+	Source    string         `json:"source,omitempty"` // hf://org/name[@revision], a folder, or a .gguf file
+	Config    map[string]any `json:"config,omitempty"` // config.json of a fresh random model
+	Seed      int64          `json:"seed"`
+	Tokenizer *Ref           `json:"tokenizer,omitempty"` // with Config: model edge or folder
+	Dtype     string         `json:"dtype"`               // auto, float32, bfloat16: how the weights are stored
+}
+
+// TemplateSet is template.set. Exactly one of Template (inline), File and Family, or none.
+type TemplateSet struct {
+	Model         Edge              `json:"model"`
+	Template      string            `json:"template,omitempty"`
+	File          string            `json:"file,omitempty"`
+	Family        string            `json:"family,omitempty"`        // plain, chatml, llama3, qwen2.5, …
+	SpecialTokens map[string]string `json:"specialTokens,omitempty"` // bos, eos, pad, unk: token text
+	Generation    map[string]any    `json:"generation,omitempty"`    // merged into generation_config.json
+}
+
+// DataLoad is data.load.
+type DataLoad struct {
+	Source  string            `json:"source"`
+	Format  string            `json:"format,omitempty"` // jsonl, json, csv, parquet, text; by the file's extension when left out
+	Split   string            `json:"split,omitempty"`
+	Columns map[string]string `json:"columns,omitempty"` // role → column of the file
+}
+
+// Range bounds a count, both ends included.
+type Range struct {
+	Min *int64 `json:"min,omitempty"`
+	Max *int64 `json:"max,omitempty"`
+}
+
+// FilterStep is one step of curate.filter: exactly one field is set.
+type FilterStep struct {
+	Length *struct {
+		Characters *Range `json:"characters,omitempty"`
+		Tokens     *Range `json:"tokens,omitempty"`
+		Turns      *Range `json:"turns,omitempty"`
+	} `json:"length,omitempty"`
+	Regex *struct {
+		Pattern string `json:"pattern"`
+		Column  string `json:"column,omitempty"` // all text of the row when left out
+		Keep    bool   `json:"keep"`             // true keeps rows that match, false drops them
+	} `json:"regex,omitempty"`
+	Exact *struct{} `json:"exact,omitempty"`
+}
+
+// CurateFilter is curate.filter. Model is read for its tokenizer by steps that count tokens.
+type CurateFilter struct {
+	Data  Edge         `json:"data"`
+	Model *Edge        `json:"model,omitempty"`
+	Steps []FilterStep `json:"steps"`
+}
+
+// CurateSplit is curate.split: Parts are shares that sum to at most 1; one out port a part.
+type CurateSplit struct {
+	Data  Edge               `json:"data"`
+	Parts map[string]float64 `json:"parts"`
+	Seed  int64              `json:"seed"`
+}
+
+// CurateMix is curate.mix.
+type CurateMix struct {
+	Data []struct {
+		Data   Edge    `json:"data"`
+		Weight float64 `json:"weight"`
+	} `json:"data"`
+	Rows *int64 `json:"rows,omitempty"` // of the mixture; all rows of the scarcest part decide when left out
+	Seed int64  `json:"seed"`
+}
+
+// Batch is what one optimiser step takes: Rows × Accumulate rows.
+type Batch struct {
+	Rows       int `json:"rows"`
+	Accumulate int `json:"accumulate"`
+}
+
+// Schedule is the learning rate over steps. Warmup is in steps, or a share of all steps below 1.
+type Schedule struct {
+	Kind    string  `json:"kind"` // linear, cosine, constant
+	Warmup  float64 `json:"warmup"`
+	Minimum float64 `json:"minimum"` // share of the learning rate
+}
+
+// Optimizer is AdamW's parameters.
+type Optimizer struct {
+	Kind        string  `json:"kind"` // adamw
+	Beta1       float64 `json:"beta1"`
+	Beta2       float64 `json:"beta2"`
+	Epsilon     float64 `json:"epsilon"`
+	WeightDecay float64 `json:"weightDecay"`
+}
+
+// LoRA is PEFT's LoraConfig. Targets is "all-linear" or a list of module-name suffixes.
+type LoRA struct {
+	Rank    int     `json:"rank"`
+	Alpha   float64 `json:"alpha"`
+	Dropout float64 `json:"dropout"`
+	Targets Targets `json:"targets"`
+	RSLoRA  bool    `json:"rslora"`
+	Init    *Ref    `json:"init,omitempty"` // an adapter to start from
+}
+
+// Training is the fields that every training kind shares.
+type Training struct {
+	Model                 Edge      `json:"model"`
+	Data                  Edge      `json:"data"`
+	LearningRate          float64   `json:"learningRate"`
+	Epochs                float64   `json:"epochs"`
+	MaxSteps              *int64    `json:"maxSteps,omitempty"` // wins over Epochs
+	Batch                 Batch     `json:"batch"`
+	MaxLength             int       `json:"maxLength"` // tokens of a row
+	Schedule              Schedule  `json:"schedule"`
+	Optimizer             Optimizer `json:"optimizer"`
+	Clip                  float64   `json:"clip"` // global gradient norm; 0 is none
+	Seed                  int64     `json:"seed"`
+	Shuffle               bool      `json:"shuffle"`
+	Dtype                 string    `json:"dtype"` // auto, float32, bfloat16
+	GradientCheckpointing bool      `json:"gradientCheckpointing"`
+	LogEvery              int       `json:"logEvery"`       // steps
+	SaveEvery             int       `json:"saveEvery"`      // steps
+	SaveTotalLimit        int       `json:"saveTotalLimit"` // checkpoints kept
+}
+
+// TrainSFT is train.sft.
+type TrainSFT struct {
+	Training
+	Loss    string `json:"loss"` // assistant, completion, all
+	Packing bool   `json:"packing"`
+	LoRA    *LoRA  `json:"lora,omitempty"`
+}
+
+// ModelPretrain is model.pretrain: next-token training on the text column.
+type ModelPretrain struct {
+	Training
+}
+
+// ModelMerge is model.merge.
+type ModelMerge struct {
+	Model Edge `json:"model"`
+}
+
+// Sampling is how tokens are chosen; greedy when Temperature is absent.
+type Sampling struct {
+	Temperature       *float64 `json:"temperature,omitempty"`
+	TopP              *float64 `json:"topP,omitempty"`
+	TopK              *int     `json:"topK,omitempty"`
+	MinP              *float64 `json:"minP,omitempty"`
+	RepetitionPenalty *float64 `json:"repetitionPenalty,omitempty"`
+	Seed              int64    `json:"seed"`
+}
+
+// Generate is generate.
+type Generate struct {
+	Sampling
+	Model        Edge     `json:"model"`
+	Data         Edge     `json:"data"`
+	MaxNewTokens int      `json:"maxNewTokens"`
+	Batch        int      `json:"batch"` // rows at once
+	N            int      `json:"n"`     // completions a row
+	System       string   `json:"system,omitempty"`
+	Stop         []string `json:"stop,omitempty"`
+	Date         string   `json:"date,omitempty"` // the day that templates read; the job's when left out
+}
+
+// Grader scores a completion: exactly one of its fields is set. Scores are 0 to 1.
+type Grader struct {
+	Exact *struct {
+		Column string `json:"column,omitempty"`
+	} `json:"exact,omitempty"`
+	Contains *struct {
+		Column string `json:"column,omitempty"`
+	} `json:"contains,omitempty"`
+	Regex *struct {
+		Pattern string `json:"pattern"`
+	} `json:"regex,omitempty"`
+	Number *struct {
+		Column string `json:"column,omitempty"`
+	} `json:"number,omitempty"`
+}
+
+// Suite is one table of an eval: perplexity, or generation graded.
+type Suite struct {
+	Grader
+	Data         Edge      `json:"data"`
+	MaxNewTokens int       `json:"maxNewTokens"`
+	System       string    `json:"system,omitempty"`
+	Perplexity   *struct{} `json:"perplexity,omitempty"`
+}
+
+// Gate is what a suite must reach: Minimum and MaxDrop for scores, Maximum and MaxRise for perplexity.
+type Gate struct {
+	Minimum *float64 `json:"minimum,omitempty"`
+	MaxDrop *float64 `json:"maxDrop,omitempty"` // absolute, against the baseline; negative demands a rise
+	Maximum *float64 `json:"maximum,omitempty"`
+	MaxRise *float64 `json:"maxRise,omitempty"` // relative, against the baseline
+}
+
+// Eval is eval. Compile turns Baseline into a stage of its own, NAME/baseline, whose report is the input "baseline".
+type Eval struct {
+	Model    Edge             `json:"model"`
+	Baseline *Edge            `json:"baseline,omitempty"`
+	Suites   map[string]Suite `json:"suites"`
+	Gate     map[string]Gate  `json:"gate,omitempty"`
+	Batch    int              `json:"batch"`
+	Seed     int64            `json:"seed"`
+	Date     string           `json:"date,omitempty"`
+}
+
+// Export is export.
+type Export struct {
+	Model  Edge   `json:"model"`
+	Format string `json:"format"` // hf, peft
+}
+
+// Exec is exec.
+type Exec struct {
+	Command []string           `json:"command"`
+	Inputs  map[string]Edge    `json:"inputs,omitempty"`
+	Files   []string           `json:"files,omitempty"`
+	Env     map[string]string  `json:"env,omitempty"`
+	Ports   map[string]ExecOut `json:"out"`
+}
+
+// ExecOut declares an out port of an exec stage.
+type ExecOut struct {
+	Kind string `json:"kind"` // dataset, model, report, files
+}
