@@ -1,0 +1,158 @@
+"""Toy models of each architecture with their logits, gradients and greedy tokens, by transformers.
+
+usage: models.py        writes internal/model/testdata/NAME/{config.json, model.safetensors, expected.json, expected.safetensors}
+                        and internal/model/testdata/NAME/adapter-*/ (PEFT folders with their logits)
+
+expected.safetensors    ids.N, logits.N       input of N tokens and its logits [N, vocab], f32
+                        logits.bfloat16.N     the same with weights and compute in bfloat16, stored as f32
+                        adapter-X/logits.N    inside the adapter's folder: the model with that adapter
+expected.json           loss of one step on ids.33 (the first eight labels masked), and a line a parameter:
+                        norm of its gradient, and the gradient's first values; greedy: the tokens that follow each input, up to 24 or the end token
+"""
+
+import json
+import shutil
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from common import INTERNAL, f32, metadata, randomise, versions, write_json
+
+OUT = INTERNAL / "model" / "testdata"
+LENGTHS = (1, 7, 33)
+SMALL = dict(vocab_size=128, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+             bos_token_id=1, eos_token_id=2, pad_token_id=2)
+
+MODELS = {
+    "llama-tied": dict(model_type="llama", num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=256,
+                       rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, rms_norm_eps=1e-5),
+    # Frequencies are scaled in three bands round original_max_position_embeddings; the long input reaches beyond it.
+    "llama3-scaled": dict(model_type="llama", num_key_value_heads=2, tie_word_embeddings=False, max_position_embeddings=512,
+                          attention_bias=False, mlp_bias=False, rms_norm_eps=1e-5, num_hidden_layers=3,
+                          rope_parameters={"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
+                                           "high_freq_factor": 4.0, "original_max_position_embeddings": 64}),
+    "llama-wide-heads": dict(model_type="llama", num_key_value_heads=1, head_dim=16, tie_word_embeddings=True,
+                             max_position_embeddings=256, rms_norm_eps=1e-6),
+    "llama-biased": dict(model_type="llama", num_key_value_heads=4, tie_word_embeddings=False, attention_bias=True, mlp_bias=True,
+                         max_position_embeddings=256, rms_norm_eps=1e-6),
+    "qwen2": dict(model_type="qwen2", num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=256,
+                  rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}, use_sliding_window=False, rms_norm_eps=1e-6),
+    "qwen3": dict(model_type="qwen3", num_key_value_heads=2, head_dim=16, tie_word_embeddings=False, max_position_embeddings=256,
+                  rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}, use_sliding_window=False, rms_norm_eps=1e-6),
+}
+LONG = {"llama3-scaled": 150}       # a further input of this many tokens
+BFLOAT16 = {"llama-tied", "qwen3"}  # logits in bfloat16 too
+OLD_CONFIG = {"llama3-scaled", "qwen2"}  # config.json as transformers 4 wrote it: rope_theta, rope_scaling, torch_dtype
+SHARDED = {"qwen2"}                 # weights in several files with an index
+
+ADAPTERS = {
+    "llama-tied": {
+        "adapter-all": dict(r=4, lora_alpha=8, target_modules="all-linear"),
+        "adapter-rslora": dict(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], use_rslora=True),
+    },
+    "qwen3": {
+        # Ranks and scales that differ by module, as PEFT's patterns give them.
+        "adapter-pattern": dict(r=4, lora_alpha=4, target_modules=["q_proj", "o_proj", "down_proj"],
+                                rank_pattern={"down_proj": 2}, alpha_pattern={"layers.1.self_attn.q_proj": 12}),
+    },
+}
+
+
+def inputs(name, vocabulary):
+    generator = torch.Generator().manual_seed(7)
+    lengths = LENGTHS + ((LONG[name],) if name in LONG else ())
+    return {n: torch.randint(3, vocabulary, (1, n), generator=generator) for n in lengths}
+
+
+def logits(model, ids):
+    with torch.no_grad():
+        return model(ids, use_cache=False).logits[0].float().contiguous()
+
+
+def step(model, ids):
+    """Loss and gradients of one step in f32: the mean over the labels that are not masked, shifted by one."""
+    labels = ids.clone()
+    labels[:, :8] = -100
+    model.zero_grad()
+    loss = model(ids, labels=labels, use_cache=False).loss
+    loss.backward()
+    gradients = {}
+    for name, parameter in model.named_parameters():
+        flat = parameter.grad.flatten()
+        gradients[name] = {"norm": f32(flat.norm()), "first": [f32(x) for x in flat[:4]], "sum": f32(flat.double().sum())}
+    return f32(loss.detach()), gradients
+
+
+def as_transformers_4(config):
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope.pop("rope_theta")
+    config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
+    config["torch_dtype"] = config.pop("dtype")
+    return config
+
+
+def sort_lists(config):
+    """PEFT writes sets in an order that varies from run to run."""
+    return {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
+
+
+def adapters(name, folder, base, by_length):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    for i, (adapter, settings) in enumerate(ADAPTERS.get(name, {}).items()):
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(folder), LoraConfig(task_type="CAUSAL_LM", **settings))
+        generator = torch.Generator().manual_seed(100 + i)
+        with torch.no_grad():
+            for key, parameter in model.named_parameters():
+                if "lora_" in key:  # B starts at zero: an adapter that changes nothing shows nothing
+                    parameter.normal_(0.0, 0.2, generator=generator)
+        model.peft_config["default"].base_model_name_or_path = ""
+        model.save_pretrained(folder / adapter)
+        (folder / adapter / "README.md").unlink()
+        path = folder / adapter / "adapter_config.json"
+        path.write_text(json.dumps(sort_lists(json.loads(path.read_text())), indent=2) + "\n")
+        loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder), folder / adapter).eval()
+        found = {f"logits.{n}": logits(loaded, ids) for n, ids in by_length.items()}
+        assert all((found[f"logits.{n}"] - base[f"logits.{n}"]).abs().max() > 0.1 for n in by_length)
+        save_file(found, folder / adapter / "expected.safetensors", metadata=metadata("peft"))
+
+
+def make(name, settings, seed):
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config = AutoConfig.for_model(**{**SMALL, **settings})
+    model = randomise(AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval(), seed)
+    model.save_pretrained(folder, **({"max_shard_size": "40KB"} if name in SHARDED else {}))
+    if name in OLD_CONFIG:
+        path = folder / "config.json"
+        path.write_text(json.dumps(as_transformers_4(json.loads(path.read_text())), indent=2) + "\n")
+
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()  # as a reader finds it
+    by_length = inputs(name, config.vocab_size)
+    expected = {}
+    for n, ids in by_length.items():
+        expected[f"ids.{n}"] = ids[0].contiguous()
+        expected[f"logits.{n}"] = logits(model, ids)
+    assert all(value.abs().max() > 1 for key, value in expected.items() if key.startswith("logits"))
+    loss, gradients = step(model, by_length[33])
+    greedy = {}
+    for n, ids in by_length.items():
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False,
+                             output_logits=True, return_dict_in_generate=True)
+        best = torch.stack(out.logits)[:, 0].topk(2).values
+        assert (best[:, 0] - best[:, 1]).min() > 1e-3, "a choice too close to hold on another machine: change the seed"
+        greedy[str(n)] = out.sequences[0, n:].tolist()
+    adapters(name, folder, expected, by_length)
+    if name in BFLOAT16:
+        half = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager").eval()
+        for n, ids in by_length.items():
+            expected[f"logits.bfloat16.{n}"] = logits(half, ids)
+    save_file(expected, folder / "expected.safetensors", metadata=metadata())
+    write_json(folder / "expected.json", {"versions": versions("peft"), "loss": loss, "greedy": greedy, "gradients": gradients})
+
+
+if __name__ == "__main__":
+    for seed, (name, settings) in enumerate(MODELS.items()):
+        make(name, settings, seed)
