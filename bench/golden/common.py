@@ -78,3 +78,13 @@ def randomise(model, seed):
             else:
                 parameter.normal_(0.0, 1.3 / parameter.shape[1] ** 0.5, generator=generator)
     return model
+
+
+def save_adapter(model, folder):
+    """A PEFT folder that is the same on each run: no absolute path, and lists in order (PEFT writes sets)."""
+    model.peft_config["default"].base_model_name_or_path = ""
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    config = {k: sorted(v) if isinstance(v, list) else v for k, v in json.loads(path.read_text()).items()}
+    path.write_text(json.dumps(config, indent=2) + "\n")

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from common import INTERNAL, f32, metadata, randomise, versions, write_json
+from common import INTERNAL, f32, metadata, randomise, save_adapter, versions, write_json
 
 OUT = INTERNAL / "model" / "testdata"
 LENGTHS = (1, 7, 33)
@@ -92,11 +92,6 @@ def as_transformers_4(config):
     return config
 
 
-def sort_lists(config):
-    """PEFT writes sets in an order that varies from run to run."""
-    return {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
-
-
 def adapters(name, folder, base, by_length):
     from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -107,11 +102,7 @@ def adapters(name, folder, base, by_length):
             for key, parameter in model.named_parameters():
                 if "lora_" in key:  # B starts at zero: an adapter that changes nothing shows nothing
                     parameter.normal_(0.0, 0.2, generator=generator)
-        model.peft_config["default"].base_model_name_or_path = ""
-        model.save_pretrained(folder / adapter)
-        (folder / adapter / "README.md").unlink()
-        path = folder / adapter / "adapter_config.json"
-        path.write_text(json.dumps(sort_lists(json.loads(path.read_text())), indent=2) + "\n")
+        save_adapter(model, folder / adapter)
         loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder), folder / adapter).eval()
         found = {f"logits.{n}": logits(loaded, ids) for n, ids in by_length.items()}
         assert all((found[f"logits.{n}"] - base[f"logits.{n}"]).abs().max() > 0.1 for n in by_length)

@@ -1,0 +1,156 @@
+"""SFT traces by TRL on the toy model: what each optimiser step reports, and the loss of unseen rows after the last.
+
+usage: sft.py [NAME...]     after rows.py; writes internal/train/testdata/sft/NAME.json and, for LoRA,
+                            internal/train/testdata/sft/NAME-init/: PEFT's own A (and B = 0) before the first step
+
+NAME.json
+  config    the fields of train.sft, under hone's names
+  data      the rows' file beside the folder
+  rows      what is trained, in order: token ids, and 1 for each token that is trained (as a label, before the shift)
+  dropped   rows of the file that TRL drops, since truncation leaves nothing to train
+  steps     loss, grad_norm (before clipping), learning_rate (of this step's update), as TRL logs them
+  unseen    mean negative log-likelihood per trained token of unseen.jsonl after the last step, and those rows
+            (in bfloat16 traces the trainer's autocast is still on)
+
+Differences from TRL's defaults: no shuffle, no dropout, no gradient checkpointing, float32 where the config says so.
+"""
+
+import contextlib
+import io
+import shutil
+import sys
+import tempfile
+
+import datasets
+import torch
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from common import INTERNAL, f32, save_adapter, versions, write_json
+
+DATA = INTERNAL / "train" / "testdata"
+LORA = {"rank": 8, "alpha": 16, "targets": "all-linear"}
+
+# Fields that a trace leaves out stand at these values.
+BASE = {"learningRate": 4e-3, "batch": {"rows": 4, "accumulate": 1}, "maxLength": 512, "schedule": {"kind": "linear", "warmup": 0, "minimum": 0},
+        "optimizer": {"kind": "adamw", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weightDecay": 0},
+        "clip": 1, "seed": 0, "shuffle": False, "dtype": "float32", "loss": "all", "packing": False}
+
+TRACES = {
+    # 40 rows by 4: the eleventh step begins the second time round.
+    "full": ("messages", {"maxSteps": 14}),
+    "full-bfloat16": ("messages", {"maxSteps": 14, "dtype": "bfloat16"}),
+    "lora": ("messages", {"maxSteps": 14, "learningRate": 2e-2, "lora": LORA}),
+    "lora-bfloat16": ("messages", {"maxSteps": 14, "learningRate": 2e-2, "lora": LORA, "dtype": "bfloat16"}),
+    "lora-rslora": ("turns", {"maxSteps": 16, "learningRate": 4e-2, "loss": "assistant",
+                              "lora": {"rank": 4, "alpha": 8, "targets": ["q_proj", "v_proj", "down_proj"], "rslora": True}}),
+    "completion-accumulate": ("completions", {"maxSteps": 14, "loss": "completion", "batch": {"rows": 2, "accumulate": 2}}),
+    # Warm-up as a share of the steps; a cosine that ends above zero; decay and a clip that both bite.
+    "text-cosine": ("texts", {"maxSteps": 20, "learningRate": 6e-3, "loss": "completion", "schedule": {"kind": "cosine", "warmup": 0.15, "minimum": 0.1},
+                              "optimizer": {**BASE["optimizer"], "weightDecay": 0.1, "beta2": 0.95}, "clip": 0.5}),
+    "assistant-turns": ("turns", {"maxSteps": 14, "loss": "assistant"}),
+    # 24 rows by 5 × 2: an epoch is three steps, of 10, 10 and 4 rows.
+    "epochs-ragged": ("turns", {"epochs": 4, "loss": "assistant", "batch": {"rows": 5, "accumulate": 2},
+                                "schedule": {"kind": "constant", "warmup": 2, "minimum": 0}}),
+    "truncated": ("turns", {"maxSteps": 10, "loss": "assistant", "maxLength": 40}),
+}
+
+
+def settings(config, out):
+    schedule, optimizer, batch = config["schedule"], config["optimizer"], config["batch"]
+    kind, more = schedule["kind"], None
+    if kind == "constant" and schedule["warmup"]:
+        kind = "constant_with_warmup"
+    if kind == "cosine" and schedule["minimum"]:
+        kind, more = "cosine_with_min_lr", {"min_lr_rate": schedule["minimum"]}
+    return SFTConfig(
+        output_dir=out, learning_rate=config["learningRate"], max_steps=config.get("maxSteps", -1), num_train_epochs=config.get("epochs", 3),
+        per_device_train_batch_size=batch["rows"], gradient_accumulation_steps=batch["accumulate"], max_length=config["maxLength"],
+        lr_scheduler_type=kind, lr_scheduler_kwargs=more, warmup_steps=schedule["warmup"],
+        optim="adamw_torch_fused", adam_beta1=optimizer["beta1"], adam_beta2=optimizer["beta2"], adam_epsilon=optimizer["epsilon"],
+        weight_decay=optimizer["weightDecay"], max_grad_norm=config["clip"], seed=config["seed"],
+        assistant_only_loss=config["loss"] == "assistant", completion_only_loss=config["loss"] == "completion", packing=config["packing"],
+        bf16=config["dtype"] == "bfloat16", gradient_checkpointing=False, train_sampling_strategy="sequential", use_cpu=True,
+        dataloader_pin_memory=False, logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True)
+
+
+class Trace(TrainerCallback):
+    """Collects what TRL logs, and the rate that the optimiser really used."""
+
+    def __init__(self):
+        self.steps, self.rate = [], None
+
+    def on_pre_optimizer_step(self, args, state, control, optimizer=None, **_):
+        self.rate = optimizer.param_groups[0]["lr"]
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if "loss" in logs:
+            assert abs(logs["learning_rate"] - self.rate) < 1e-12
+            self.steps.append({"step": state.global_step, "loss": float(logs["loss"]), "grad_norm": float(logs["grad_norm"]),
+                               "learning_rate": self.rate, "epoch": logs["epoch"]})
+
+
+def tokenized(dataset):
+    """Ids and mask of each row as TRL made them; without labels every token is trained."""
+    rows = []
+    for row in dataset:
+        labels = row.get("labels") or row["input_ids"]
+        rows.append({"ids": list(row["input_ids"]), "trained": [int(label != -100) for label in labels]})
+    return rows
+
+
+def unseen(trainer, config, tok, folder):
+    """The rows that training did not see, prepared as the training rows are, and their loss."""
+    data = datasets.load_dataset("json", data_files=str(DATA / "unseen.jsonl"), split="train", cache_dir=folder)
+    loss = "all" if config["loss"] == "all" else "assistant"
+    other = SFTTrainer(model=AutoModelForCausalLM.from_pretrained(DATA / "toy"), train_dataset=data, processing_class=tok,
+                       args=settings({**BASE, "loss": loss}, folder))
+    rows = tokenized(other.train_dataset)
+    total = count = 0.0
+    model = trainer.model.eval()
+    for row in rows:
+        ids = torch.tensor([row["ids"]])
+        with torch.no_grad():
+            scores = torch.log_softmax(model(ids).logits[0, :-1].double(), -1)
+        keep = torch.tensor(row["trained"][1:], dtype=torch.bool)
+        total -= scores.gather(1, ids[0, 1:, None])[keep].sum().item()
+        count += keep.sum().item()
+    return {"data": "unseen", "loss": f32(total / count), "tokens": int(count), "rows": rows}
+
+
+def run(name, data, overrides, folder):
+    config = {**BASE, **overrides}
+    set_seed(0)
+    tok = AutoTokenizer.from_pretrained(DATA / "toy")
+    model = AutoModelForCausalLM.from_pretrained(DATA / "toy", dtype=torch.float32)
+    lora = config.get("lora")
+    peft = lora and LoraConfig(r=lora["rank"], lora_alpha=lora["alpha"], target_modules=lora["targets"], lora_dropout=0.0,
+                               use_rslora=lora.get("rslora", False), task_type="CAUSAL_LM")
+    trace = Trace()
+    source = datasets.load_dataset("json", data_files=str(DATA / f"{data}.jsonl"), split="train", cache_dir=folder)
+    trainer = SFTTrainer(model=model, args=settings(config, folder), train_dataset=source, processing_class=tok, peft_config=peft, callbacks=[trace])
+    if lora:
+        save_init(trainer.model, DATA / "sft" / f"{name}-init")
+    with contextlib.redirect_stdout(io.StringIO()):  # the trainer prints each log
+        trainer.train()
+    rows = tokenized(trainer.train_dataset)
+    first, last = trace.steps[0]["loss"], trace.steps[-1]["loss"]
+    assert last < first * 2 / 3, f"{name}: the loss falls from {first} to {last} only"
+    write_json(DATA / "sft" / f"{name}.json", {
+        "versions": versions("trl", "peft"), "config": config, "data": data, "dropped": len(source) - len(rows), "rows": rows,
+        "steps": trace.steps, "unseen": unseen(trainer, config, tok, folder)})
+    print(f"  loss {first:.4f} → {last:.4f}, gradient norm {trace.steps[0]['grad_norm']:.3f} → {trace.steps[-1]['grad_norm']:.3f}")
+
+
+def save_init(model, folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    save_adapter(model, folder)
+
+
+if __name__ == "__main__":
+    datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, (data, overrides) in TRACES.items():
+            if not sys.argv[1:] or name in sys.argv[1:]:
+                run(name, data, overrides, scratch)
