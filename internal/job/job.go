@@ -87,8 +87,12 @@ type Numerics struct {
 type Error struct {
 	Path    string
 	Message string
-	Code    int // exit code: 1, or 6 where the environment lacks something
+	Code    int   // exit code: 1, or 6 where the environment lacks something
+	Err     error // the cause, for errors.Is; Message already says it
 }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
 
 func (e *Error) Error() string {
 	if e.Path == "" {
