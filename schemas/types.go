@@ -1,8 +1,11 @@
 package schemas
 
 // The Go side of the schemas: one struct a kind, a field a CUE field, defaults filled by CUE before it is decoded.
+// CUE is the truth; a test walks both sides and fails on any difference.
+//
 // An edge decodes to Edge; a field that takes an edge or a folder of the user's decodes to Ref.
 // Pointers are for fields whose absence means something that no default can say.
+// The tag edge lists the artifact kinds that an edge may carry; hone:"file" is CUE's @file(), hone:"unkeyed" its @key(none).
 
 // Edge names an out port of a stage.
 type Edge struct {
@@ -19,18 +22,18 @@ type Ref struct {
 
 // ModelLoad is model.load: exactly one of Source and Config.
 type ModelLoad struct {
-	Source    string         `json:"source,omitempty"` // hf://org/name[@revision], a folder, or a .gguf file
+	Source    string         `json:"source,omitempty" hone:"file"` // hf://org/name[@revision], a folder, or a .gguf file
 	Config    map[string]any `json:"config,omitempty"` // config.json of a fresh random model
 	Seed      int64          `json:"seed"`
-	Tokenizer *Ref           `json:"tokenizer,omitempty"` // with Config: model edge or folder
+	Tokenizer *Ref           `json:"tokenizer,omitempty" edge:"model" hone:"file"` // with Config: model edge or folder
 	Dtype     string         `json:"dtype"`               // auto, float32, bfloat16: how the weights are stored
 }
 
 // TemplateSet is template.set. Exactly one of Template (inline), File and Family, or none.
 type TemplateSet struct {
-	Model         Edge              `json:"model"`
+	Model         Edge              `json:"model" edge:"model"`
 	Template      string            `json:"template,omitempty"`
-	File          string            `json:"file,omitempty"`
+	File          string            `json:"file,omitempty" hone:"file"`
 	Family        string            `json:"family,omitempty"`        // plain, chatml, llama3, qwen2.5, …
 	SpecialTokens map[string]string `json:"specialTokens,omitempty"` // bos, eos, pad, unk: token text
 	Generation    map[string]any    `json:"generation,omitempty"`    // merged into generation_config.json
@@ -38,7 +41,7 @@ type TemplateSet struct {
 
 // DataLoad is data.load.
 type DataLoad struct {
-	Source  string            `json:"source"`
+	Source  string            `json:"source" hone:"file"`
 	Format  string            `json:"format,omitempty"` // jsonl, json, csv, parquet, text; by the file's extension when left out
 	Split   string            `json:"split,omitempty"`
 	Columns map[string]string `json:"columns,omitempty"` // role → column of the file
@@ -67,14 +70,14 @@ type FilterStep struct {
 
 // CurateFilter is curate.filter. Model is read for its tokenizer by steps that count tokens.
 type CurateFilter struct {
-	Data  Edge         `json:"data"`
-	Model *Edge        `json:"model,omitempty"`
+	Data  Edge         `json:"data" edge:"dataset"`
+	Model *Edge        `json:"model,omitempty" edge:"model"`
 	Steps []FilterStep `json:"steps"`
 }
 
 // CurateSplit is curate.split: Parts are shares that sum to at most 1; one out port a part.
 type CurateSplit struct {
-	Data  Edge               `json:"data"`
+	Data  Edge               `json:"data" edge:"dataset"`
 	Parts map[string]float64 `json:"parts"`
 	Seed  int64              `json:"seed"`
 }
@@ -82,7 +85,7 @@ type CurateSplit struct {
 // CurateMix is curate.mix.
 type CurateMix struct {
 	Data []struct {
-		Data   Edge    `json:"data"`
+		Data   Edge    `json:"data" edge:"dataset"`
 		Weight float64 `json:"weight"`
 	} `json:"data"`
 	Rows *int64 `json:"rows,omitempty"` // of the mixture; all rows of the scarcest part decide when left out
@@ -118,13 +121,13 @@ type LoRA struct {
 	Dropout float64 `json:"dropout"`
 	Targets Targets `json:"targets"`
 	RSLoRA  bool    `json:"rslora"`
-	Init    *Ref    `json:"init,omitempty"` // an adapter to start from
+	Init    *Ref    `json:"init,omitempty" edge:"adapter" hone:"file"` // an adapter to start from
 }
 
 // Training is the fields that every training kind shares.
 type Training struct {
-	Model                 Edge      `json:"model"`
-	Data                  Edge      `json:"data"`
+	Model                 Edge      `json:"model" edge:"model"`
+	Data                  Edge      `json:"data" edge:"dataset"`
 	LearningRate          float64   `json:"learningRate"`
 	Epochs                float64   `json:"epochs"`
 	MaxSteps              *int64    `json:"maxSteps,omitempty"` // wins over Epochs
@@ -137,17 +140,30 @@ type Training struct {
 	Shuffle               bool      `json:"shuffle"`
 	Dtype                 string    `json:"dtype"` // auto, float32, bfloat16
 	GradientCheckpointing bool      `json:"gradientCheckpointing"`
-	LogEvery              int       `json:"logEvery"`       // steps
-	SaveEvery             int       `json:"saveEvery"`      // steps
-	SaveTotalLimit        int       `json:"saveTotalLimit"` // checkpoints kept
+	Date                  string    `json:"date"` // YYYY-MM-DD, for templates that read the day
+	LogEvery              int       `json:"logEvery" hone:"unkeyed"`       // steps
+	SaveEvery             int       `json:"saveEvery" hone:"unkeyed"`      // steps
+	SaveTotalLimit        int       `json:"saveTotalLimit" hone:"unkeyed"` // checkpoints kept
 }
 
 // TrainSFT is train.sft.
 type TrainSFT struct {
 	Training
-	Loss    string `json:"loss"` // assistant, completion, all
+	Loss    string `json:"loss,omitempty"` // assistant, completion, all; see LossOf
 	Packing bool   `json:"packing"`
 	LoRA    *LoRA  `json:"lora,omitempty"`
+}
+
+// LossOf says which tokens train on rows of a format: the loss that the user chose, else TRL's choice
+// (SFTConfig.completion_only_loss and assistant_only_loss as they stand when nobody sets them).
+func (t *TrainSFT) LossOf(format string) string {
+	switch {
+	case t.Loss != "":
+		return t.Loss
+	case format == "prompt-completion":
+		return "completion"
+	}
+	return "all"
 }
 
 // ModelPretrain is model.pretrain: next-token training on the text column.
@@ -157,7 +173,7 @@ type ModelPretrain struct {
 
 // ModelMerge is model.merge.
 type ModelMerge struct {
-	Model Edge `json:"model"`
+	Model Edge `json:"model" edge:"adapter"`
 }
 
 // Sampling is how tokens are chosen; greedy when Temperature is absent.
@@ -173,14 +189,14 @@ type Sampling struct {
 // Generate is generate.
 type Generate struct {
 	Sampling
-	Model        Edge     `json:"model"`
-	Data         Edge     `json:"data"`
+	Model        Edge     `json:"model" edge:"model,adapter"`
+	Data         Edge     `json:"data" edge:"dataset"`
 	MaxNewTokens int      `json:"maxNewTokens"`
 	Batch        int      `json:"batch"` // rows at once
 	N            int      `json:"n"`     // completions a row
 	System       string   `json:"system,omitempty"`
 	Stop         []string `json:"stop,omitempty"`
-	Date         string   `json:"date,omitempty"` // the day that templates read; the job's when left out
+	Date         string   `json:"date"` // YYYY-MM-DD, for templates that read the day
 }
 
 // Grader scores a completion: exactly one of its fields is set. Scores are 0 to 1.
@@ -202,8 +218,8 @@ type Grader struct {
 // Suite is one table of an eval: perplexity, or generation graded.
 type Suite struct {
 	Grader
-	Data         Edge      `json:"data"`
-	MaxNewTokens int       `json:"maxNewTokens"`
+	Data         Edge      `json:"data" edge:"dataset"`
+	MaxNewTokens int       `json:"maxNewTokens,omitempty"` // graded suites alone
 	System       string    `json:"system,omitempty"`
 	Perplexity   *struct{} `json:"perplexity,omitempty"`
 }
@@ -218,26 +234,25 @@ type Gate struct {
 
 // Eval is eval. Compile turns Baseline into a stage of its own, NAME/baseline, whose report is the input "baseline".
 type Eval struct {
-	Model    Edge             `json:"model"`
-	Baseline *Edge            `json:"baseline,omitempty"`
+	Model    Edge             `json:"model" edge:"model,adapter"`
+	Baseline *Edge            `json:"baseline,omitempty" edge:"model,adapter"`
 	Suites   map[string]Suite `json:"suites"`
-	Gate     map[string]Gate  `json:"gate,omitempty"`
+	Gate     map[string]Gate  `json:"gate,omitempty" hone:"unkeyed"`
 	Batch    int              `json:"batch"`
-	Seed     int64            `json:"seed"`
-	Date     string           `json:"date,omitempty"`
+	Date     string           `json:"date"` // YYYY-MM-DD, for templates that read the day
 }
 
 // Export is export.
 type Export struct {
-	Model  Edge   `json:"model"`
+	Model  Edge   `json:"model" edge:"model,adapter"`
 	Format string `json:"format"` // hf, peft
 }
 
 // Exec is exec.
 type Exec struct {
 	Command []string           `json:"command"`
-	Inputs  map[string]Edge    `json:"inputs,omitempty"`
-	Files   []string           `json:"files,omitempty"`
+	Inputs  map[string]Edge    `json:"inputs,omitempty" edge:"model,adapter,dataset,report,files"`
+	Files   []string           `json:"files,omitempty" hone:"file"`
 	Env     map[string]string  `json:"env,omitempty"`
 	Ports   map[string]ExecOut `json:"out"`
 }

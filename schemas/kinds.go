@@ -1,0 +1,65 @@
+package schemas
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
+)
+
+// A kind's implementation version counts changes of the bytes that it makes of the same ingredients. It is in every
+// key, so that what an older hone made is not taken for what this one would make. Dependencies are covered by it: an
+// update that changes a kind's bytes raises it. It stands here since neither runner nor stages may import the other.
+var kinds = map[string]struct {
+	implementation int
+	config         reflect.Type
+}{
+	"model.load":     {1, reflect.TypeFor[ModelLoad]()},
+	"model.pretrain": {1, reflect.TypeFor[ModelPretrain]()},
+	"template.set":   {1, reflect.TypeFor[TemplateSet]()},
+	"data.load":      {1, reflect.TypeFor[DataLoad]()},
+	"curate.filter":  {1, reflect.TypeFor[CurateFilter]()},
+	"curate.split":   {1, reflect.TypeFor[CurateSplit]()},
+	"curate.mix":     {1, reflect.TypeFor[CurateMix]()},
+	"train.sft":      {1, reflect.TypeFor[TrainSFT]()},
+	"model.merge":    {1, reflect.TypeFor[ModelMerge]()},
+	"generate":       {1, reflect.TypeFor[Generate]()},
+	"eval":           {1, reflect.TypeFor[Eval]()},
+	"export":         {1, reflect.TypeFor[Export]()},
+	"exec":           {1, reflect.TypeFor[Exec]()},
+}
+
+// Kinds lists the stage kinds, sorted.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
+
+// Implementation is the version of a kind, from 1; 0 for a kind that does not exist.
+func Implementation(kind string) int { return kinds[kind].implementation }
+
+// Decode reads a stage's configuration, defaults filled, into its kind's type: a *TrainSFT for train.sft, and so on.
+// A field that the type lacks is an error.
+func Decode(kind string, config []byte) (any, error) {
+	k, ok := kinds[kind]
+	if !ok {
+		return nil, fmt.Errorf("unknown kind %q", kind)
+	}
+	v := reflect.New(k.config).Interface()
+	if err := strict(config, v); err != nil {
+		return nil, fmt.Errorf("%s: %w", kind, err)
+	}
+	return v, nil
+}
+
+func strict(b []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("more than one JSON value")
+	}
+	return nil
+}
