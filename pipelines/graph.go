@@ -12,6 +12,7 @@ type Graph struct {
 	Dir     string // absolute folder of the package; relative sources resolve from it
 	Package string
 	Stages  []*Stage // topological: a stage stands after all that it reads or needs
+	Advice  Errors   // what works and is probably not meant
 }
 
 // Stage is a node of the graph with its configuration resolved.

@@ -11,7 +11,8 @@ import (
 //   - fields marked @key(none) stay out: each says why beside its definition
 //   - an edge goes in as the kind of artifact it carries, since an adapter is used otherwise than a model; the names of
 //     the stage and port stay out, since renaming them changes nothing, and the content is an ingredient of its own
-//   - a path goes in as the bare fact that it is there: its bytes, or its hub commit, are an ingredient of their own
+//   - a path goes in as the bare fact that it is there: its bytes, or its hub commit, are an ingredient of their own; the files of
+//     an exec keep their names, which its program opens
 //   - description, needs and resources are no part of a configuration
 //   - everything else goes in
 func KeyConfig(kind string, config json.RawMessage) ([]byte, error) {
@@ -53,7 +54,7 @@ func keyed(v any, s *Shape) any {
 			}
 		}
 	case string:
-		if s.File {
+		if s.File && !s.Named {
 			return map[string]any{"file": true}
 		}
 	}

@@ -15,6 +15,7 @@ type Shape struct {
 	List    bool
 	Edges   []string // artifact kinds that an edge here may carry; nil where there is no edge
 	File    bool     // a path of the user's, or a list of them
+	Named   bool     // a file whose path is in the key beside its bytes
 	Unkeyed bool     // no ingredient of the key
 }
 
@@ -43,8 +44,9 @@ func shapeOf(t reflect.Type, tag reflect.StructTag) *Shape {
 		t = t.Elem()
 	}
 	s := &Shape{
-		File:    strings.Contains(tag.Get("hone"), "file"),
-		Unkeyed: strings.Contains(tag.Get("hone"), "unkeyed"),
+		File:    strings.HasPrefix(tag.Get("hone"), "file"),
+		Named:   tag.Get("hone") == "file,named",
+		Unkeyed: tag.Get("hone") == "unkeyed",
 	}
 	switch {
 	case t == edgeType || t == refType:

@@ -23,10 +23,10 @@ type Ref struct {
 // ModelLoad is model.load: exactly one of Source and Config.
 type ModelLoad struct {
 	Source    string         `json:"source,omitempty" hone:"file"` // hf://org/name[@revision], a folder, or a .gguf file
-	Config    map[string]any `json:"config,omitempty"` // config.json of a fresh random model
+	Config    map[string]any `json:"config,omitempty"`             // config.json of a fresh random model
 	Seed      int64          `json:"seed"`
 	Tokenizer *Ref           `json:"tokenizer,omitempty" edge:"model" hone:"file"` // with Config: model edge or folder
-	Dtype     string         `json:"dtype"`               // auto, float32, bfloat16: how the weights are stored
+	Dtype     string         `json:"dtype"`                                        // auto, float32, bfloat16: how the weights are stored
 }
 
 // TemplateSet is template.set. Exactly one of Template (inline), File and Family, or none.
@@ -140,7 +140,7 @@ type Training struct {
 	Shuffle               bool      `json:"shuffle"`
 	Dtype                 string    `json:"dtype"` // auto, float32, bfloat16
 	GradientCheckpointing bool      `json:"gradientCheckpointing"`
-	Date                  string    `json:"date"` // YYYY-MM-DD, for templates that read the day
+	Date                  string    `json:"date"`                          // YYYY-MM-DD, for templates that read the day
 	LogEvery              int       `json:"logEvery" hone:"unkeyed"`       // steps
 	SaveEvery             int       `json:"saveEvery" hone:"unkeyed"`      // steps
 	SaveTotalLimit        int       `json:"saveTotalLimit" hone:"unkeyed"` // checkpoints kept
@@ -252,7 +252,7 @@ type Export struct {
 type Exec struct {
 	Command []string           `json:"command"`
 	Inputs  map[string]Edge    `json:"inputs,omitempty" edge:"model,adapter,dataset,report,files"`
-	Files   []string           `json:"files,omitempty" hone:"file"`
+	Files   []string           `json:"files,omitempty" hone:"file,named"`
 	Env     map[string]string  `json:"env,omitempty"`
 	Ports   map[string]ExecOut `json:"out"`
 }

@@ -1,0 +1,265 @@
+package pipelines
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/token"
+
+	"github.com/hone-ml/hone/schemas"
+)
+
+var nameRule = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`) // #Name of the schemas
+
+// common is what every kind takes beside its configuration.
+var common = map[string]*schemas.Shape{
+	"description": {},
+	"needs":       {List: true, Elem: &schemas.Shape{Edges: []string{"report"}}},
+	"resources":   {Fields: map[string]*schemas.Shape{"cpus": {}, "memory": {}, "device": {}, "threads": {}}},
+}
+
+// header checks the fields beside the stages and returns the pipeline's name.
+func (c *compiler) header() string {
+	have := []string{"name", "description", "stages"}
+	it, err := c.p.value.Fields(cue.Optional(false))
+	if err != nil {
+		c.addCUE(nil, "", c.p.value, err)
+		return ""
+	}
+	for it.Next() {
+		if label := it.Selector().Unquoted(); !slices.Contains(have, label) {
+			c.errs = append(c.errs, Error{Pos: shown(c.p.pos(it.Value())), Path: label,
+				Msg: "field not allowed" + suggest(label, have) + "; a helper is written _" + label + ", #" + label + " or let"})
+		}
+	}
+	for _, label := range []string{"name", "description"} {
+		v := c.p.value.LookupPath(cue.MakePath(cue.Str(label)))
+		if label == "description" && !v.Exists() {
+			continue
+		}
+		if _, err := v.String(); err != nil {
+			msg := "missing: a pipeline has a name"
+			if pos := c.p.pos(v); v.Exists() && pos.IsValid() {
+				c.addCUE(nil, label, v, v.Validate(cue.Concrete(true)))
+				continue
+			}
+			c.errs = append(c.errs, Error{Pos: c.p.start(), Path: label, Msg: msg})
+		}
+	}
+	name, _ := c.p.value.LookupPath(cue.MakePath(cue.Str("name"))).String()
+	return name
+}
+
+// collectStages reads what the user said of each stage.
+func (c *compiler) collectStages() {
+	v := c.p.value.LookupPath(cue.MakePath(cue.Str("stages")))
+	it, err := v.Fields(cue.Optional(false))
+	if err != nil {
+		c.addCUE(nil, "stages", v, v.Validate())
+		return
+	}
+	for it.Next() {
+		c.collectStage(it.Selector().Unquoted(), it.Value())
+	}
+	if len(c.stages) == 0 {
+		c.errs = append(c.errs, Error{Pos: c.p.start(), Path: "stages", Msg: "missing: a pipeline has stages"})
+	}
+}
+
+func (c *compiler) collectStage(name string, v cue.Value) {
+	s := &stage{name: name, pos: shown(c.p.pos(v)), tree: map[string]any{}, where: map[string]token.Position{}}
+	c.stages = append(c.stages, s)
+	c.byName[name] = s
+	if !nameRule.MatchString(name) {
+		c.errorf(s, "", "a stage's name is letters, digits and _ . + -")
+	}
+	it, err := v.Fields(cue.Optional(false))
+	if err != nil {
+		c.addCUE(s, "", v, err)
+		return
+	}
+	kind := v.LookupPath(cue.MakePath(cue.Str("kind")))
+	if pos := c.p.pos(kind); pos.IsValid() {
+		s.where["kind"] = shown(pos)
+	} else {
+		c.errorf(s, "kind", "missing%s", suggest("", schemas.Kinds()))
+		return
+	}
+	def, _ := kind.Default()
+	text, err := def.String()
+	if err != nil {
+		c.addCUE(s, "kind", kind, err)
+		return
+	}
+	if s.shape = schemas.ShapeOf(text); s.shape == nil {
+		c.errorf(s, "kind", "unknown kind %q%s", text, suggest(text, schemas.Kinds()))
+		return
+	}
+	s.kind = text
+	for it.Next() {
+		label, field := it.Selector().Unquoted(), it.Value()
+		switch shape := s.shape.Fields[label]; {
+		case label == "kind":
+		case common[label] != nil:
+			s.tree[label] = c.collect(s, label, field, common[label])
+		case label == "out":
+			s.outs = c.ports(field)
+			if shape != nil {
+				s.tree[label] = c.collect(s, label, field, shape)
+			} else if pos := shown(c.p.pos(field)); pos.IsValid() {
+				c.errs = append(c.errs, Error{pos, "stages." + name + ".out", "hone fills this in; only exec declares its ports"})
+			}
+		case shape == nil:
+			s.where[label] = shown(c.p.pos(field))
+			c.errorf(s, label, "field not allowed%s", suggest(label, append(names(s.shape.Fields), names(common)...)))
+		default:
+			s.tree[label] = c.collect(s, label, field, shape)
+		}
+	}
+}
+
+// collect reads a value as JSON would have it. It notes where the user wrote each field, sets edges aside, and tells
+// of fields that the shape does not have. A nil shape is free-form.
+func (c *compiler) collect(s *stage, path string, v cue.Value, shape *schemas.Shape) any {
+	if pos := c.p.pos(v); pos.IsValid() {
+		s.where[path] = shown(pos)
+	}
+	if shape == nil {
+		shape = &schemas.Shape{}
+	}
+	if def, ok := v.Default(); ok {
+		v = def
+	}
+	kind := v.IncompleteKind()
+	switch {
+	case shape.Edges != nil && !(shape.File && kind == cue.StringKind):
+		out := new(Edge)
+		s.edges = append(s.edges, edgeField{path: path, value: v, kinds: shape.Edges, set: func(e Edge) { *out = e }})
+		return out
+	case kind == cue.StructKind:
+		return c.collectStruct(s, path, v, shape)
+	case kind == cue.ListKind:
+		list := []any{}
+		it, err := v.List()
+		if err != nil {
+			c.addCUE(s, path, v, err)
+			return nil
+		}
+		for it.Next() {
+			list = append(list, c.collect(s, fmt.Sprintf("%s[%d]", path, len(list)), it.Value(), shape.Elem))
+		}
+		return list
+	}
+	b, err := v.MarshalJSON()
+	if err != nil {
+		c.addCUE(s, path, v, err)
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var leaf any
+	if err := d.Decode(&leaf); err != nil {
+		c.errorf(s, path, "%v", err)
+	}
+	if text, ok := leaf.(string); ok && shape.File {
+		s.files = append(s.files, Source{Field: path, Written: text})
+	}
+	return leaf
+}
+
+func (c *compiler) collectStruct(s *stage, path string, v cue.Value, shape *schemas.Shape) any {
+	it, err := v.Fields(cue.Optional(false))
+	if err != nil {
+		c.addCUE(s, path, v, err)
+		return nil
+	}
+	tree := map[string]any{}
+	for it.Next() {
+		label, field := it.Selector().Unquoted(), it.Value()
+		sub := path + "." + label
+		child := shape.Elem
+		if shape.Fields != nil {
+			if child = shape.Fields[label]; child == nil {
+				if path == "out" || strings.HasPrefix(path, "out.") {
+					continue // from and port of an exec's ports
+				}
+				s.where[sub] = shown(c.p.pos(field))
+				c.errorf(s, sub, "field not allowed%s", suggest(label, names(shape.Fields)))
+				continue
+			}
+		}
+		tree[label] = c.collect(s, sub, field, child)
+	}
+	return tree
+}
+
+// ports reads a stage's out.
+func (c *compiler) ports(out cue.Value) []Output {
+	var ports []Output
+	it, err := out.Fields(cue.Optional(false))
+	if err != nil {
+		return nil
+	}
+	for it.Next() {
+		port := Output{Port: it.Selector().Unquoted()}
+		port.Kind, _ = it.Value().LookupPath(cue.MakePath(cue.Str("kind"))).String()
+		if base, ok := asEdge(it.Value().LookupPath(cue.MakePath(cue.Str("base")))); ok {
+			port.Base = &base
+		}
+		ports = append(ports, port)
+	}
+	return ports
+}
+
+func asEdge(v cue.Value) (e Edge, ok bool) {
+	var err1, err2, err3 error
+	e.Kind, err1 = v.LookupPath(cue.MakePath(cue.Str("kind"))).String()
+	e.From, err2 = v.LookupPath(cue.MakePath(cue.Str("from"))).String()
+	e.Port, err3 = v.LookupPath(cue.MakePath(cue.Str("port"))).String()
+	return e, err1 == nil && err2 == nil && err3 == nil
+}
+
+// addCUE tells CUE's own errors about a value. One that began elsewhere, in a helper that several stages read, is told
+// once and at its own place.
+func (c *compiler) addCUE(s *stage, path string, v cue.Value, err error) {
+	own := path
+	if s != nil {
+		own = strings.TrimSuffix("stages."+s.name+"."+path, ".")
+	}
+	for _, e := range errors.Errors(err) {
+		format, args := e.Msg()
+		told := Error{Pos: shown(c.p.userPos(e)), Path: joinPath(e.Path()), Msg: oneLine(format, args)}
+		if !told.Pos.IsValid() {
+			told.Pos = shown(c.p.pos(v))
+		}
+		if !told.Pos.IsValid() && s != nil {
+			told.Pos = s.at(path)
+		}
+		if told.Path == "" {
+			told.Path = own
+		}
+		c.errs = append(c.errs, told)
+	}
+}
+
+// joinPath writes a path of CUE's as hone writes it: stages.mix.data[0].weight.
+func joinPath(parts []string) string {
+	var b strings.Builder
+	for i, part := range parts {
+		if part != "" && strings.Trim(part, "0123456789") == "" && i > 0 {
+			b.WriteString("[" + part + "]")
+			continue
+		}
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(strings.Trim(part, `"`))
+	}
+	return b.String()
+}

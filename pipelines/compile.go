@@ -1,0 +1,140 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/token"
+
+	"github.com/hone-ml/hone/schemas"
+)
+
+// Compile makes the graph of a pipeline, or says everything that is wrong with it as Errors.
+func Compile(p *Pipeline) (*Graph, error) {
+	c := &compiler{p: p, kinds: p.definitions("#Stages"), defaults: p.definitions("#Defaults"), byName: map[string]*stage{}}
+	g := &Graph{Dir: p.Dir, Package: p.Package, Name: c.header()}
+	c.collectStages()
+	for _, s := range c.stages {
+		c.resolveEdges(s)
+		c.resolveSources(s)
+		c.requireShape(s)
+		c.conform(s)
+	}
+	for _, s := range c.stages {
+		if s.config != nil {
+			c.requireSense(s)
+		}
+	}
+	c.refuseCycles()
+	if len(c.errs) == 0 { // what the walk does not see: conflicts in helpers that no stage reads
+		if err := p.value.Validate(); err != nil {
+			return nil, p.cueErrors(err)
+		}
+	}
+	if err := c.errs.sorted(); err != nil {
+		return nil, err
+	}
+	for _, s := range c.stages {
+		g.Stages = append(g.Stages, s.node())
+	}
+	g.Stages = order(addBaselines(g.Stages))
+	g.Advice = c.advice
+	return g, nil
+}
+
+type compiler struct {
+	p               *Pipeline
+	kinds, defaults cue.Value
+	stages          []*stage // as written
+	byName          map[string]*stage
+	errs            Errors
+	advice          Errors
+}
+
+// stage is a stage on its way from CUE to a node of the graph.
+type stage struct {
+	name  string
+	kind  string // empty where it is unknown
+	shape *schemas.Shape
+	pos   token.Position
+	tree  map[string]any            // what the user said, by field; numbers are json.Number, an edge is an *Edge
+	where map[string]token.Position // of each field that the user wrote, by its path in the stage
+	edges []edgeField
+	files []Source
+
+	outs   []Output
+	config any // the kind's type with defaults filled; nil while something is wrong
+	fields map[string]any
+}
+
+// edgeField is a field that holds an edge, not yet looked at.
+type edgeField struct {
+	path  string
+	value cue.Value
+	kinds []string // that it takes
+	set   func(Edge)
+	edge  Edge // once resolved
+}
+
+// at is the place of a field: its own, else that of the nearest struct around it that the user wrote.
+func (s *stage) at(path string) token.Position {
+	for path != "" {
+		if pos, ok := s.where[path]; ok {
+			return pos
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return s.pos
+}
+
+func (c *compiler) errorf(s *stage, path, format string, args ...any) {
+	c.errs = append(c.errs, s.problem(path, format, args...))
+}
+
+func (c *compiler) advisef(s *stage, path, format string, args ...any) {
+	c.advice = append(c.advice, s.problem(path, format, args...))
+}
+
+func (s *stage) problem(path, format string, args ...any) Error {
+	full := "stages." + s.name
+	if path != "" {
+		full += "." + path
+	}
+	return Error{Pos: s.at(path), Path: full, Msg: fmt.Sprintf(format, args...)}
+}
+
+// told says whether something has been said about a field of a stage, or about one around it.
+func (c *compiler) told(s *stage, path string) bool {
+	for _, e := range c.errs {
+		own := "stages." + s.name
+		if e.Path == own+"."+path || path == "" && strings.HasPrefix(e.Path, own+".") ||
+			strings.HasPrefix(own+"."+path, e.Path+".") && e.Path != own ||
+			strings.HasPrefix(own+"."+path, e.Path+"[") {
+			return true
+		}
+	}
+	return false
+}
+
+// node is the stage as the graph has it.
+func (s *stage) node() *Stage {
+	config, err := json.Marshal(s.config)
+	if err != nil {
+		panic(err) // it was decoded from JSON
+	}
+	n := &Stage{Name: s.name, Kind: s.kind, Config: config, Outputs: s.outs, Sources: s.files}
+	n.Description, _ = s.tree["description"].(string)
+	n.Resources = resources(s.tree["resources"])
+	for _, e := range s.edges {
+		if strings.HasPrefix(e.path, "needs[") {
+			n.Needs = append(n.Needs, e.edge)
+		} else {
+			n.Inputs = append(n.Inputs, Input{Field: e.path, Edge: e.edge})
+		}
+	}
+	n.Fields = s.leaves(config)
+	n.sort()
+	return n
+}

@@ -1,0 +1,85 @@
+package pipelines
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue/token"
+)
+
+// Error is one thing that is wrong with a pipeline: where the user wrote it, the field, and what.
+type Error struct {
+	Pos  token.Position // Filename is relative to the working folder where it lies below
+	Path string         // stages.tune.learningRate; empty where there is no field
+	Msg  string
+}
+
+func (e Error) Error() string {
+	var b strings.Builder
+	if e.Pos.IsValid() {
+		fmt.Fprintf(&b, "%s:%d:%d: ", e.Pos.Filename, e.Pos.Line, e.Pos.Column)
+	} else if e.Pos.Filename != "" {
+		fmt.Fprintf(&b, "%s: ", e.Pos.Filename)
+	}
+	if e.Path != "" {
+		b.WriteString(e.Path + ": ")
+	}
+	b.WriteString(e.Msg)
+	return b.String()
+}
+
+// Errors is all that is wrong with a pipeline (exit code 3), by position.
+type Errors []Error
+
+func (es Errors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// UsageError is a PATH that does not name exactly one pipeline (exit code 2).
+type UsageError struct{ Msg string }
+
+func (e *UsageError) Error() string { return e.Msg }
+
+func usagef(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
+
+// sorted orders errors by place and drops repetitions; nil when there are none.
+func (es Errors) sorted() error {
+	if len(es) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(es, func(a, b Error) int {
+		return cmp.Or(
+			cmp.Compare(a.Pos.Filename, b.Pos.Filename), cmp.Compare(a.Pos.Line, b.Pos.Line),
+			cmp.Compare(a.Pos.Column, b.Pos.Column), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Msg, b.Msg))
+	})
+	return slices.Compact(es)
+}
+
+// shown is a position as a user reads it: relative to the working folder where the file lies below it.
+func shown(p token.Pos) token.Position {
+	if !p.IsValid() {
+		return token.Position{}
+	}
+	pos := p.Position()
+	pos.Filename = shownPath(pos.Filename)
+	return pos
+}
+
+func shownPath(path string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}

@@ -1,0 +1,242 @@
+package pipelines
+
+import (
+	"cmp"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/load"
+
+	"github.com/hone-ml/hone/schemas"
+)
+
+// Options of Load.
+type Options struct {
+	Tags []string // key=value, or a bare name, as cue's -t
+}
+
+// Pipeline is a loaded pipeline: evaluated, its edges wired, not yet judged.
+type Pipeline struct {
+	Dir      string // absolute folder of the package; relative sources resolve from it
+	Package  string
+	Warnings []string
+	Files    []string // absolute, the package's own CUE files
+	value    cue.Value
+	instance *build.Instance
+	overlay  *overlay
+}
+
+// Load evaluates the pipeline at path: a folder, FOLDER:PACKAGE, or a file, which means its package. A path that does
+// not name exactly one pipeline is a *UsageError; CUE that cannot be evaluated at all gives Errors.
+func Load(path string, opts Options) (*Pipeline, error) {
+	dir, pkg, err := split(path)
+	if err != nil {
+		return nil, err
+	}
+	packages, err := packagesIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	if pkg == "" {
+		if pkg, err = choose(dir, packages); err != nil {
+			return nil, err
+		}
+	} else if _, ok := packages[pkg]; !ok {
+		return nil, usagef("%s: no package %s%s", shownPath(dir), pkg, suggest(pkg, names(packages)))
+	}
+	p, err := load1(dir, pkg, opts)
+	if err != nil {
+		return nil, err
+	}
+	if !p.isPipeline() {
+		return nil, usagef("%s: package %s is no pipeline: it does not embed #Pipeline of %q", shownPath(dir), pkg, schemas.ImportPath)
+	}
+	return p, nil
+}
+
+// LoadAll evaluates every pipeline at a pattern: ./... is each below the folder, anything else as Load. Packages that
+// do not embed #Pipeline are passed over. What cannot be loaded is in errs, beside the pipelines that can.
+func LoadAll(pattern string, opts Options) (all []*Pipeline, errs Errors, err error) {
+	root, recursive := strings.CutSuffix(pattern, "...")
+	if !recursive {
+		p, err := Load(pattern, opts)
+		if es := (Errors)(nil); errors.As(err, &es) {
+			return nil, es, nil
+		} else if err != nil {
+			return nil, nil, err
+		}
+		return []*Pipeline{p}, nil, nil
+	}
+	root, err = filepath.Abs(cmp.Or(root, "."))
+	if err != nil {
+		return nil, nil, err
+	}
+	err = filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if !d.IsDir() {
+			return nil
+		}
+		if name := d.Name(); dir != root && (strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "cue.mod" || name == "testdata") {
+			return fs.SkipDir
+		}
+		packages, err := packagesIn(dir)
+		if err != nil {
+			return nil // no CUE here
+		}
+		for _, pkg := range names(packages) {
+			if pkg == schemas.ImportPath[strings.LastIndex(schemas.ImportPath, "/")+1:] && dir == filepath.Join(moduleRoot(dir), pkg) {
+				continue // hone's own schemas
+			}
+			p, err := load1(dir, pkg, opts)
+			if es := (Errors)(nil); errors.As(err, &es) {
+				errs = append(errs, es...)
+			} else if err != nil {
+				return err
+			} else if p.isPipeline() {
+				all = append(all, p)
+			}
+		}
+		return nil
+	})
+	if err == nil && len(all) == 0 && len(errs) == 0 {
+		err = usagef("%s: no pipeline here or below", shownPath(root))
+	}
+	return all, errs, err
+}
+
+// split reads FOLDER, FOLDER:PACKAGE or FILE. A folder whose name holds a colon wins over a package.
+func split(path string) (dir, pkg string, err error) {
+	path = cmp.Or(path, ".")
+	info, statErr := os.Stat(path)
+	if statErr != nil {
+		if i := strings.LastIndex(path, ":"); i >= 0 {
+			pkg = path[i+1:]
+			path = cmp.Or(path[:i], ".")
+			info, statErr = os.Stat(path)
+		}
+		if statErr != nil || pkg != "" && !info.IsDir() {
+			return "", "", usagef("%s: no such folder or file", path)
+		}
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", "", err
+	}
+	if info.IsDir() {
+		return abs, pkg, nil
+	}
+	name, err := packageOf(abs)
+	if err != nil {
+		return "", "", err
+	}
+	return filepath.Dir(abs), name, nil
+}
+
+// choose picks the pipeline of a folder: the only package, else the only one that embeds #Pipeline.
+func choose(dir string, packages map[string][]string) (string, error) {
+	all := names(packages)
+	if len(all) == 0 {
+		return "", usagef("%s: no CUE package here; hone init makes a pipeline", shownPath(dir))
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	var found []string
+	for _, pkg := range all {
+		if slices.ContainsFunc(packages[pkg], embedsPipeline) {
+			found = append(found, shownPath(dir)+":"+pkg)
+		}
+	}
+	if len(found) == 1 {
+		return found[0][strings.LastIndex(found[0], ":")+1:], nil
+	}
+	if len(found) == 0 {
+		for _, pkg := range all {
+			found = append(found, shownPath(dir)+":"+pkg)
+		}
+	}
+	return "", usagef("%s: which pipeline? name one of %s", shownPath(dir), strings.Join(found, ", "))
+}
+
+// load1 loads and evaluates one package.
+func load1(dir, pkg string, opts Options) (*Pipeline, error) {
+	o, err := newOverlay(dir)
+	if err != nil {
+		return nil, err
+	}
+	instances := load.Instances([]string{"."}, &load.Config{
+		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags,
+	})
+	inst := instances[0]
+	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, instance: inst, overlay: o}
+	if inst.Err != nil {
+		return nil, p.cueErrors(inst.Err)
+	}
+	for _, f := range inst.BuildFiles {
+		p.Files = append(p.Files, f.Filename)
+	}
+	p.value = cuecontext.New().BuildInstance(inst)
+	if !p.value.Exists() && p.value.Err() != nil {
+		return nil, p.cueErrors(p.value.Err())
+	}
+	return p, nil
+}
+
+var pipelineMark = cue.MakePath(cue.Hid("_pipeline", schemas.ImportPath))
+
+func (p *Pipeline) isPipeline() bool { return p.value.LookupPath(pipelineMark).Exists() }
+
+// definitions is a struct of the schemas that the pipeline was evaluated with, in the pipeline's own context.
+func (p *Pipeline) definitions(name string) cue.Value {
+	seen := map[*build.Instance]bool{}
+	var find func(i *build.Instance) *build.Instance
+	find = func(i *build.Instance) *build.Instance {
+		if seen[i] {
+			return nil
+		}
+		seen[i] = true
+		if path, _, _ := strings.Cut(i.ImportPath, "@"); path == schemas.ImportPath {
+			return i
+		}
+		for _, next := range i.Imports {
+			if found := find(next); found != nil {
+				return found
+			}
+		}
+		return nil
+	}
+	inst := find(p.instance)
+	if inst == nil {
+		panic("a pipeline imports the schemas") // it embeds #Pipeline
+	}
+	return p.value.Context().BuildInstance(inst).LookupPath(cue.ParsePath(name))
+}
+
+// embedsPipeline says whether a file's text embeds a #Pipeline. It chooses among packages of one folder; whether the
+// chosen one is a pipeline is judged by its value.
+func embedsPipeline(file string) bool {
+	f, err := parseFile(file)
+	if err != nil {
+		return false
+	}
+	for _, d := range f.Decls {
+		if e, ok := d.(*ast.EmbedDecl); ok {
+			if s, ok := e.Expr.(*ast.SelectorExpr); ok {
+				if name, _, _ := ast.LabelName(s.Sel); name == "#Pipeline" {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,147 @@
+package pipelines
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/hone-ml/hone/schemas"
+)
+
+// refuseCycles tells each cycle once, at the edge where the walk found it, with the way round.
+func (c *compiler) refuseCycles() {
+	const unseen, open, done = 0, 1, 2
+	state := map[string]int{}
+	var way []string
+	var visit func(s *stage)
+	visit = func(s *stage) {
+		state[s.name] = open
+		way = append(way, s.name)
+		for _, e := range s.edges {
+			next := c.byName[e.edge.From]
+			switch {
+			case next == nil:
+			case state[next.name] == unseen:
+				visit(next)
+			case state[next.name] == open:
+				round := append(slices.Clone(way[slices.Index(way, next.name):]), next.name)
+				slices.Reverse(round)
+				c.errorf(s, e.path, "a cycle: %s", strings.Join(round, " → "))
+			}
+		}
+		way = way[:len(way)-1]
+		state[s.name] = done
+	}
+	for _, s := range c.stages {
+		if state[s.name] == unseen {
+			visit(s)
+		}
+	}
+}
+
+// order puts each stage after what it reads and needs, and otherwise leaves the order in which they were written.
+func order(stages []*Stage) []*Stage {
+	byName := map[string]*Stage{}
+	for _, s := range stages {
+		byName[s.Name] = s
+	}
+	var sorted []*Stage
+	placed := map[string]bool{}
+	var place func(s *Stage)
+	place = func(s *Stage) {
+		if placed[s.Name] {
+			return
+		}
+		placed[s.Name] = true
+		for _, e := range s.Edges() {
+			place(byName[e.From])
+		}
+		sorted = append(sorted, s)
+	}
+	for _, s := range stages {
+		place(s)
+	}
+	return sorted
+}
+
+// Edges is all that must be there before the stage: inputs, then needs.
+func (n *Stage) Edges() []Edge {
+	edges := make([]Edge, 0, len(n.Inputs)+len(n.Needs))
+	for _, i := range n.Inputs {
+		edges = append(edges, i.Edge)
+	}
+	return append(edges, n.Needs...)
+}
+
+// addBaselines gives each eval with a baseline an internal stage NAME/baseline that measures it on the same suites.
+// It is reused where another eval, or an earlier one, measured the same. The eval reads its report.
+func addBaselines(stages []*Stage) []*Stage {
+	var all []*Stage
+	for _, s := range stages {
+		if s.Kind == "eval" {
+			if b := baseline(s); b != nil {
+				all = append(all, b)
+			}
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func baseline(s *Stage) *Stage {
+	i := slices.IndexFunc(s.Inputs, func(in Input) bool { return in.Field == "baseline" })
+	if i < 0 {
+		return nil
+	}
+	config := decode[schemas.Eval](s)
+	other := *config
+	other.Model, other.Baseline, other.Gate = *config.Baseline, nil, nil
+	b := &Stage{
+		Name: s.Name + "/baseline", Kind: s.Kind, Internal: true, Config: encode(other),
+		Needs: s.Needs, Resources: s.Resources,
+		Outputs: []Output{{Port: "report", Kind: "report"}},
+	}
+	for _, in := range s.Inputs {
+		switch in.Field {
+		case "model":
+		case "baseline":
+			b.Inputs = append(b.Inputs, Input{Field: "model", Edge: in.Edge})
+		default:
+			b.Inputs = append(b.Inputs, in)
+		}
+	}
+	for _, f := range s.Fields {
+		switch {
+		case f.Path == "model" || strings.HasPrefix(f.Path, "gate."):
+		case f.Path == "baseline":
+			f.Path = "model"
+			b.Fields = append(b.Fields, f)
+		default:
+			b.Fields = append(b.Fields, f)
+		}
+	}
+	b.sort()
+	slices.SortFunc(b.Fields, func(x, y Field) int { return cmp.Compare(x.Path, y.Path) })
+	report := Edge{Kind: "report", From: b.Name, Port: "report"}
+	s.Inputs[i].Edge = report
+	config.Baseline = &schemas.Edge{Kind: report.Kind, From: report.From, Port: report.Port}
+	s.Config = encode(config)
+	return b
+}
+
+func decode[T any](s *Stage) *T {
+	v, err := schemas.Decode(s.Kind, s.Config)
+	if err != nil {
+		panic(err) // Compile made it
+	}
+	return v.(*T)
+}
+
+func encode(config any) json.RawMessage {
+	b, err := json.Marshal(config)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

@@ -1,0 +1,124 @@
+package pipelines
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"cuelang.org/go/cue/load"
+	"cuelang.org/go/mod/modfile"
+
+	"github.com/hone-ml/hone/schemas"
+)
+
+const language = "v0.17.0" // of the module that a folder without cue.mod is taken for
+
+// overlay puts the schemas of this hone where the loader finds them, whatever is on disk. Four cases:
+//
+//   - no cue.mod: the folder itself becomes a module
+//   - the module is hone's own: the schemas are a package of it
+//   - the module requires hone's: the requirement goes, or the loader would ask the network
+//   - a vendored copy: masked, and warned about where it differs from this hone's
+type overlay struct {
+	root     string // of the module
+	files    map[string]load.Source
+	schemas  string   // the folder in which the loader finds the schemas
+	warnings []string // a vendored copy that differs
+}
+
+func newOverlay(dir string) (*overlay, error) {
+	o := &overlay{files: map[string]load.Source{}}
+	module := hone()
+	o.root = moduleRoot(dir)
+	if o.root == "" {
+		o.root = dir
+		o.add(filepath.Join(dir, "cue.mod", "module.cue"), "module: \"pipeline.local\"\nlanguage: version: \""+language+"\"\n")
+	} else {
+		path := filepath.Join(o.root, "cue.mod", "module.cue")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		m, err := modfile.ParseNonStrict(b, path)
+		if err != nil {
+			return nil, (&Pipeline{Dir: dir, Files: []string{path}}).cueErrors(err)
+		}
+		if base, _, _ := strings.Cut(m.Module, "@"); base == module {
+			o.schemas = filepath.Join(o.root, strings.TrimPrefix(schemas.ImportPath, module+"/"))
+			return o, o.addSchemas(false)
+		}
+		if removeDep(m, module) {
+			b, err := modfile.Format(m)
+			if err != nil {
+				return nil, err
+			}
+			o.add(path, string(b))
+		}
+	}
+	o.schemas = filepath.Join(o.root, "cue.mod", "pkg", filepath.FromSlash(schemas.ImportPath))
+	return o, o.addSchemas(true)
+}
+
+// hone is the path of the module that publishes the schemas.
+func hone() string { return strings.TrimSuffix(schemas.ImportPath, "/schemas") }
+
+func (o *overlay) add(path, content string) { o.files[path] = load.FromString(content) }
+
+// addSchemas overlays the schemas and blanks out files beside them that this hone does not have.
+func (o *overlay) addSchemas(warn bool) error {
+	ours := wiring()
+	entries, err := os.ReadDir(o.schemas)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	differs := false
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".cue") {
+			continue
+		}
+		published, err := schemas.Files.ReadFile(e.Name())
+		if err != nil {
+			differs = true
+			o.add(filepath.Join(o.schemas, e.Name()), "package schemas\n")
+			continue
+		}
+		if there, err := os.ReadFile(filepath.Join(o.schemas, e.Name())); err != nil || string(there) != string(published) {
+			differs = true
+		}
+	}
+	if warn && differs {
+		o.warnings = append(o.warnings, shownPath(o.schemas)+": not the schemas of this hone, which uses its own; hone schema vendor updates them")
+	}
+	for name, content := range ours {
+		o.add(filepath.Join(o.schemas, name), content)
+	}
+	return nil
+}
+
+// owns says whether a file is one of the schemas'.
+func (o *overlay) owns(file string) bool { return o != nil && filepath.Dir(file) == o.schemas }
+
+// moduleRoot is the nearest folder at dir or above it with cue.mod/module.cue, or empty.
+func moduleRoot(dir string) string {
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "cue.mod", "module.cue")); err == nil {
+			return dir
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return ""
+		}
+		dir = parent
+	}
+}
+
+func removeDep(m *modfile.File, module string) bool {
+	removed := false
+	for path := range m.Deps {
+		if base, _, _ := strings.Cut(path, "@"); base == module {
+			delete(m.Deps, path)
+			removed = true
+		}
+	}
+	return removed
+}

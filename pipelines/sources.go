@@ -1,0 +1,46 @@
+package pipelines
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+var hubName = regexp.MustCompile(`^hf://[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[A-Za-z0-9][A-Za-z0-9._/-]*)?$`)
+
+// resolveSources finds the files, folders and hub names that a stage's fields name.
+func (c *compiler) resolveSources(s *stage) {
+	for i := range s.files {
+		f := &s.files[i]
+		if strings.HasPrefix(f.Written, "hf://") {
+			switch {
+			case s.kind != "model.load":
+				c.errorf(s, f.Field, "%s: the hub is read by model.load alone; download the file and name it here", f.Written)
+			case !hubName.MatchString(f.Written):
+				c.errorf(s, f.Field, "%q is no hub name: hf://org/name or hf://org/name@revision", f.Written)
+			}
+			f.Hub = f.Written
+			continue
+		}
+		if s.kind == "exec" && !filepath.IsLocal(f.Written) {
+			c.errorf(s, f.Field, "%q does not lie below the pipeline's folder", f.Written)
+			continue
+		}
+		f.Path = f.Written
+		if !filepath.IsAbs(f.Path) {
+			f.Path = filepath.Join(c.p.Dir, f.Path)
+		}
+		if _, err := os.Stat(f.Path); err != nil {
+			hint := ""
+			if s.kind == "model.load" && !filepath.IsAbs(f.Written) && hubName.MatchString("hf://"+f.Written) && strings.Count(f.Written, "/") == 1 {
+				hint = "; a model of the hub is written hf://" + f.Written
+			}
+			reason := "no such file or folder"
+			if !os.IsNotExist(err) {
+				reason = err.Error()
+			}
+			c.errorf(s, f.Field, "%s: %s%s", f.Written, reason, hint)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package pipelines
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// suggest ends a message about an unknown name: with the name that was probably meant, else with all there are.
+func suggest(name string, have []string) string {
+	have = slices.Sorted(slices.Values(have))
+	best, distance := "", len(name)/2+1
+	for _, h := range have {
+		if d := edits(strings.ToLower(name), strings.ToLower(h)); d < distance {
+			best, distance = h, d
+		}
+	}
+	switch {
+	case best != "":
+		return fmt.Sprintf(" (did you mean %s?)", best)
+	case len(have) == 0:
+		return ""
+	case len(have) > 20:
+		return fmt.Sprintf(" (there are %d)", len(have))
+	}
+	return fmt.Sprintf(" (there is %s)", strings.Join(have, ", "))
+}
+
+// edits counts the insertions, deletions, substitutions and swaps of neighbours that make b of a
+// (Damerau 1964, the variant that edits no letter twice). Names above 100 bytes are not compared.
+func edits(a, b string) int {
+	if len(a) > 100 || len(b) > 100 {
+		return 100
+	}
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			change := last[j-1]
+			if a[i-1] != b[j-1] {
+				change++
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, change)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}
