@@ -1,0 +1,228 @@
+package gguf
+
+import (
+	"encoding/json/jsontext"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/hone-ml/hone/internal/safetensors"
+)
+
+// config is the metadata and tensors of a supported architecture as config.json's fields.
+type config struct {
+	architecture                             string
+	layers, hidden, inner, heads, keyHeads   int64
+	headDim, vocabulary, context             int64
+	epsilon, theta                           jsontext.Value
+	scaling                                  object // rope_scaling, nil for none
+	tied, attentionBias, outputBias, mlpBias bool
+}
+
+// classes are the architectures that are read, with transformers' name of the model class.
+var classes = map[string]string{"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+
+func readConfig(f *File) (*config, error) {
+	architecture, err := f.Meta.Text("general.architecture")
+	if err != nil {
+		return nil, err
+	}
+	if classes[architecture] == "" {
+		return nil, fmt.Errorf("general.architecture: %q is not supported: only llama, qwen2 and qwen3", architecture)
+	}
+	c := &config{architecture: architecture}
+	r := &reader{m: f.Meta, prefix: architecture + "."}
+	if n := r.optional("expert_count", 0); n > 0 {
+		return nil, fmt.Errorf("%s.expert_count: %d: mixtures of experts are not supported", architecture, n)
+	}
+	c.layers = r.size("block_count")
+	c.hidden = r.size("embedding_length")
+	c.inner = r.size("feed_forward_length")
+	c.heads = r.size("attention.head_count")
+	c.keyHeads = r.optional("attention.head_count_kv", c.heads)
+	c.context = r.size("context_length")
+	c.epsilon = r.number("attention.layer_norm_rms_epsilon", "")
+	c.theta = r.number("rope.freq_base", "10000.0")
+	if c.heads > 0 {
+		c.headDim = r.optional("attention.key_length", c.hidden/c.heads)
+	}
+	if v := r.optional("attention.value_length", c.headDim); v != c.headDim {
+		r.errs = append(r.errs, fmt.Errorf("%s.attention.value_length: %d, key_length is %d", architecture, v, c.headDim))
+	}
+	if n := r.optional("rope.dimension_count", c.headDim); n != c.headDim {
+		r.errs = append(r.errs, fmt.Errorf("%s.rope.dimension_count: %d, a head has %d: partial rotation is not supported", architecture, n, c.headDim))
+	}
+	if c.keyHeads < 1 || c.heads%max(c.keyHeads, 1) != 0 || c.headDim < 2 || c.headDim%2 != 0 {
+		r.errs = append(r.errs, fmt.Errorf("%d heads, %d key heads of %d dimensions: do not divide", c.heads, c.keyHeads, c.headDim))
+	}
+	c.readScaling(f, r)
+	if err := errors.Join(r.errs...); err != nil {
+		return nil, err
+	}
+	embedding, ok := f.Tensor("token_embd.weight")
+	if !ok {
+		return nil, errors.New("missing tensor token_embd.weight")
+	}
+	c.vocabulary = embedding.Shape[0]
+	_, untied := f.Tensor("output.weight")
+	_, c.attentionBias = f.Tensor("blk.0.attn_q.bias")
+	_, c.outputBias = f.Tensor("blk.0.attn_output.bias")
+	_, c.mlpBias = f.Tensor("blk.0.ffn_up.bias")
+	c.tied = !untied
+	return c, nil
+}
+
+// reader collects what is wrong with the metadata, so that all of it is said at once.
+type reader struct {
+	m      Metadata
+	prefix string
+	errs   []error
+}
+
+// maxSize bounds any size of a model: no product of three of them overflows.
+const maxSize = 1 << 20
+
+func (r *reader) optional(key string, otherwise int64) int64 {
+	n, found, err := r.m.Int(r.prefix + key)
+	switch {
+	case err != nil:
+		r.errs = append(r.errs, err)
+	case !found:
+		return otherwise
+	case n < 0 || n > maxSize && key != "context_length":
+		r.errs = append(r.errs, fmt.Errorf("%s%s: %d is out of range", r.prefix, key, n))
+		return otherwise
+	}
+	return n
+}
+
+func (r *reader) size(key string) int64 {
+	n := r.optional(key, -1)
+	if n < 1 {
+		r.errs = append(r.errs, fmt.Errorf("%s%s: missing", r.prefix, key))
+	}
+	return n
+}
+
+// number returns a number as config.json should spell it; a missing one without a default is an error.
+func (r *reader) number(key, otherwise string) jsontext.Value {
+	text, found, err := r.m.Float(r.prefix + key)
+	if err != nil {
+		r.errs = append(r.errs, err)
+	}
+	if !found {
+		text = otherwise
+	}
+	v := jsontext.Value(text)
+	if text != "" && !strings.ContainsAny(text, ".e") {
+		v = append(v, ".0"...)
+	}
+	if !v.IsValid() {
+		r.errs = append(r.errs, fmt.Errorf("%s%s: missing, or not finite", r.prefix, key))
+		return jsontext.Value("0")
+	}
+	return v
+}
+
+// readScaling finds how positions were stretched: linear and yarn are in the metadata; Llama 3's rule is not, only
+// the factors that follow from it are, in a tensor.
+func (c *config) readScaling(f *File, r *reader) {
+	kind, err := f.Meta.Text(r.prefix + "rope.scaling.type")
+	if err != nil {
+		r.errs = append(r.errs, err)
+	}
+	switch kind {
+	case "", "none":
+	case "linear":
+		c.scaling = object{"rope_type", "linear", "factor", r.number("rope.scaling.factor", "")}
+	case "yarn":
+		c.scaling = object{"rope_type", "yarn", "factor", r.number("rope.scaling.factor", ""),
+			"original_max_position_embeddings", r.size("rope.scaling.original_context_length")}
+	default:
+		r.errs = append(r.errs, fmt.Errorf("%srope.scaling.type: %q is not supported", r.prefix, kind))
+	}
+	t, ok := f.Tensor("rope_freqs.weight")
+	if !ok || len(r.errs) > 0 {
+		return
+	}
+	if c.scaling != nil || t.Type != F32 || len(t.Shape) != 1 || t.Shape[0] != c.headDim/2 {
+		r.errs = append(r.errs, fmt.Errorf("rope_freqs.weight: %s of shape %v beside scaling %q is not supported", t.Type, t.Shape, kind))
+		return
+	}
+	factors := make([]float32, t.Shape[0])
+	t.Dequantize(factors, 0)
+	if c.scaling, err = llama3Scaling(factors, c.theta); err != nil {
+		r.errs = append(r.errs, err)
+	}
+}
+
+// llama3Scaling finds Llama 3's factor in what the frequencies are divided by, and checks that the rest follows from
+// it with the bounds that every release of Llama 3.1 to 3.3 has.
+func llama3Scaling(factors []float32, theta jsontext.Value) (object, error) {
+	const low, high, original = 1.0, 4.0, 8192.0
+	var base float64
+	fmt.Sscan(string(theta), &base)
+	factor := 1.0
+	for _, v := range factors {
+		factor = max(factor, float64(v))
+	}
+	for i, v := range factors {
+		wavelength := 2 * math.Pi * math.Pow(base, float64(2*i)/float64(2*len(factors)))
+		want := factor
+		switch {
+		case wavelength < original/high:
+			want = 1
+		case wavelength <= original/low:
+			smooth := (original/wavelength - low) / (high - low)
+			want = 1 / ((1-smooth)/factor + smooth)
+		}
+		if !(math.Abs(float64(v)-want) <= 1e-4*want) {
+			return nil, fmt.Errorf("rope_freqs.weight: value %d is %v, Llama 3's rule gives %v: not supported", i, v, want)
+		}
+	}
+	if factor == 1 {
+		return nil, nil
+	}
+	return object{"rope_type", "llama3", "factor", factor, "low_freq_factor", low, "high_freq_factor", high,
+		"original_max_position_embeddings", int64(original)}, nil
+}
+
+// json returns config.json under transformers' names.
+func (c *config) json(t *tokenizer, d safetensors.Dtype) object {
+	name := map[safetensors.Dtype]string{safetensors.F32: "float32", safetensors.BF16: "bfloat16"}[d]
+	o := object{"architectures", []string{classes[c.architecture]}}
+	if c.architecture != "qwen2" { // there q, k and v always have one, and the field does not exist
+		o = append(o, "attention_bias", c.attentionBias)
+	}
+	o = append(o, "attention_dropout", jsontext.Value("0.0"))
+	o = append(o, t.ids()...)
+	o = append(o,
+		"head_dim", c.headDim,
+		"hidden_act", "silu",
+		"hidden_size", c.hidden,
+		"initializer_range", 0.02,
+		"intermediate_size", c.inner,
+		"max_position_embeddings", c.context,
+	)
+	if c.architecture == "llama" {
+		o = append(o, "mlp_bias", c.mlpBias)
+	}
+	var scaling any
+	if c.scaling != nil {
+		scaling = c.scaling
+	}
+	return append(o,
+		"model_type", c.architecture,
+		"num_attention_heads", c.heads,
+		"num_hidden_layers", c.layers,
+		"num_key_value_heads", c.keyHeads,
+		"rms_norm_eps", c.epsilon,
+		"rope_scaling", scaling,
+		"rope_theta", c.theta,
+		"tie_word_embeddings", c.tied,
+		"torch_dtype", name,
+		"use_cache", true,
+		"vocab_size", c.vocabulary,
+	)
+}

@@ -1,0 +1,126 @@
+package gguf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/hone-ml/hone/internal/safetensors"
+)
+
+// Convert writes the file at path as a Hugging Face folder into dir, which exists: config.json, the weights, and the
+// tokenizer with its template. dtype is float32, bfloat16, or auto: bfloat16 where the file's matrices are BF16, else
+// float32, in which every quantised value is exact. Errors name the file and the tensor or key.
+func Convert(path, dir, dtype string) error {
+	f, err := Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.convert(dir, dtype); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func (f *File) convert(dir, dtype string) error {
+	if n, found, err := f.Meta.Int("split.count"); err != nil || found && n > 1 {
+		return errors.Join(err, fmt.Errorf("one of %d parts of a split model: join them first with llama-gguf-split --merge", n))
+	}
+	c, err := readConfig(f)
+	if err != nil {
+		return err
+	}
+	t, err := readTokenizer(f.Meta, c.architecture)
+	if err != nil {
+		return err
+	}
+	if int64(len(t.tokens)) > c.vocabulary {
+		return fmt.Errorf("tokenizer.ggml.tokens: %d, the embedding has %d rows", len(t.tokens), c.vocabulary)
+	}
+	d, err := f.dtype(dtype)
+	if err != nil {
+		return err
+	}
+	weights, err := c.weights(f)
+	if err != nil {
+		return err
+	}
+	tensors := make([]safetensors.Tensor, len(weights))
+	for i, w := range weights {
+		tensors[i] = safetensors.Tensor{Name: w.name, Dtype: d, Shape: w.source.Shape,
+			Stream: func(out io.Writer) error { return w.stream(out, d) }}
+	}
+	if err := safetensors.WriteDir(dir, tensors, safetensors.MaxShard); err != nil {
+		return err
+	}
+	if err := writeJSON(dir, "config.json", c.json(t, d)); err != nil {
+		return err
+	}
+	return t.write(dir, c.context)
+}
+
+func (f *File) dtype(name string) (safetensors.Dtype, error) {
+	switch name {
+	case "float32":
+		return safetensors.F32, nil
+	case "bfloat16":
+		return safetensors.BF16, nil
+	case "auto":
+		for _, t := range f.Tensors {
+			if len(t.Shape) > 1 && t.Type != BF16 {
+				return safetensors.F32, nil
+			}
+		}
+		return safetensors.BF16, nil
+	}
+	return "", fmt.Errorf("dtype %q: not auto, float32 or bfloat16", name)
+}
+
+// weight is a tensor of the file under its name in the Hugging Face checkpoint.
+type weight struct {
+	name   string
+	source Tensor
+	heads  int64 // above zero: the rows of each head are permuted back
+}
+
+// stream writes the values as d, some megabytes at a time.
+func (w weight) stream(out io.Writer, d safetensors.Dtype) error {
+	rows, columns := w.source.Shape[0], int64(1)
+	if len(w.source.Shape) > 1 {
+		columns = w.source.Shape[1]
+	}
+	step := max(1, (1<<20)/columns) // rows at once
+	if len(w.source.Shape) == 1 && w.heads == 0 {
+		rows, columns, step = 1, w.source.Shape[0], 1
+	}
+	if w.heads > 0 {
+		step = rows / w.heads
+	}
+	values := make([]float32, min(step, rows)*columns)
+	bytes := make([]byte, int64(len(values))*d.Size())
+	for row := int64(0); row < rows; row += step {
+		n := min(step, rows-row)
+		w.source.Dequantize(values[:n*columns], row*columns)
+		if w.heads == 0 {
+			safetensors.PutFloats(bytes, d, values[:n*columns])
+		} else {
+			unpermute(bytes, d, values, n, columns)
+		}
+		if _, err := out.Write(bytes[:n*columns*d.Size()]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unpermute puts the rows of one head back into Hugging Face's order. llama.cpp rotates neighbouring pairs of
+// dimensions, Hugging Face's Llama the i-th with the one half a head further: row 2i+j of the file is row i+j·n/2.
+func unpermute(dst []byte, d safetensors.Dtype, rows []float32, n, columns int64) {
+	for i := range n / 2 {
+		for j := range int64(2) {
+			to, from := (i+j*n/2)*columns, (2*i+j)*columns
+			safetensors.PutFloats(dst[to*d.Size():], d, rows[from:from+columns])
+		}
+	}
+}
