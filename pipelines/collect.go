@@ -15,7 +15,7 @@ import (
 	"github.com/hone-ml/hone/schemas"
 )
 
-var nameRule = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`) // #Name of the schemas
+var nameRule = regexp.MustCompile(schemas.NamePattern)
 
 // common is what every kind takes beside its configuration.
 var common = map[string]*schemas.Shape{
@@ -88,7 +88,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 	if pos := c.p.pos(kind); pos.IsValid() {
 		s.where["kind"] = shown(pos)
 	} else {
-		c.errorf(s, "kind", "missing%s", suggest("", schemas.Kinds()))
+		c.errorf(s, "kind", "missing: one of %s", strings.Join(schemas.Kinds(), ", "))
 		return
 	}
 	def, _ := kind.Default()

@@ -12,12 +12,12 @@ import (
 	"github.com/hone-ml/hone/schemas"
 )
 
-// conform holds what the user said of a stage against its kind's definition, fills in defaults and decodes.
+// conform holds what the user said of a stage against its kind's definition, fills in defaults and decodes. What can
+// be decoded in spite of a mistake is, so that what holds between fields is judged at once too.
 func (c *compiler) conform(s *stage) {
 	if s.kind == "" {
 		return
 	}
-	before := len(c.errs)
 	v, err := c.encode(s)
 	if err != nil {
 		c.errorf(s, "", "%v", err)
@@ -28,18 +28,14 @@ func (c *compiler) conform(s *stage) {
 	if err := strict.Validate(cue.Concrete(true)); err != nil {
 		c.refuse(s, c.kinds.LookupPath(kind), err)
 	}
-	if c.broken(s) || len(c.errs) > before {
-		return
-	}
 	b, err := v.Unify(c.defaults.LookupPath(kind)).MarshalJSON()
-	if err != nil {
-		c.addCUE(s, "", v, err)
-		return
+	if err == nil {
+		b, err = withoutCommon(b, s.shape)
 	}
-	if b, err = withoutCommon(b, s.shape); err == nil {
+	if err == nil {
 		s.config, err = schemas.Decode(s.kind, b)
 	}
-	if err != nil {
+	if err != nil && !c.broken(s) {
 		c.errorf(s, "", "%v", err)
 	}
 }

@@ -1,4 +1,188 @@
 package pipelines
 
-func (c *compiler) requireShape(s *stage) {}
-func (c *compiler) requireSense(s *stage) {}
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hone-ml/hone/schemas"
+)
+
+// requireSense tells what no schema can say: what holds between fields, and between stages.
+func (c *compiler) requireSense(s *stage) {
+	switch v := s.config.(type) {
+	case *schemas.ModelLoad:
+		if v.Tokenizer != nil && v.Config == nil {
+			c.errorf(s, "tokenizer", "goes with config alone: source brings its own")
+		}
+		if s.wrote("seed") && v.Config == nil {
+			c.advisef(s, "seed", "read with config alone")
+		}
+	case *schemas.CurateFilter:
+		c.senseFilter(s, v)
+	case *schemas.CurateSplit:
+		sum := 0.0
+		for _, name := range names(v.Parts) {
+			c.requirePort(s, "parts."+name, name)
+			sum += v.Parts[name]
+		}
+		if sum > 1+1e-9 {
+			c.errorf(s, "parts", "shares sum to %.4g, above 1", sum)
+		}
+	case *schemas.TrainSFT:
+		c.senseTraining(s, &v.Training)
+		if v.LoRA == nil && v.LearningRate > 1e-4 {
+			c.advisef(s, "learningRate", "%g is high for a full fine-tune; 1e-5 to 5e-5 is usual", v.LearningRate)
+		}
+	case *schemas.ModelPretrain:
+		c.senseTraining(s, &v.Training)
+	case *schemas.Generate:
+		c.requireDate(s, v.Date)
+		if v.Temperature == nil {
+			if v.N > 1 {
+				c.errorf(s, "n", "%d answers a row want a temperature: greedy ones are all the same", v.N)
+			}
+			for _, name := range []string{"topP", "topK", "minP"} {
+				if s.wrote(name) {
+					c.advisef(s, name, "read with a temperature alone; without one decoding is greedy")
+				}
+			}
+		}
+	case *schemas.Eval:
+		c.senseEval(s, v)
+	case *schemas.Export:
+		if v.Format == "peft" && v.Model.Kind == "model" {
+			c.errorf(s, "format", "peft is an adapter's, and %s.%s is a model", v.Model.From, v.Model.Port)
+		}
+	case *schemas.Exec:
+		c.senseExec(s, v)
+	}
+}
+
+// wrote says whether the user wrote a field, as against its default.
+func (s *stage) wrote(path string) bool { _, ok := s.where[path]; return ok }
+
+func (c *compiler) senseFilter(s *stage, v *schemas.CurateFilter) {
+	for i, step := range v.Steps {
+		path := fmt.Sprintf("steps[%d]", i)
+		if l := step.Length; l != nil {
+			for _, bound := range []struct {
+				name string
+				*schemas.Range
+			}{{"characters", l.Characters}, {"tokens", l.Tokens}, {"turns", l.Turns}} {
+				if r := bound.Range; r != nil && r.Min != nil && r.Max != nil && *r.Min > *r.Max {
+					c.errorf(s, path+".length."+bound.name, "min %d is above max %d", *r.Min, *r.Max)
+				}
+			}
+			if l.Tokens != nil && v.Model == nil {
+				c.errorf(s, path+".length.tokens", "counting tokens wants a model beside data, for its tokenizer")
+			}
+		}
+		if step.Regex != nil {
+			c.requirePattern(s, path+".regex.pattern", step.Regex.Pattern)
+		}
+	}
+}
+
+func (c *compiler) senseTraining(s *stage, v *schemas.Training) {
+	c.requireDate(s, v.Date)
+	if w := v.Schedule.Warmup; w >= 1 && w != float64(int64(w)) {
+		c.errorf(s, "schedule.warmup", "%g: whole steps, or a share below 1", w)
+	}
+	if v.MaxSteps != nil && s.wrote("epochs") {
+		c.advisef(s, "epochs", "maxSteps wins over it")
+	}
+}
+
+func (c *compiler) senseEval(s *stage, v *schemas.Eval) {
+	c.requireDate(s, v.Date)
+	for _, name := range names(v.Suites) {
+		suite, path := v.Suites[name], "suites."+name
+		c.requirePort(s, path, name)
+		if suite.Perplexity != nil {
+			for _, field := range []string{"maxNewTokens", "system"} {
+				if s.wrote(path + "." + field) {
+					c.errorf(s, path+"."+field, "perplexity generates nothing")
+				}
+			}
+		}
+		if suite.Regex != nil {
+			c.requirePattern(s, path+".regex.pattern", suite.Regex.Pattern)
+		}
+	}
+	for _, name := range names(v.Gate) {
+		gate, path := v.Gate[name], "gate."+name
+		suite, ok := v.Suites[name]
+		if !ok {
+			c.errorf(s, path, "there is no suite %s%s", name, suggest(name, names(v.Suites)))
+			continue
+		}
+		for _, bound := range []struct {
+			name                 string
+			value                *float64
+			perplexity, baseline bool
+		}{
+			{"minimum", gate.Minimum, false, false}, {"maxDrop", gate.MaxDrop, false, true},
+			{"maximum", gate.Maximum, true, false}, {"maxRise", gate.MaxRise, true, true},
+		} {
+			switch field := path + "." + bound.name; {
+			case bound.value == nil:
+			case bound.perplexity && suite.Perplexity == nil:
+				c.errorf(s, field, "is for perplexity; a score has minimum and maxDrop")
+			case !bound.perplexity && suite.Perplexity != nil:
+				c.errorf(s, field, "is for scores; perplexity has maximum and maxRise")
+			case bound.baseline && v.Baseline == nil:
+				c.errorf(s, field, "compares with a baseline, and the stage has none")
+			}
+		}
+	}
+}
+
+func (c *compiler) senseExec(s *stage, v *schemas.Exec) {
+	for _, port := range names(v.Ports) {
+		c.requirePort(s, "out."+port, port)
+	}
+	for _, name := range names(v.Inputs) {
+		c.requirePort(s, "inputs."+name, name)
+	}
+	if len(v.Command) == 0 {
+		return // told
+	}
+	program := v.Command[0]
+	if program == "" {
+		c.errorf(s, "command[0]", "an empty program")
+	}
+	if !strings.Contains(program, "/") || filepath.IsAbs(program) {
+		return
+	}
+	program = filepath.Clean(program)
+	given := func(file string) bool {
+		rel, err := filepath.Rel(file, program)
+		return err == nil && filepath.IsLocal(rel)
+	}
+	if !given("in") && !slices.ContainsFunc(v.Files, given) {
+		c.errorf(s, "command[0]", "%s is not among files, and the stage's folder holds nothing else", v.Command[0])
+	}
+}
+
+// requirePort refuses names that cannot be a folder's.
+func (c *compiler) requirePort(s *stage, path, name string) {
+	if !nameRule.MatchString(name) {
+		c.errorf(s, path, "a name is letters, digits and _ . + -")
+	}
+}
+
+func (c *compiler) requirePattern(s *stage, path, pattern string) {
+	if _, err := regexp.Compile(pattern); err != nil {
+		c.errorf(s, path, "%v", err)
+	}
+}
+
+func (c *compiler) requireDate(s *stage, date string) {
+	if _, err := time.Parse(time.DateOnly, date); err != nil && !c.told(s, "date") {
+		c.errorf(s, "date", "%q is no day", date)
+	}
+}

@@ -9,7 +9,7 @@ import (
 // suggest ends a message about an unknown name: with the name that was probably meant, else with all there are.
 func suggest(name string, have []string) string {
 	have = slices.Sorted(slices.Values(have))
-	best, distance := "", len(name)/2+1
+	best, distance := "", max(len(name)/3, 1)+1
 	for _, h := range have {
 		if d := edits(strings.ToLower(name), strings.ToLower(h)); d < distance {
 			best, distance = h, d
@@ -21,9 +21,9 @@ func suggest(name string, have []string) string {
 	case len(have) == 0:
 		return ""
 	case len(have) > 20:
-		return fmt.Sprintf(" (there are %d)", len(have))
+		return fmt.Sprintf("; there are %d of them", len(have))
 	}
-	return fmt.Sprintf(" (there is %s)", strings.Join(have, ", "))
+	return fmt.Sprintf("; there is %s", strings.Join(have, ", "))
 }
 
 // edits counts the insertions, deletions, substitutions and swaps of neighbours that make b of a

@@ -32,6 +32,9 @@ var kinds = map[string]struct {
 	"exec":           {1, reflect.TypeFor[Exec]()},
 }
 
+// NamePattern is #Name: what a stage, port, part, input or suite may be called.
+const NamePattern = `^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`
+
 // Kinds lists the stage kinds, sorted.
 func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
 
