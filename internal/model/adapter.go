@@ -1,0 +1,184 @@
+package model
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hone-ml/hone/internal/safetensors"
+	"github.com/hone-ml/hone/internal/tensor"
+)
+
+const adapterWeights = "adapter_model.safetensors"
+
+// LoadAdapter puts the PEFT folder dir on the model. An adapter for another base is refused by its first tensor that does
+// not fit.
+func (m *Model) LoadAdapter(dir string, trained bool) error {
+	l, err := ReadLoRA(dir)
+	if err != nil {
+		return err
+	}
+	return m.loadAdapter(l, dir, trained)
+}
+
+// LoadAdapterAs is LoadAdapter with another dropout, which is a setting of training and not of the weights.
+func (m *Model) LoadAdapterAs(dir string, dropout float64, trained bool) error {
+	l, err := ReadLoRA(dir)
+	if err != nil {
+		return err
+	}
+	l.Dropout = dropout
+	return m.loadAdapter(l, dir, trained)
+}
+
+func (m *Model) loadAdapter(l *LoRA, dir string, trained bool) error {
+	path := filepath.Join(dir, adapterWeights)
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := m.Adapt(l, 0, trained); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	defer m.Adapter.Refresh()
+	known := map[string]bool{}
+	err = m.factors(func(x factor) error {
+		known[x.name] = true
+		t, ok := f.Tensor(x.name)
+		if !ok {
+			return fmt.Errorf("tensor %s: missing", x.name)
+		}
+		if want := []int64{x.Rows, x.Columns}; !slices.Equal(t.Shape, want) {
+			return fmt.Errorf("tensor %s: shape %v, this base and adapter_config.json want %v", x.name, t.Shape, want)
+		}
+		scope := tensor.Open()
+		defer scope.Close()
+		values := tensor.Empty(tensor.Float32, t.Elements())
+		if err := put(values, 0, &t); err != nil {
+			return fmt.Errorf("tensor %s: %w", x.name, err)
+		}
+		copy(x.values, values.Floats())
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for _, t := range f.Tensors() {
+		if !known[t.Name] {
+			return fmt.Errorf("%s: tensor %s: no layer of this base and adapter_config.json takes it", path, t.Name)
+		}
+	}
+	return nil
+}
+
+// SaveAdapter writes a PEFT folder. base is what adapter_config.json names as base_model_name_or_path: a name, never a path
+// of this machine.
+func (m *Model) SaveAdapter(dir, base string) error {
+	l := m.LoRA
+	config := map[string]any{
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,
+		"r": l.Rank, "lora_alpha": l.Alpha, "lora_dropout": l.Dropout, "use_rslora": l.RSLoRA, "use_dora": false,
+		"bias": "none", "fan_in_fan_out": false, "init_lora_weights": true, "modules_to_save": nil,
+		"rank_pattern": orEmpty(l.RankPattern), "alpha_pattern": orEmpty(l.AlphaPattern),
+		"target_modules": m.targetModules(), "layers_to_transform": nil, "exclude_modules": nil,
+	}
+	if l.Pattern != "" {
+		config["target_modules"] = l.Pattern
+	}
+	if l.Layers != nil {
+		config["layers_to_transform"] = l.Layers
+	}
+	if l.Exclude != nil {
+		config["exclude_modules"] = l.Exclude
+	}
+	b, err := json.MarshalIndent(config, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "adapter_config.json"), append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	var tensors []safetensors.Tensor
+	err = m.factors(func(x factor) error {
+		data := make([]byte, 4*len(x.values))
+		for i, v := range x.values {
+			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(v))
+		}
+		tensors = append(tensors, safetensors.Tensor{Name: x.name, Dtype: "F32", Shape: []int64{x.Rows, x.Columns}, Data: data})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return safetensors.Write(filepath.Join(dir, adapterWeights), tensors, safetensors.PyTorch)
+}
+
+// targetModules is the last names of the adapted modules, as PEFT spells all-linear out when it saves.
+func (m *Model) targetModules() []string {
+	var names []string
+	for _, l := range m.Linears() {
+		if l.Adapter == nil {
+			continue
+		}
+		for _, t := range l.Adapter.Targets {
+			name := l.Projections[t.Index].Name
+			if !m.LoRA.AllLinear {
+				name = l.Projections[t.Index].Name
+				i := slices.IndexFunc(m.LoRA.Targets, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) })
+				if i < 0 {
+					continue
+				}
+				name = m.LoRA.Targets[i]
+			} else {
+				name = name[strings.LastIndex(name, ".")+1:]
+			}
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func orEmpty[V any](m map[string]V) map[string]V {
+	if m == nil {
+		return map[string]V{}
+	}
+	return m
+}
+
+// Merge adds the adapter's product to the base's weights and takes the adapter off. The sum is in float32, as PEFT's
+// merge_and_unload does it on a float32 model.
+func (m *Model) Merge() {
+	scope := tensor.Open()
+	defer scope.Close()
+	tensor.NoGrad(func() {
+		for _, l := range m.Linears() {
+			if l.Adapter == nil {
+				continue
+			}
+			for i, t := range l.Adapter.Targets {
+				step := tensor.Open()
+				a, b := l.Adapter.Factors(i)
+				A := m.Adapter.Values.Slice(a.Offset, a.Rows, a.Columns)
+				B := m.Adapter.Values.Slice(b.Offset, b.Rows, b.Width).Narrow(1, 0, b.Columns)
+				out := l.Projections[t.Index].Out
+				w := m.Base.Values.Slice(l.Weight.PartAt(t.Index), out, l.In)
+				delta := B.MatMul(A).Mul(tensor.Of([]float32{float32(t.Scale)}))
+				w.CopyFrom(w.To(tensor.Float32).Add(delta))
+				step.Close()
+			}
+			l.Adapter = nil
+		}
+	})
+	m.Adapter.Free()
+	m.LoRA = nil
+	m.Base.Refresh()
+}

@@ -1,0 +1,141 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hone-ml/hone/internal/nn"
+	"github.com/hone-ml/hone/internal/safetensors"
+	"github.com/hone-ml/hone/internal/tensor"
+)
+
+// Load opens a Hugging Face folder. Trained, the weights are float32 with gradients and compute in dtype; else they are
+// held in dtype alone.
+func Load(dir string, dtype tensor.Dtype, trained bool) (*Model, error) {
+	c, err := ReadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := New(c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	m.Dtype = dtype
+	f, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := match(m, f); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	values := dtype
+	if trained {
+		values = tensor.Float32
+	}
+	m.Base.Allocate(values, dtype, trained)
+	if err := fill(&m.Base, f); err != nil {
+		m.Free()
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	m.Base.Refresh()
+	return m, nil
+}
+
+// match names every tensor that is missing or has another shape, before memory is taken for any.
+func match(m *Model, f *safetensors.Checkpoint) error {
+	var wrong []string
+	_ = m.Base.Each(func(t nn.Tensor, _ int64) error {
+		found, ok := f.Tensor(t.Name)
+		switch {
+		case !ok:
+			wrong = append(wrong, "missing "+t.Name)
+		case !slices.Equal(found.Shape, t.Shape):
+			wrong = append(wrong, fmt.Sprintf("%s has shape %v, config.json wants %v", t.Name, found.Shape, t.Shape))
+		}
+		return nil
+	})
+	if len(wrong) > 6 {
+		wrong = append(wrong[:5], fmt.Sprintf("and %d more", len(wrong)-5))
+	}
+	if wrong != nil {
+		return fmt.Errorf("%s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// Unexpected is the names of tensors in dir that the model does not read, as transformers would warn of them.
+func (m *Model) Unexpected(dir string) ([]string, error) {
+	f, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	known := map[string]bool{}
+	_ = m.Base.Each(func(t nn.Tensor, _ int64) error { known[t.Name] = true; return nil })
+	var names []string
+	for _, t := range f.Tensors() {
+		tied := t.Name == "lm_head.weight" && m.Config.TieWordEmbeddings
+		if !known[t.Name] && !tied && !strings.HasSuffix(t.Name, "rotary_emb.inv_freq") {
+			names = append(names, t.Name)
+		}
+	}
+	return names, nil
+}
+
+// fill copies every tensor that s declares from f into its buffer, converting the dtype.
+func fill(s *nn.Store, f *safetensors.Checkpoint) error {
+	return s.Each(func(t nn.Tensor, offset int64) error {
+		found, _ := f.Tensor(t.Name)
+		if err := put(s.Values, offset, &found); err != nil {
+			return fmt.Errorf("tensor %s: %w", t.Name, err)
+		}
+		return nil
+	})
+}
+
+var dtypes = map[safetensors.Dtype]tensor.Dtype{"F32": tensor.Float32, "F16": tensor.Float16, "BF16": tensor.BFloat16, "F64": tensor.Float64}
+
+// put copies t to a flat buffer at offset.
+func put(flat tensor.Tensor, offset int64, t *safetensors.Tensor) error {
+	d, ok := dtypes[t.Dtype]
+	if !ok {
+		return fmt.Errorf("dtype %s is not a floating point type that is read here", t.Dtype)
+	}
+	scope := tensor.Open()
+	defer scope.Close()
+	place := flat.Slice(offset, t.Elements())
+	if d == place.Dtype() {
+		copy(place.Bytes(), t.Data)
+		return nil
+	}
+	source := tensor.Empty(d, t.Elements())
+	copy(source.Bytes(), t.Data)
+	place.CopyFrom(source)
+	return nil
+}
+
+// Tensors is the checkpoint tensors of a store's values, as safetensors are written: views of its memory, in dtype.
+// The conversion, where dtype is another, is done a tensor at a time while it is written.
+func Tensors(s *nn.Store, dtype tensor.Dtype) []safetensors.Tensor {
+	var out []safetensors.Tensor
+	_ = s.Each(func(t nn.Tensor, offset int64) error {
+		out = append(out, storeTensor(s.Values, t, offset, dtype))
+		return nil
+	})
+	return out
+}
+
+// ParseDtype is config.json's name of a dtype.
+func ParseDtype(name string) (tensor.Dtype, error) {
+	switch strings.TrimPrefix(name, "torch.") {
+	case "float32":
+		return tensor.Float32, nil
+	case "bfloat16":
+		return tensor.BFloat16, nil
+	case "float16":
+		return tensor.Float16, nil
+	}
+	return 0, fmt.Errorf("dtype %q is not known", name)
+}

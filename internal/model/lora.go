@@ -1,0 +1,297 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hone-ml/hone/internal/nn"
+	"github.com/hone-ml/hone/internal/tensor"
+)
+
+// LoRA is adapter_config.json, PEFT's LoraConfig, as far as it is understood here.
+type LoRA struct {
+	Rank         int64
+	Alpha        float64
+	Dropout      float64
+	RSLoRA       bool
+	AllLinear    bool     // target_modules: "all-linear"
+	Targets      []string // suffixes of module names
+	Pattern      string   // target_modules as a regular expression
+	RankPattern  map[string]int64
+	AlphaPattern map[string]float64
+	Layers       []int64 // layers_to_transform
+	Exclude      []string
+}
+
+const peftPrefix = "base_model.model."
+
+// matches reports whether PEFT would adapt the module of that name (tuners_utils.check_target_module_exists).
+func (l *LoRA) matches(name string) (bool, error) {
+	if slices.ContainsFunc(l.Exclude, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) }) {
+		return false, nil
+	}
+	if l.AllLinear {
+		return true, nil
+	}
+	if l.Pattern != "" {
+		re, err := regexp.Compile("^(?:" + l.Pattern + ")$")
+		if err != nil {
+			return false, fmt.Errorf("target_modules: %w", err)
+		}
+		return re.MatchString(name), nil
+	}
+	if !slices.ContainsFunc(l.Targets, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) }) {
+		return false, nil
+	}
+	if l.Layers == nil {
+		return true, nil
+	}
+	for _, part := range strings.Split(name, ".") {
+		var n int64
+		if _, err := fmt.Sscanf(part, "%d", &n); err == nil {
+			return slices.Contains(l.Layers, n), nil
+		}
+	}
+	return false, nil
+}
+
+// byPattern is the value whose key matches the end of name, as PEFT's get_pattern_key finds it.
+func byPattern[V any](patterns map[string]V, name string, otherwise V) (V, error) {
+	keys := make([]string, 0, len(patterns))
+	for k := range patterns {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		re, err := regexp.Compile(`^(.*\.)?(` + k + `)$`)
+		if err != nil {
+			return otherwise, err
+		}
+		if re.MatchString(name) {
+			return patterns[k], nil
+		}
+	}
+	return otherwise, nil
+}
+
+// Adapt puts l on the model's linear layers and lays the factors out; trained, they have gradients. A is drawn as PEFT draws
+// it (kaiming_uniform(√5): uniform within 1/√in), from seed and the module's name; B is zero.
+func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
+	if m.LoRA != nil {
+		return errors.New("the model has an adapter")
+	}
+	used := make([]bool, len(l.Targets))
+	for _, linear := range m.Linears() {
+		var targets []nn.Target
+		for i, p := range linear.Projections {
+			ok, err := l.matches(p.Name)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			for k, t := range l.Targets {
+				used[k] = used[k] || p.Name == t || strings.HasSuffix(p.Name, "."+t)
+			}
+			rank, err := byPattern(l.RankPattern, p.Name, l.Rank)
+			if err != nil {
+				return fmt.Errorf("rank_pattern: %w", err)
+			}
+			alpha, err := byPattern(l.AlphaPattern, p.Name, l.Alpha)
+			if err != nil {
+				return fmt.Errorf("alpha_pattern: %w", err)
+			}
+			scale := alpha / float64(rank)
+			if l.RSLoRA {
+				scale = alpha / math.Sqrt(float64(rank))
+			}
+			targets = append(targets, nn.Target{Index: i, Rank: rank, Scale: scale})
+		}
+		if targets != nil {
+			linear.Adapt(&m.Adapter, l.Dropout, &m.Draws, targets...)
+		}
+	}
+	for i, u := range used {
+		if !u {
+			return fmt.Errorf("lora: target %q names no linear layer; %s are there", l.Targets[i], strings.Join(m.moduleNames(), ", "))
+		}
+	}
+	if m.Adapter.Size == 0 {
+		return fmt.Errorf("lora: no linear layer is targeted; %s are there", strings.Join(m.moduleNames(), ", "))
+	}
+	m.LoRA = l
+	m.Adapter.Allocate(tensor.Float32, m.Dtype, trained)
+	defer m.Adapter.Refresh()
+	return m.factors(func(f factor) error {
+		if !f.isA {
+			return nil
+		}
+		h := fnv.New64a()
+		h.Write([]byte(f.name))
+		r := rand.New(rand.NewPCG(uint64(seed), h.Sum64()))
+		bound := 1 / math.Sqrt(float64(f.Columns))
+		for i := range f.values {
+			f.values[i] = float32((2*r.Float64() - 1) * bound)
+		}
+		return nil
+	})
+}
+
+func (m *Model) moduleNames() []string {
+	var names []string
+	for _, l := range m.Linears() {
+		for _, p := range l.Projections {
+			if last := p.Name[strings.LastIndex(p.Name, ".")+1:]; !slices.Contains(names, last) {
+				names = append(names, last)
+			}
+		}
+	}
+	return names
+}
+
+// factor is A or B of one module: values is a copy, row-major, that is stored back when f returns.
+type factor struct {
+	nn.Factor
+	name   string // PEFT's
+	isA    bool
+	values []float32
+}
+
+// factors calls f with each factor of the adapter and stores its values.
+func (m *Model) factors(f func(factor) error) error {
+	scope := tensor.Open()
+	defer scope.Close()
+	flat := m.Adapter.Values.Floats()
+	for _, l := range m.Linears() {
+		if l.Adapter == nil {
+			continue
+		}
+		for i, t := range l.Adapter.Targets {
+			a, b := l.Adapter.Factors(i)
+			name := peftPrefix + l.Projections[t.Index].Name
+			for _, x := range []factor{{Factor: a, name: name + ".lora_A.weight", isA: true}, {Factor: b, name: name + ".lora_B.weight"}} {
+				x.values = make([]float32, x.Rows*x.Columns)
+				for r := int64(0); r < x.Rows; r++ {
+					copy(x.values[r*x.Columns:(r+1)*x.Columns], flat[x.Offset+r*x.Width:])
+				}
+				if err := f(x); err != nil {
+					return err
+				}
+				for r := int64(0); r < x.Rows; r++ {
+					copy(flat[x.Offset+r*x.Width:], x.values[r*x.Columns:(r+1)*x.Columns])
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// ReadLoRA reads dir's adapter_config.json and refuses what would be computed wrongly.
+func ReadLoRA(dir string) (*LoRA, error) {
+	path := filepath.Join(dir, "adapter_config.json")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	l, err := parseLoRA(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return l, nil
+}
+
+func parseLoRA(b []byte) (*LoRA, error) {
+	var f struct {
+		Type          string             `json:"peft_type"`
+		Rank          int64              `json:"r"`
+		Alpha         *float64           `json:"lora_alpha"`
+		Dropout       float64            `json:"lora_dropout"`
+		RSLoRA        bool               `json:"use_rslora"`
+		DoRA          bool               `json:"use_dora"`
+		Bias          string             `json:"bias"`
+		FanInFanOut   bool               `json:"fan_in_fan_out"`
+		LoRABias      bool               `json:"lora_bias"`
+		ModulesToSave []string           `json:"modules_to_save"`
+		Trainable     json.RawMessage    `json:"trainable_token_indices"`
+		Targets       json.RawMessage    `json:"target_modules"`
+		Exclude       json.RawMessage    `json:"exclude_modules"`
+		Layers        json.RawMessage    `json:"layers_to_transform"`
+		Parameters    []string           `json:"target_parameters"`
+		RankPattern   map[string]int64   `json:"rank_pattern"`
+		AlphaPattern  map[string]float64 `json:"alpha_pattern"`
+	}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return nil, err
+	}
+	l := &LoRA{Rank: f.Rank, Alpha: 8, Dropout: f.Dropout, RSLoRA: f.RSLoRA, RankPattern: f.RankPattern, AlphaPattern: f.AlphaPattern}
+	if f.Alpha != nil {
+		l.Alpha = *f.Alpha
+	}
+	switch {
+	case f.Type != "LORA":
+		return nil, fmt.Errorf("peft_type %q is not known (LORA is)", f.Type)
+	case f.Rank <= 0 || f.Rank > 1<<16:
+		return nil, fmt.Errorf("r is %d", f.Rank)
+	case f.DoRA:
+		return nil, errors.New("use_dora is not known")
+	case f.Bias != "" && f.Bias != "none":
+		return nil, fmt.Errorf("bias %q is not known (none is)", f.Bias)
+	case f.LoRABias:
+		return nil, errors.New("lora_bias is not known")
+	case f.FanInFanOut:
+		return nil, errors.New("fan_in_fan_out is not known")
+	case len(f.ModulesToSave) > 0:
+		return nil, fmt.Errorf("modules_to_save %v is not known", f.ModulesToSave)
+	case present(f.Trainable):
+		return nil, errors.New("trainable_token_indices is not known")
+	case len(f.Parameters) > 0:
+		return nil, errors.New("target_parameters is not known")
+	}
+	for pattern, rank := range f.RankPattern {
+		if rank <= 0 || rank > 1<<16 {
+			return nil, fmt.Errorf("rank_pattern: %s is %d", pattern, rank)
+		}
+	}
+	if err := oneOrMany(f.Targets, &l.Pattern, &l.Targets); err != nil {
+		return nil, fmt.Errorf("target_modules: %w", err)
+	}
+	if l.Pattern == "all-linear" {
+		l.AllLinear, l.Pattern = true, ""
+	}
+	var exclude string
+	if err := oneOrMany(f.Exclude, &exclude, &l.Exclude); err != nil || exclude != "" {
+		return nil, errors.New("exclude_modules: a list is wanted")
+	}
+	if present(f.Layers) {
+		var one int64
+		if json.Unmarshal(f.Layers, &one) == nil {
+			l.Layers = []int64{one}
+		} else if err := json.Unmarshal(f.Layers, &l.Layers); err != nil {
+			return nil, fmt.Errorf("layers_to_transform: %w", err)
+		}
+	}
+	return l, nil
+}
+
+func present(b json.RawMessage) bool { return len(b) > 0 && string(b) != "null" }
+
+// oneOrMany decodes a string or a list of strings.
+func oneOrMany(b json.RawMessage, one *string, many *[]string) error {
+	if !present(b) {
+		return nil
+	}
+	if b[0] == '"' {
+		return json.Unmarshal(b, one)
+	}
+	return json.Unmarshal(b, many)
+}

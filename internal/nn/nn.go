@@ -1,0 +1,278 @@
+// Package nn is the layers of a decoder over internal/tensor, bound to the names of a checkpoint.
+//
+//	Weight     a matrix or vector that the model uses; one or several checkpoint tensors behind one another
+//	Store      all weights of a model, declared first, then laid out in flat buffers
+//	Linear     a projection; several that share an input are one weight (q, k and v; gate and up)
+//	Adapter    LoRA on a Linear
+//
+// Flat buffers are why an update is one pass, a checkpoint one write and a gradient norm one sum; every weight starts at a
+// multiple of 64 bytes, because bits depend on alignment where one row is multiplied.
+package nn
+
+import (
+	"fmt"
+
+	"github.com/hone-ml/hone/internal/tensor"
+)
+
+// Tensor names one tensor of a checkpoint.
+type Tensor struct {
+	Name  string
+	Shape []int64
+}
+
+func (t Tensor) count() int64 {
+	n := int64(1)
+	for _, s := range t.Shape {
+		n *= s
+	}
+	return n
+}
+
+// Weight is Parts along the first dimension, in one piece of memory.
+type Weight struct {
+	Parts  []Tensor
+	Shape  []int64
+	Tensor tensor.Tensor // what operators take; set by Store.Allocate
+
+	offset int64
+}
+
+// PartAt is the offset in elements of part i within its store's buffer.
+func (w *Weight) PartAt(i int) int64 {
+	o := w.offset
+	for _, p := range w.Parts[:i] {
+		o += p.count()
+	}
+	return o
+}
+
+// Count is the weight's elements.
+func (w *Weight) Count() int64 {
+	n := int64(1)
+	for _, s := range w.Shape {
+		n *= s
+	}
+	return n
+}
+
+const align = 16 // elements: 64 bytes of float32
+
+// Store holds the weights of a model, or of an adapter.
+type Store struct {
+	Weights []*Weight
+	Size    int64         // elements of a buffer, padding included
+	Values  tensor.Tensor // flat; float32 where the store is trained, and for adapters
+	Grads   tensor.Tensor // flat float32; absent where it is frozen
+	Compute tensor.Tensor // flat; what the leaves slice: Values, or its copy in bfloat16
+}
+
+// Declare adds a weight made of parts, which agree in all but their first dimension.
+func (s *Store) Declare(parts ...Tensor) *Weight {
+	w := &Weight{Parts: parts, Shape: append([]int64(nil), parts[0].Shape...), offset: s.Size}
+	for _, p := range parts[1:] {
+		w.Shape[0] += p.Shape[0]
+	}
+	s.Size = (s.Size + w.Count() + align - 1) / align * align
+	s.Weights = append(s.Weights, w)
+	return w
+}
+
+// Allocate lays the weights out: values in one dtype, what operators compute with in another, gradients (float32) where the
+// store is trained. Values are zero until they are loaded; after each change of them call Refresh.
+func (s *Store) Allocate(values, compute tensor.Dtype, trained bool) {
+	if trained {
+		s.Grads = tensor.Zeros(tensor.Float32, s.Size).Forget()
+	}
+	s.Values = tensor.Zeros(values, s.Size).Forget()
+	s.Compute = s.Values
+	if values != compute {
+		s.Compute = tensor.Zeros(compute, s.Size).Forget()
+	}
+	for _, w := range s.Weights {
+		w.Tensor = tensor.Leaf(s.Compute, w.offset, s.Grads, w.Shape...).Forget()
+	}
+}
+
+// Refresh brings the copy that operators compute with up to date with the values.
+func (s *Store) Refresh() {
+	if s.Compute != s.Values {
+		s.Compute.CopyFrom(s.Values)
+	}
+}
+
+// Free releases the buffers.
+func (s *Store) Free() {
+	for _, w := range s.Weights {
+		w.Tensor.Free()
+		w.Tensor = tensor.Tensor{}
+	}
+	if s.Compute != s.Values {
+		s.Compute.Free()
+	}
+	s.Values.Free()
+	s.Grads.Free()
+	s.Values, s.Grads, s.Compute = tensor.Tensor{}, tensor.Tensor{}, tensor.Tensor{}
+}
+
+// Each calls f with every checkpoint tensor and its place in the buffer.
+func (s *Store) Each(f func(t Tensor, offset int64) error) error {
+	for _, w := range s.Weights {
+		for i, p := range w.Parts {
+			if err := f(p, w.PartAt(i)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Norm is RMSNorm's weight.
+type Norm struct {
+	Weight *Weight
+	Eps    float64
+}
+
+// Norm declares NAME.weight of dim elements.
+func (s *Store) Norm(name string, dim int64, eps float64) *Norm {
+	return &Norm{s.Declare(Tensor{name + ".weight", []int64{dim}}), eps}
+}
+
+// Apply normalises x + residual; see tensor.RMSNorm.
+func (n *Norm) Apply(x, residual tensor.Tensor) (sum, out tensor.Tensor) {
+	return tensor.RMSNorm(x, residual, n.Weight.Tensor, n.Eps, 0)
+}
+
+// Projection is one linear layer of the checkpoint: NAME.weight [Out, in] and, where it has one, NAME.bias [Out].
+type Projection struct {
+	Name string
+	Out  int64
+}
+
+// Linear is projections that share their input, as one weight [Σ out, in].
+type Linear struct {
+	Projections []Projection
+	In          int64
+	Weight      *Weight
+	Bias        *Weight
+	Adapter     *Adapter
+}
+
+// Linear declares projections of one input.
+func (s *Store) Linear(in int64, bias bool, projections ...Projection) *Linear {
+	l := &Linear{Projections: projections, In: in}
+	var weights, biases []Tensor
+	for _, p := range projections {
+		weights = append(weights, Tensor{p.Name + ".weight", []int64{p.Out, in}})
+		biases = append(biases, Tensor{p.Name + ".bias", []int64{p.Out}})
+	}
+	l.Weight = s.Declare(weights...)
+	if bias {
+		l.Bias = s.Declare(biases...)
+	}
+	return l
+}
+
+// Apply is x·Wᵀ + b, with the adapter's part where there is one. x: [tokens, in]; out: [tokens, Σ out].
+func (l *Linear) Apply(x tensor.Tensor) tensor.Tensor {
+	var bias tensor.Tensor
+	if l.Bias != nil {
+		bias = l.Bias.Tensor
+	}
+	if l.Adapter == nil {
+		return tensor.Linear(x, l.Weight.Tensor, bias)
+	}
+	return l.Adapter.apply(x, l.Weight.Tensor, bias)
+}
+
+// Sizes is the outputs of the projections, for Split.
+func (l *Linear) Sizes() []int64 {
+	var sizes []int64
+	for _, p := range l.Projections {
+		sizes = append(sizes, p.Out)
+	}
+	return sizes
+}
+
+// Adapter is LoRA (Hu et al. 2021) on some projections of a Linear. Ranks may differ: A and B are padded with zeros to the
+// largest, and what is zero stays zero in training, since each factor's gradient is a product with the other.
+type Adapter struct {
+	Targets []Target
+	Dropout float64
+	A, B    *Weight // [targets·rank, in], [Σ out, rank]
+	rank    int64
+	in      int64
+	parts   []tensor.Part
+	draws   *Draws
+}
+
+// Target is a projection with an adapter.
+type Target struct {
+	Index int // in Projections
+	Rank  int64
+	Scale float64 // alpha/rank, or alpha/√rank for rsLoRA (Kalajdzievski 2023)
+}
+
+// Draws numbers the dropout draws of a forward pass: the seed of a draw is that of the step and its number within it.
+type Draws struct {
+	On   bool // training
+	Seed uint64
+	next uint64
+}
+
+// Begin starts a forward pass whose draws depend on seed alone.
+func (d *Draws) Begin(seed uint64) { d.Seed, d.next = seed, 0 }
+
+func (d *Draws) draw() uint64 {
+	d.next++
+	return d.Seed*0x9e3779b97f4a7c15 + d.next
+}
+
+// At is the number of the next draw; Rewind sets it, so that a recomputed layer draws what it drew before.
+func (d *Draws) At() uint64       { return d.next }
+func (d *Draws) Rewind(at uint64) { d.next = at }
+
+// Adapt puts an adapter on l, with its factors declared in s.
+func (l *Linear) Adapt(s *Store, dropout float64, draws *Draws, targets ...Target) *Adapter {
+	a := &Adapter{Targets: targets, Dropout: dropout, in: l.In, draws: draws}
+	offsets := make([]int64, len(l.Projections))
+	for i := 1; i < len(offsets); i++ {
+		offsets[i] = offsets[i-1] + l.Projections[i-1].Out
+	}
+	var rows int64
+	for _, t := range targets {
+		a.rank = max(a.rank, t.Rank)
+		out := l.Projections[t.Index].Out
+		a.parts = append(a.parts, tensor.Part{From: offsets[t.Index], Rows: out, Scale: t.Scale})
+		rows += out
+	}
+	name := l.Projections[targets[0].Index].Name
+	a.A = s.Declare(Tensor{fmt.Sprintf("%s.lora_A", name), []int64{int64(len(targets)) * a.rank, l.In}})
+	a.B = s.Declare(Tensor{fmt.Sprintf("%s.lora_B", name), []int64{rows, a.rank}})
+	l.Adapter = a
+	return a
+}
+
+func (a *Adapter) apply(x, weight, bias tensor.Tensor) tensor.Tensor {
+	dropout, seed := 0.0, uint64(0)
+	if a.Dropout > 0 && a.draws.On {
+		dropout, seed = a.Dropout, a.draws.draw()
+	}
+	return tensor.LoRA(x, weight, bias, tensor.Adapter{A: a.A.Tensor, B: a.B.Tensor, Parts: a.parts}, dropout, seed)
+}
+
+// Factor is the place of a target's factor in its store's flat buffer: rows of width elements, the first Columns of which count.
+type Factor struct {
+	Offset, Rows, Width, Columns int64
+}
+
+// Factors is where target i's A [rank, in] and B [out, rank] lie.
+func (a *Adapter) Factors(i int) (A, B Factor) {
+	var row int64
+	for _, p := range a.parts[:i] {
+		row += p.Rows
+	}
+	A = Factor{a.A.offset + int64(i)*a.rank*a.in, a.Targets[i].Rank, a.in, a.in}
+	B = Factor{a.B.offset + row*a.rank, a.parts[i].Rows, a.rank, a.Targets[i].Rank}
+	return A, B
+}

@@ -1,0 +1,35 @@
+// The update over flat buffers: one pass reads and writes each of weights, gradients and moments once.
+#include "ops_common.h"
+#include <cmath>
+using namespace hone;
+
+namespace {
+constexpr int64_t kChunk = 1 << 16;
+}
+
+extern "C" {
+// Elements from … to of w, g, m, v (flat f32). g is scaled first (clipping) and zero afterwards. step counts from one.
+int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
+               double eps, double decay, int64_t step, char **err) {
+  GUARD(
+    for (hten t : {w, g, m, v}) TORCH_CHECK(T(t).scalar_type() == at::kFloat && T(t).is_contiguous() && T(t).numel() >= to, "adamw: flat float32 buffers are wanted");
+    double c1 = 1 - std::pow(beta1, step); double c2 = 1 - std::pow(beta2, step);
+    at::parallel_for(0, (to - from + kChunk - 1) / kChunk, 1, [&](int64_t a, int64_t b) {
+      for (int64_t i = a; i < b; i++) {
+        int64_t o = from + i * kChunk, n = std::min(kChunk, to - o);
+        kernels().adamw(ptr<float>(T(w)) + o, ptr<float>(T(g)) + o, ptr<float>(T(m)) + o, ptr<float>(T(v)) + o, n, scale, lr, beta1, beta2, eps, decay, c1, c2);
+      }
+    }))
+}
+// Σ x² of a flat f32 buffer, summed a chunk at a time in order: the same at any number of threads.
+int hone_sum_squares(hten x, double *out, char **err) {
+  GUARD(
+    TORCH_CHECK(T(x).scalar_type() == at::kFloat && T(x).is_contiguous(), "sum of squares: flat float32 is wanted");
+    int64_t n = T(x).numel(); int64_t chunks = (n + kChunk - 1) / kChunk; std::vector<double> part(chunks);
+    at::parallel_for(0, chunks, 1, [&](int64_t a, int64_t b) {
+      for (int64_t i = a; i < b; i++) part[i] = kernels().sum_squares(ptr<float>(T(x)) + i * kChunk, std::min(kChunk, n - i * kChunk));
+    });
+    *out = 0;
+    for (double p : part) *out += p)
+}
+}

@@ -1,0 +1,152 @@
+package tensor
+
+// #include "ops.h"
+import "C"
+
+import (
+	"unsafe"
+
+	lib "github.com/sugarme/gotch/libtch"
+)
+
+// Element is a Go type with a Dtype.
+type Element interface{ ~int64 | ~float32 | ~float64 }
+
+func dtypeOf[E Element]() Dtype {
+	var e E
+	switch any(e).(type) {
+	case int64:
+		return Int64
+	case float32:
+		return Float32
+	}
+	return Float64
+}
+
+// Empty is a tensor whose elements are not set.
+func Empty(d Dtype, shape ...int64) Tensor {
+	var out C.hten
+	var e *C.char
+	check("empty", C.hone_empty(&out, shapePtr(shape), C.int(len(shape)), C.int(d), &e), e)
+	return wrap(out)
+}
+
+// Zeros is a tensor of zeros.
+func Zeros(d Dtype, shape ...int64) Tensor {
+	t := Empty(d, shape...)
+	clear(t.bytes())
+	return t
+}
+
+// Of is a tensor with a copy of data, row-major; a scalar without a shape. It panics when the counts differ.
+func Of[E Element](data []E, shape ...int64) Tensor {
+	if int64(len(data)) != product(shape) {
+		panic(&Error{"tensor", "data and shape differ in count"})
+	}
+	t := Empty(dtypeOf[E](), shape...)
+	copy(view[E](t), data)
+	return t
+}
+
+// Bytes is the memory of a contiguous tensor, valid while the tensor lives.
+func (t Tensor) Bytes() []byte { return t.bytes() }
+
+func (t Tensor) bytes() []byte {
+	i := t.info()
+	if !i.contiguous {
+		panic(&Error{"bytes", "tensor is not contiguous"})
+	}
+	n := product(i.shape) * int64(i.dtype.Size())
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(i.data), n)
+}
+
+// view is the elements of a contiguous tensor, in place.
+func view[E Element](t Tensor) []E {
+	b := t.bytes()
+	if len(b) == 0 {
+		return nil
+	}
+	if t.Dtype() != dtypeOf[E]() {
+		panic(&Error{"view", "tensor is " + t.Dtype().String()})
+	}
+	return unsafe.Slice((*E)(unsafe.Pointer(&b[0])), len(b)/t.Dtype().Size())
+}
+
+// Floats is the elements of a contiguous float32 tensor in place, valid while the tensor lives.
+func (t Tensor) Floats() []float32 { return view[float32](t) }
+
+// Ints is the elements of a contiguous int64 tensor in place, valid while the tensor lives.
+func (t Tensor) Ints() []int64 { return view[int64](t) }
+
+// Doubles is the elements of a contiguous float64 tensor in place, valid while the tensor lives.
+func (t Tensor) Doubles() []float64 { return view[float64](t) }
+
+// Scalar is the value of a float32 tensor with one element.
+func (t Tensor) Scalar() float64 {
+	if t.Dtype() == Float64 {
+		return t.Doubles()[0]
+	}
+	return float64(t.Floats()[0])
+}
+
+// Leaf is a parameter over a flat buffer: count elements of storage from offset on, in the given shape. Where gradient is
+// given (a buffer of the same length) the leaf is trained and its gradient is the same slice of it.
+func Leaf(storage Tensor, offset int64, gradient Tensor, shape ...int64) Tensor {
+	var out C.hten
+	var e *C.char
+	trainable := C.int(0)
+	if gradient.Defined() {
+		trainable = 1
+	}
+	check("leaf", C.hone_leaf(&out, storage.h(), C.int64_t(offset), shapePtr(shape), C.int(len(shape)), trainable, gradient.h(), &e), e)
+	return wrap(out)
+}
+
+// Slice is elements of a contiguous tensor from offset on, in the given shape: a view without gradient.
+func (t Tensor) Slice(offset int64, shape ...int64) Tensor {
+	var out C.hten
+	var e *C.char
+	check("slice", C.hone_view(&out, t.h(), C.int64_t(offset), shapePtr(shape), C.int(len(shape)), &e), e)
+	return wrap(out)
+}
+
+// Clone is a copy without gradient.
+func (t Tensor) Clone() Tensor {
+	var out C.hten
+	var e *C.char
+	check("clone", C.hone_clone(&out, t.h(), &e), e)
+	return wrap(out)
+}
+
+// RequireGrad marks t as a leaf whose gradient is wanted, for tests of operators; parameters are made by Leaf.
+func (t Tensor) RequireGrad() Tensor {
+	var out lib.Ctensor
+	lib.AtgSetRequiresGrad(&out, t.c, 1)
+	checkLast("requires_grad")
+	own(out)
+	return t
+}
+
+// Gradient is the gradient of a leaf.
+func (t Tensor) Gradient() Tensor {
+	var out C.hten
+	var e *C.char
+	check("gradient", C.hone_gradient(&out, t.h(), &e), e)
+	return wrap(out)
+}
+
+// Backward computes the gradients of a scalar's leaves.
+func (t Tensor) Backward() { BackwardFrom([]Tensor{t}, []Tensor{{}}) }
+
+// BackwardFrom computes the gradients of the leaves of outs, given the gradients at outs; absent is one, for a scalar.
+func BackwardFrom(outs, gradients []Tensor) {
+	o, g := make([]C.hten, len(outs)), make([]C.hten, len(outs))
+	for i := range outs {
+		o[i], g[i] = outs[i].h(), gradients[i].h()
+	}
+	var e *C.char
+	check("backward", C.hone_backward(&o[0], &g[0], C.int(len(outs)), &e), e)
+}

@@ -1,0 +1,71 @@
+// Kernels of our own for the CPU: plain loops over rows, without libtorch, compiled once an instruction set.
+//
+// T is the storage type; arithmetic is in Acc<T>. Every kernel works on a range of rows so that the caller decides how
+// threads share them, and sums in an order that depends on the row alone: a row's result is the same in any batch and at
+// any number of threads.
+#pragma once
+#include <cstdint>
+
+namespace hone {
+
+struct bf16 {
+  uint16_t bits;
+};
+
+template <class T>
+struct AccOf {
+  using type = float;
+};
+template <>
+struct AccOf<double> {
+  using type = double;
+};
+template <class T>
+using Acc = typename AccOf<T>::type;
+
+// Cols of a weight that one call of `skinny` takes.
+constexpr int64_t kSkinnyColumns = 16;
+
+template <class T>
+struct Table {
+  // s = x + r where r is given, else x is normalised where it stands; y = s·rstd·(w + shift), rstd = 1/√(mean(s²) + eps).
+  // x, r, s, y: [rows, dim], row strides xs for x, dim for the others. rstd: [rows].
+  void (*rmsnorm)(const T *x, int64_t xs, const T *r, const T *w, T *s, T *y, Acc<T> *rstd, int64_t rows, int64_t dim,
+                  double eps, double shift);
+  // dx = gradient of the sum: through y and, where ds is given, directly. dw [dim] is added to, where it is given.
+  void (*rmsnorm_back)(const T *dy, const T *ds, const T *s, int64_t ss, const T *w, const Acc<T> *rstd, T *dx, Acc<T> *dw,
+                       int64_t rows, int64_t dim, double shift);
+  // Rotates the first `rot` of each head's `dim` features, halves paired (rotate_half); sign -1 is the inverse.
+  // x: [rows, heads, dim] with row stride xs; y contiguous; cos, sin: [positions, rot/2]; position[rows].
+  void (*rope)(const T *x, int64_t xs, T *y, const float *cos, const float *sin, const int64_t *position, int64_t rows,
+               int64_t heads, int64_t dim, int64_t rot, int sign);
+  // y = silu(g)·u; gu: [rows, 2f], gate first. y: [rows, f].
+  void (*swiglu)(const T *gu, T *y, int64_t rows, int64_t f);
+  void (*swiglu_back)(const T *dy, const T *gu, T *dgu, int64_t rows, int64_t f);
+  // Rows of logits z [rows, v] with row stride v. logp[i] = log softmax(z[i])[label[i]]. Where weight is given z becomes
+  // weight[i]·(softmax(z[i]) - onehot(label[i])): the gradient of -weight·logp.
+  void (*cross_entropy)(T *z, const int64_t *label, const Acc<T> *weight, Acc<T> *logp, int64_t rows, int64_t v);
+  // y[b, n] = x[b]·w[n] (+ bias[n]) for columns n0 ≤ n < n1; few rows b. x: [rows, k], w: [n, k], y: [rows, ys].
+  void (*skinny)(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t n0, int64_t n1);
+  // One query a head against a cache. q: [group, dim]; keys, values: [length, dim], from `first` on; y: [group, dim];
+  // scores: scratch [group, length].
+  void (*attend)(const T *q, const T *keys, const T *values, T *y, float *scores, int64_t group, int64_t dim, int64_t first,
+                 int64_t length, double scale);
+};
+
+struct Kernels {
+  Table<float> f32;
+  Table<double> f64;
+  Table<bf16> b16;
+  // AdamW (Loshchilov & Hutter 2019) on n elements as torch.optim.AdamW; the gradient is scaled first and zero afterwards.
+  void (*adamw)(float *w, float *g, float *m, float *v, int64_t n, float scale, float lr, float beta1, float beta2, float eps,
+                float decay, float correction1, float correction2);
+  double (*sum_squares)(const float *x, int64_t n);
+  // Dropout of n elements counted from `offset`: kept with probability 1 - p and scaled. The draw depends on (seed, index) alone.
+  void (*dropout)(const float *x, float *y, int64_t n, uint64_t seed, uint64_t offset, float p);
+};
+
+// The kernels for this processor.
+const Kernels &kernels();
+
+} // namespace hone

@@ -1,0 +1,7 @@
+// Standard headers stand before the pragma: their inline functions must not be compiled for this instruction set.
+#include <cmath>
+#include <cstring>
+#include "kernels.h"
+#pragma GCC target("avx2,fma")
+#define HONE_ISA avx2
+#include "kernels.inc"

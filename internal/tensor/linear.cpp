@@ -1,0 +1,126 @@
+// Linear layers, with LoRA (Hu et al. 2021) on some of the projections that a fused weight holds.
+#include "ops_common.h"
+using namespace hone;
+
+namespace {
+// Below this many rows our own kernel reads the weights once at memory speed; above it the library's GEMM is faster.
+constexpr int64_t kSkinnyRows = 32;
+
+// y = x·wᵀ (+ bias). x: [rows, in]; w: [out, in]; y: [rows, out]
+Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == w.size(1), "linear: x ", x.sizes(), ", weight ", w.sizes());
+  int64_t rows = x.size(0), n = w.size(0), in = w.size(1);
+  if (rows <= kSkinnyRows && w.is_contiguous() && w.scalar_type() == x.scalar_type()) {
+    Tensor xc = x.contiguous(), y = at::empty({rows, n}, x.options());
+    dispatch(x, [&](auto zero, auto &k) {
+      using K = decltype(zero);
+      int64_t blocks = (n + kSkinnyColumns - 1) / kSkinnyColumns;
+      at::parallel_for(0, blocks, std::max<int64_t>(1, 65536 / (in * kSkinnyColumns)), [&](int64_t a, int64_t b) {
+        k.skinny(ptr<K>(xc), ptr<K>(w), bias ? ptr<K>(*bias) : nullptr, ptr<K>(y), rows, in, n, a * kSkinnyColumns, std::min(n, b * kSkinnyColumns));
+      });
+    });
+    return y;
+  }
+  return bias ? at::addmm(*bias, x, w.t()) : at::mm(x, w.t());
+}
+
+struct Linear : Function<Linear> {
+  static Tensor forward(AutogradContext *c, const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
+    c->save_for_backward({x, w, bias.value_or(Tensor())});
+    c->saved_data["dx"] = x.requires_grad();
+    return product(x, w, bias);
+  }
+  static variable_list backward(AutogradContext *c, variable_list g) {
+    auto s = c->get_saved_variables();
+    Tensor dy = g[0].contiguous();
+    if (s[2].defined() && s[2].requires_grad()) grad_of(s[2]).add_(dy.sum(0));
+    if (s[1].requires_grad()) add_product(grad_of(s[1]), dy.t(), s[0]);
+    return {c->saved_data["dx"].toBool() ? at::mm(dy, s[1]) : Tensor(), Tensor(), Tensor()};
+  }
+};
+
+// The rows of a fused weight that carry an adapter: pairs (first output row, rows) and the scale of each.
+// a: [parts·rank, in], b: [Σ rows, rank], both in the order of the parts.
+struct Parts {
+  std::vector<int64_t> v;
+  std::vector<double> scales;
+  int64_t size() const { return int64_t(v.size()) / 2; }
+  int64_t from(int64_t i) const { return v[2 * i]; }
+  int64_t rows(int64_t i) const { return v[2 * i + 1]; }
+};
+
+Tensor dropped(const Tensor &x, double p, uint64_t seed, int64_t part) {
+  Tensor xc = x.contiguous(), y = at::empty_like(xc);
+  TORCH_CHECK(x.scalar_type() == at::kFloat, "dropout: float32 alone");
+  uint64_t key = seed * 0x9e3779b97f4a7c15u + uint64_t(part);
+  at::parallel_for(0, x.numel(), 65536, [&](int64_t a, int64_t b) {
+    kernels().dropout(ptr<float>(xc) + a, ptr<float>(y) + a, b - a, key, uint64_t(a), float(p));
+  });
+  return y;
+}
+
+struct LoRA : Function<LoRA> {
+  static Tensor forward(AutogradContext *c, const Tensor &x, const Tensor &w, const optional<Tensor> &bias, const Tensor &a, const Tensor &b,
+                        std::vector<int64_t> parts, std::vector<double> scales, double dropout, int64_t seed) {
+    Parts p{parts, scales};
+    int64_t rank = b.size(1);
+    Tensor y = product(x, w, bias), xa = at::empty({x.size(0), a.size(0)}, x.options());
+    for (int64_t i = 0, row = 0; i < p.size(); row += p.rows(i), i++) {
+      Tensor xi = xa.narrow(1, i * rank, rank);
+      if (dropout > 0) at::mm_out(xi, dropped(x, dropout, seed, i), a.narrow(0, i * rank, rank).t());
+      else if (i == 0) at::mm_out(xa, x, a.t());
+      y.narrow(1, p.from(i), p.rows(i)).addmm_(xi, b.narrow(0, row, p.rows(i)).t(), 1, p.scales[i]);
+    }
+    c->save_for_backward({x, w, bias.value_or(Tensor()), a, b, xa});
+    c->saved_data["dx"] = x.requires_grad();
+    c->saved_data["parts"] = parts;
+    c->saved_data["scales"] = scales;
+    c->saved_data["dropout"] = dropout;
+    c->saved_data["seed"] = seed;
+    return y;
+  }
+  static variable_list backward(AutogradContext *c, variable_list g) {
+    auto s = c->get_saved_variables();
+    const Tensor &x = s[0], &w = s[1], &bias = s[2], &a = s[3], &b = s[4], &xa = s[5];
+    Parts p{c->saved_data["parts"].toIntVector(), c->saved_data["scales"].toDoubleVector()};
+    double dropout = c->saved_data["dropout"].toDouble();
+    uint64_t seed = c->saved_data["seed"].toInt();
+    bool want_dx = c->saved_data["dx"].toBool();
+    int64_t rank = b.size(1);
+    Tensor dy = g[0].contiguous(), t = at::empty_like(xa);
+    if (bias.defined() && bias.requires_grad()) grad_of(bias).add_(dy.sum(0));
+    if (w.requires_grad()) add_product(grad_of(w), dy.t(), x);
+    for (int64_t i = 0, row = 0; i < p.size(); row += p.rows(i), i++) {
+      Tensor dyi = dy.narrow(1, p.from(i), p.rows(i)), bi = b.narrow(0, row, p.rows(i)), ti = t.narrow(1, i * rank, rank);
+      at::mm_out(ti, dyi, bi);
+      ti.mul_(p.scales[i]);
+      if (b.requires_grad()) add_product(grad_of(b).narrow(0, row, p.rows(i)), dyi.t(), xa.narrow(1, i * rank, rank), p.scales[i]);
+    }
+    Tensor dx = want_dx ? at::mm(dy, w) : Tensor();
+    if (dropout == 0) {
+      if (a.requires_grad()) add_product(grad_of(a), t.t(), x);
+      if (want_dx) dx.addmm_(t, a);
+    } else {
+      for (int64_t i = 0; i < p.size(); i++) {
+        Tensor ti = t.narrow(1, i * rank, rank), ai = a.narrow(0, i * rank, rank);
+        if (a.requires_grad()) add_product(grad_of(a).narrow(0, i * rank, rank), ti.t(), dropped(x, dropout, seed, i));
+        if (want_dx) dx.add_(dropped(at::mm(ti, ai), dropout, seed, i)); // the same draw: the mask and scale of the forward pass
+      }
+    }
+    return {dx, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+  }
+};
+} // namespace
+
+extern "C" {
+int hone_skinny_rows(void) { return kSkinnyRows; }
+int hone_linear(hten *out, hten x, hten weight, hten bias, char **err) {
+  GUARD(*out = give(recording({T(x), T(weight), O(bias)}) ? Linear::apply(T(x), T(weight), O(bias)) : product(T(x), T(weight), O(bias))))
+}
+// parts: nparts pairs (first output row, rows), a scale each.
+int hone_lora(hten *out, hten x, hten weight, hten bias, hten a, hten b, const int64_t *parts, int nparts, const double *scales,
+              double dropout, uint64_t seed, char **err) {
+  GUARD(std::vector<int64_t> p(parts, parts + 2 * nparts);
+        *out = give(LoRA::apply(T(x), T(weight), O(bias), T(a), T(b), p, std::vector<double>(scales, scales + nparts), dropout, int64_t(seed))))
+}
+}

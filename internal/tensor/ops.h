@@ -1,0 +1,47 @@
+// The operators of our own as plain C: what internal/tensor's Go files call.
+//
+// A hten is a torch::Tensor*, as in libtch. Every function catches what C++ throws: it returns 0, or 1 with a malloc'ed
+// message in *err. An optional tensor is a null pointer. Shapes are in the .cpp files, beside the mathematics.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+typedef void *hten;
+
+// runtime.cpp
+int hone_version(char **text, char **capability, int *abi, char **err);
+int hone_set_threads(int n, char **err);
+int hone_threads(void);
+void hone_grad_mode(int on);
+int hone_empty(hten *out, const int64_t *shape, int dims, int dtype, char **err);
+int hone_info(hten t, int64_t *shape, int64_t *stride, int *dims, int *dtype, int *contiguous, void **data, char **err);
+int hone_leaf(hten *out, hten storage, int64_t offset, const int64_t *shape, int dims, int trainable, hten grad, char **err);
+int hone_view(hten *out, hten t, int64_t offset, const int64_t *shape, int dims, char **err);
+int hone_backward(const hten *outs, const hten *grads, int n, char **err);
+int hone_gradient(hten *out, hten t, char **err);
+int hone_clone(hten *out, hten t, char **err);
+void hone_free(hten t);
+
+// One file an idea below.
+int hone_embedding(hten *out, hten weight, hten ids, char **err);
+int hone_rmsnorm(hten *sum, hten *out, hten x, hten residual, hten weight, double eps, double shift, char **err);
+int hone_split(hten *outs, hten x, const int64_t *sizes, int n, char **err);
+int hone_rope(hten *out, hten x, hten cos, hten sin, hten position, int64_t heads, char **err);
+int hone_swiglu(hten *out, hten gate_up, char **err);
+int hone_linear(hten *out, hten x, hten weight, hten bias, char **err);
+int hone_lora(hten *out, hten x, hten weight, hten bias, hten a, hten b, const int64_t *parts, int nparts, const double *scales,
+              double dropout, uint64_t seed, char **err);
+int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, double scale, char **err);
+int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,
+                      double scale, char **err);
+int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *borders, int rows, char **err);
+int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels, hten token_weights, int64_t chunk, char **err);
+int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
+               double eps, double decay, int64_t step, char **err);
+int hone_sum_squares(hten x, double *out, char **err);
+int hone_skinny_rows(void);
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,72 @@
+// What every operator file needs: error guard, optional tensors, the kernel table of a dtype, direct gradients.
+#pragma once
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cstring>
+#include <vector>
+
+#include "kernels.h"
+#include "ops.h"
+
+namespace hone {
+using at::Tensor;
+using std::optional;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+inline const Tensor &T(hten p) { return *static_cast<Tensor *>(p); }
+inline optional<Tensor> O(hten p) { return p ? optional<Tensor>(T(p)) : std::nullopt; }
+inline hten give(Tensor t) { return new Tensor(std::move(t)); }
+
+template <class S> struct DtypeOf;
+template <> struct DtypeOf<float> { using type = float; static const Table<float> &table() { return kernels().f32; } };
+template <> struct DtypeOf<double> { using type = double; static const Table<double> &table() { return kernels().f64; } };
+template <> struct DtypeOf<c10::BFloat16> { using type = bf16; static const Table<bf16> &table() { return kernels().b16; } };
+
+template <class K>
+K *ptr(const Tensor &t) { return static_cast<K *>(t.data_ptr()); }
+
+// Calls f with the kernel type of t's dtype and its table: dispatch(x, [&](auto zero, auto &kernel) { using K = decltype(zero); … }).
+template <class F>
+void dispatch(const Tensor &t, F f) {
+  switch (t.scalar_type()) {
+  case at::kFloat: f(float(), kernels().f32); break;
+  case at::kDouble: f(double(), kernels().f64); break;
+  case at::kBFloat16: f(bf16(), kernels().b16); break;
+  default: TORCH_CHECK(false, "no kernel for dtype ", t.scalar_type());
+  }
+}
+inline at::ScalarType acc_dtype(const Tensor &t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
+// Rows a thread takes at least, so that one task touches about 64 KB.
+inline int64_t grain(int64_t columns) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns)); }
+
+// The gradient buffer of a leaf. Operators add to it where they compute the gradient, instead of handing autograd a tensor
+// that it would add in a pass of its own: a weight's gradient is written once, by the GEMM.
+inline Tensor &grad_of(const Tensor &leaf) {
+  Tensor &g = const_cast<Tensor &>(leaf).mutable_grad();
+  if (!g.defined()) g = at::zeros_like(leaf);
+  return g;
+}
+// g += scale·a·b. A leaf of bfloat16 has a float32 gradient: the product is rounded as autograd would round it, then added.
+inline void add_product(Tensor g, const Tensor &a, const Tensor &b, double scale = 1) {
+  if (g.scalar_type() == a.scalar_type()) g.addmm_(a, b, 1, scale);
+  else g.add_(at::mm(a, b), scale);
+}
+inline bool recording(std::initializer_list<optional<Tensor>> ts) {
+  if (!at::GradMode::is_enabled()) return false;
+  for (auto &t : ts)
+    if (t && t->defined() && t->requires_grad()) return true;
+  return false;
+}
+} // namespace hone
+
+#define GUARD(...) \
+  try { __VA_ARGS__; return 0; } \
+  catch (const c10::Error &e) { *err = strdup(e.what_without_backtrace()); } \
+  catch (const std::exception &e) { *err = strdup(e.what()); } \
+  catch (...) { *err = strdup("unknown C++ exception"); } \
+  return 1;

@@ -1,0 +1,144 @@
+package tensor
+
+// #include "ops.h"
+import "C"
+
+// Operators of our own. Shapes are in rows of tokens: a batch is its rows behind one another, without padding. Each has the
+// reference of its mathematics in its C++ file; tests hold it against libtorch's composite, forward and backward.
+
+// Embedding is the rows of weight [vocabulary, dim] for ids [tokens]: [tokens, dim].
+func Embedding(weight, ids Tensor) Tensor {
+	var out C.hten
+	var e *C.char
+	check("embedding", C.hone_embedding(&out, weight.h(), ids.h(), &e), e)
+	return wrap(out)
+}
+
+// RMSNorm is x·rstd·(weight + shift) over the last dimension. Where residual is defined it is added to x first, and sum is
+// that sum; otherwise sum is x.
+func RMSNorm(x, residual, weight Tensor, eps, shift float64) (sum, out Tensor) {
+	var s, o C.hten
+	var e *C.char
+	check("rmsnorm", C.hone_rmsnorm(&s, &o, x.h(), residual.h(), weight.h(), C.double(eps), C.double(shift), &e), e)
+	if !residual.Defined() {
+		return x, wrap(o)
+	}
+	return wrap(s), wrap(o)
+}
+
+// Split is x [tokens, Σ sizes] cut along its columns: views.
+func Split(x Tensor, sizes ...int64) []Tensor {
+	outs := make([]C.hten, len(sizes))
+	var e *C.char
+	check("split", C.hone_split(&outs[0], x.h(), shapePtr(sizes), C.int(len(sizes)), &e), e)
+	r := make([]Tensor, len(sizes))
+	for i, o := range outs {
+		r[i] = wrap(o)
+	}
+	return r
+}
+
+// Rope rotates x [tokens, heads·dim] by position [tokens]: [tokens, heads, dim]. cos and sin are [positions, rotated/2].
+func Rope(x, cos, sin, position Tensor, heads int) Tensor {
+	var out C.hten
+	var e *C.char
+	check("rope", C.hone_rope(&out, x.h(), cos.h(), sin.h(), position.h(), C.int64_t(heads), &e), e)
+	return wrap(out)
+}
+
+// SwiGLU is silu(gate)·up of gateUp [tokens, 2f], gate first: [tokens, f].
+func SwiGLU(gateUp Tensor) Tensor {
+	var out C.hten
+	var e *C.char
+	check("swiglu", C.hone_swiglu(&out, gateUp.h(), &e), e)
+	return wrap(out)
+}
+
+// Linear is x·weightᵀ + bias; bias may be absent. x: [tokens, in], weight: [out, in].
+func Linear(x, weight, bias Tensor) Tensor {
+	var out C.hten
+	var e *C.char
+	check("linear", C.hone_linear(&out, x.h(), weight.h(), bias.h(), &e), e)
+	return wrap(out)
+}
+
+// Part is the output rows of a fused weight that carry one adapter, and the adapter's scale (alpha/rank).
+type Part struct {
+	From, Rows int64
+	Scale      float64
+}
+
+// Adapter is LoRA on parts of a fused weight: A [parts·rank, in] and B [Σ rows, rank], both in the order of Parts.
+type Adapter struct {
+	A, B  Tensor
+	Parts []Part
+}
+
+// LoRA is Linear with scale·B·A·dropout(x) of each part added to the parts' outputs. The draw of dropout depends on seed alone.
+func LoRA(x, weight, bias Tensor, a Adapter, dropout float64, seed uint64) Tensor {
+	parts := make([]int64, 0, 2*len(a.Parts))
+	scales := make([]C.double, 0, len(a.Parts))
+	for _, p := range a.Parts {
+		parts, scales = append(parts, p.From, p.Rows), append(scales, C.double(p.Scale))
+	}
+	var out C.hten
+	var e *C.char
+	check("lora", C.hone_lora(&out, x.h(), weight.h(), bias.h(), a.A.h(), a.B.h(), shapePtr(parts), C.int(len(a.Parts)),
+		&scales[0], C.double(dropout), C.uint64_t(seed), &e), e)
+	return wrap(out)
+}
+
+// Attention is causal attention within each row: row i is the tokens borders[i] … borders[i+1]. q: [tokens, heads, dim];
+// k: [tokens, kv heads, dim]; v: the same, or [tokens, kv heads·dim]. Out: [tokens, heads, dim].
+func Attention(q, k, v Tensor, borders []int64, scale float64) Tensor {
+	var out C.hten
+	var e *C.char
+	check("attention", C.hone_attention(&out, q.h(), k.h(), v.h(), shapePtr(borders), C.int(len(borders)), C.double(scale), &e), e)
+	return wrap(out)
+}
+
+// CacheWrite puts the rows of k and v at the start of the slots of a cache [slots, kv heads, length, dim].
+func CacheWrite(k, v, keys, values Tensor, slots, borders []int64) {
+	var e *C.char
+	check("cache", C.hone_cache_write(k.h(), v.h(), keys.h(), values.h(), shapePtr(slots), shapePtr(borders), C.int(len(slots)), &e), e)
+}
+
+// AttendCache appends one token a row to its slot, where it becomes number lengths[i]-1, and attends to all up to it.
+// q: [rows, heads, dim]; k, v: [rows, kv heads, dim]; out: [rows, heads, dim].
+func AttendCache(q, k, v, keys, values Tensor, slots, lengths []int64, scale float64) Tensor {
+	var out C.hten
+	var e *C.char
+	check("attend", C.hone_attend_cache(&out, q.h(), k.h(), v.h(), keys.h(), values.h(), shapePtr(slots), shapePtr(lengths), C.double(scale), &e), e)
+	return wrap(out)
+}
+
+// CrossEntropy is -Σ weights·logp (a scalar that must be the end of the graph) and logp [rows], the log-likelihood of
+// labels [rows] under softmax(x·headᵀ), with chunk rows of logits held at once. x: [rows, dim]; weights: [rows] float32.
+func CrossEntropy(x, head, labels, weights Tensor, chunk int) (loss, logp Tensor) {
+	var l, p C.hten
+	var e *C.char
+	check("cross entropy", C.hone_cross_entropy(&l, &p, x.h(), head.h(), labels.h(), weights.h(), C.int64_t(chunk), &e), e)
+	return wrap(l), wrap(p)
+}
+
+// AdamW is the parameters of one update.
+type AdamW struct {
+	LearningRate, Beta1, Beta2, Epsilon, Decay float64
+	Scale                                      float64 // of the gradient, for clipping
+	Step                                       int64   // from one
+}
+
+// Update applies AdamW to elements from … to of flat float32 buffers: weights, gradients (zero afterwards) and moments.
+func (u AdamW) Update(w, g, m, v Tensor, from, to int64) {
+	var e *C.char
+	check("adamw", C.hone_adamw(w.h(), g.h(), m.h(), v.h(), C.int64_t(from), C.int64_t(to), C.double(u.Scale), C.double(u.LearningRate),
+		C.double(u.Beta1), C.double(u.Beta2), C.double(u.Epsilon), C.double(u.Decay), C.int64_t(u.Step), &e), e)
+}
+
+// SumSquares is the sum of the squares of a flat float32 buffer.
+func SumSquares(x Tensor) float64 {
+	var out C.double
+	var e *C.char
+	check("sum of squares", C.hone_sum_squares(x.h(), &out, &e), e)
+	return float64(out)
+}
