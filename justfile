@@ -1,0 +1,91 @@
+# Developer tasks of hone. ./justw lists them; docs/building.md is the prose.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Go fetches the version that go.mod names, where a machine's own is another.
+export GOTOOLCHAIN := "auto"
+
+root := justfile_directory()
+release := `git describe --tags --always --dirty 2>/dev/null || echo unknown`
+flags := "-trimpath -buildvcs=false"
+bin := root / ".tools/bin"
+python := root / ".tools/peers/bin/python"
+gguf := root / "examples/quickstart/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+just := quote(just_executable()) + " --justfile " + quote(justfile())
+worker := if os() == "linux" { "worker" } else { "" }
+
+# The list of recipes
+default:
+    @{{ just }} --list --unsorted
+
+# Fetch and build libtorch, libtokenizers.a and .tools/env.sh; LIBTORCH=DIR uses an installed libtorch 2.11 instead
+setup:
+    @build/setup
+
+# bin/hone, and on Linux bin/hone-worker
+build: build-hone
+    @if [ "{{ worker }}" ]; then {{ just }} build-worker; else echo "hone-worker builds on Linux x86-64: bin/hone alone"; fi
+
+# bin/hone: pure Go, one static file
+build-hone:
+    @[ -x bin/hone ] || build/need {{ worker }}
+    CGO_ENABLED=0 go build {{ flags }} -ldflags "-s -w -X main.release={{ release }}" -o bin/hone ./cmd/hone
+
+# bin/hone-worker: linked with libtorch, which it finds in ../.tools or in a lib folder beside its own
+build-worker: setup
+    . .tools/env.sh && go build {{ flags }} -ldflags '-X main.release={{ release }} -extldflags "-rdynamic -Wl,-rpath,$ORIGIN/../.tools/libtorch/lib:$ORIGIN/../lib"' -o bin/hone-worker ./cmd/hone-worker
+
+# SmolLM2-135M-Instruct, the model of the quickstart and of the tests
+model:
+    @build/model {{ quote(gguf) }}
+
+# The quickstart from nothing: its eval table, and answers before and after
+demo: build model
+    @build/demo
+
+# All tests, against the committed goldens
+test *PACKAGES="./...": build model
+    @HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
+
+# Tests that take longer or need the Python peers beside us
+test-long *PACKAGES="./...": build model bench-env
+    @HONE_LONG=1 HONE_PEERS={{ quote(python) }} HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
+
+# Format Go and CUE
+fmt: cue
+    gofmt -l -w $(git ls-files '*.go')
+    {{ bin }}/cue fmt ./...
+
+# golangci-lint, cue fmt --check
+lint: setup cue golangci-lint
+    . .tools/env.sh && {{ bin }}/golangci-lint run
+    {{ bin }}/cue fmt --check ./...
+
+# The expected values of the ML core anew, by transformers, peft and TRL; hone's own goldens: go test PACKAGE -update
+golden: bench-env model
+    [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2
+    cd bench/golden && {{ python }} models.py && {{ python }} rows.py && {{ python }} sft.py && {{ python }} greedy.py {{ root }}/.tools/smollm2
+
+# hone beside TRL or transformers on this machine: bench sft, bench generate
+bench KIND *ARGUMENTS: build model bench-env
+    [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2
+    . .tools/env.sh && {{ python }} bench/{{ KIND }}.py .tools/smollm2 {{ ARGUMENTS }}
+
+# The Python peers that goldens and benchmarks compare with, in .tools/peers
+bench-env:
+    @build/peers
+
+# bin/hone for macOS, to show that it builds
+cross:
+    for arch in amd64 arm64; do GOOS=darwin GOARCH=$arch CGO_ENABLED=0 go build {{ flags }} -o .tools/cross/hone-darwin-$arch ./cmd/hone; done
+
+# The cue command of the module that hone is built with
+cue:
+    @build/go-tool cuelang.org/go/cmd/cue "$(go list -m -f '{{{{.Version}}' cuelang.org/go)"
+
+golangci-lint:
+    @build/go-tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
+
+# Remove what was built; with clean all, what set-up fetched too
+clean WHAT="build":
+    rm -rf bin {{ if WHAT == "all" { ".tools" } else { "" } }}
