@@ -77,3 +77,24 @@ func TestObject(t *testing.T) {
 		t.Error("b is still there")
 	}
 }
+
+// Expected texts are Python's: json.dumps(json.loads(x)).
+func TestNormalizeSpellsNumbersAsPython(t *testing.T) {
+	for in, want := range map[string]string{
+		"1": "1", "-0": "0", "-0.0": "-0.0", "1.0": "1.0", "1.50": "1.5", "1e3": "1000.0", "1E16": "1e+16", "123456789012345680000.0": "1.2345678901234568e+20",
+		"0.0001": "0.0001", "0.00001": "1e-05", "1e-7": "1e-07", "1e100": "1e+100", "0.1": "0.1", "9999999999999998.0": "9999999999999998.0",
+		"12345678901234567890123": "12345678901234567890123", `[1e2,{"a":2.50}]`: `[100.0,{"a":2.5}]`,
+	} {
+		v, err := Parse([]byte(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err = Normalize(v)
+		if got := string(Append(nil, v)); err != nil || got != want {
+			t.Errorf("%s became %s (%v), want %s", in, got, err, want)
+		}
+	}
+	if _, err := Normalize(Number("1e999")); err == nil {
+		t.Error("1e999 was read")
+	}
+}
