@@ -1,0 +1,69 @@
+package model
+
+import "github.com/hone-ml/hone/internal/tensor"
+
+// WithHidden computes the hidden states for f, which must end in a backward pass from them, and with it the gradients of the
+// weights. Recomputing (gradient checkpointing, Chen et al. 2016) keeps each layer's input alone and computes the layer
+// again when its gradients are wanted.
+func (m *Model) WithHidden(in Input, recompute bool, f func(h tensor.Tensor)) error {
+	if !recompute {
+		h, err := m.Hidden(in)
+		if err != nil {
+			return err
+		}
+		f(h)
+		return nil
+	}
+	if err := m.begin(&in); err != nil {
+		return err
+	}
+	type state struct {
+		x, r tensor.Tensor
+		draw uint64
+	}
+	states := make([]state, len(m.blocks)+1)
+	ids := tensor.Of(in.IDs, int64(len(in.IDs)))
+	var h tensor.Tensor
+	tensor.NoGrad(func() {
+		x, r := tensor.Embedding(m.embedding.Tensor, ids), tensor.Tensor{}
+		for i, b := range m.blocks {
+			states[i] = state{x, r, m.Draws.At()}
+			scope := tensor.Open()
+			x, r = b.forward(m, x, r, in)
+			scope.Close(x, r)
+		}
+		states[len(m.blocks)] = state{x, r, m.Draws.At()}
+		_, h = m.norm.Apply(x, r)
+	})
+	h = h.RequireGrad()
+	f(h)
+
+	end := m.Draws.At()
+	last := states[len(m.blocks)]
+	x, r := last.x.RequireGrad(), last.r.RequireGrad()
+	_, again := m.norm.Apply(x, r)
+	tensor.BackwardFrom([]tensor.Tensor{again}, []tensor.Tensor{h.Gradient()})
+	dx, dr := x.Gradient(), r.Gradient()
+	for i := len(m.blocks) - 1; i >= 0; i-- {
+		s := states[i]
+		scope := tensor.Open()
+		x := s.x.RequireGrad()
+		r := s.r
+		if r.Defined() {
+			r = r.RequireGrad()
+		}
+		m.Draws.Rewind(s.draw)
+		x2, r2 := m.blocks[i].forward(m, x, r, in)
+		tensor.BackwardFrom([]tensor.Tensor{x2, r2}, []tensor.Tensor{dx, dr})
+		dx, dr = x.Gradient(), tensor.Tensor{}
+		if r.Defined() {
+			dr = r.Gradient()
+		}
+		scope.Close(dx, dr)
+	}
+	m.Draws.Rewind(end)
+	if m.Base.Grads.Defined() {
+		tensor.BackwardFrom([]tensor.Tensor{tensor.Embedding(m.embedding.Tensor, ids)}, []tensor.Tensor{dx})
+	}
+	return nil
+}

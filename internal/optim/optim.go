@@ -1,0 +1,118 @@
+// Package optim is what happens between gradients and weights: norm, clipping, the update and its learning rate.
+//
+//	AdamW     the update over a store's flat buffers, with its moments
+//	Schedule  the learning rate of a step, as a share of the one configured
+package optim
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/hone-ml/hone/internal/nn"
+	"github.com/hone-ml/hone/internal/tensor"
+)
+
+// AdamW is Loshchilov & Hutter 2019 as torch.optim.AdamW computes it. Vectors (norms and biases) do not decay, as in
+// transformers' Trainer.
+type AdamW struct {
+	Beta1, Beta2, Epsilon, Decay float64
+
+	Step int64         // updates made
+	M, V tensor.Tensor // moments, flat float32
+
+	store  *nn.Store
+	ranges []span
+}
+
+// span is elements that decay alike.
+type span struct {
+	from, to int64
+	decays   bool
+}
+
+// NewAdamW makes the moments for a trained store.
+func NewAdamW(s *nn.Store, beta1, beta2, epsilon, decay float64) *AdamW {
+	o := &AdamW{Beta1: beta1, Beta2: beta2, Epsilon: epsilon, Decay: decay, store: s}
+	o.M = tensor.Zeros(tensor.Float32, s.Size).Forget()
+	o.V = tensor.Zeros(tensor.Float32, s.Size).Forget()
+	for i, w := range s.Weights {
+		from, to := w.PartAt(0), s.Size
+		if i+1 < len(s.Weights) {
+			to = s.Weights[i+1].PartAt(0)
+		}
+		decays := len(w.Shape) > 1
+		if n := len(o.ranges); n > 0 && (o.ranges[n-1].decays == decays || decay == 0) {
+			o.ranges[n-1].to = to
+			continue
+		}
+		o.ranges = append(o.ranges, span{from, to, decays})
+	}
+	return o
+}
+
+// Norm is the global norm of the gradients.
+func (o *AdamW) Norm() float64 { return math.Sqrt(tensor.SumSquares(o.store.Grads)) }
+
+// ClipScale is what gradients of this norm are multiplied with so that it stays at or below clip (0 is no bound), as
+// torch.nn.utils.clip_grad_norm_ does it.
+func ClipScale(norm, clip float64) float64 {
+	if clip <= 0 {
+		return 1
+	}
+	return math.Min(1, clip/(norm+1e-6))
+}
+
+// Update makes one step with gradients scaled by scale, and leaves the gradients zero.
+func (o *AdamW) Update(learningRate, scale float64) {
+	o.Step++
+	for _, r := range o.ranges {
+		u := tensor.AdamW{LearningRate: learningRate, Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon, Scale: scale, Step: o.Step}
+		if r.decays {
+			u.Decay = o.Decay
+		}
+		u.Update(o.store.Values, o.store.Grads, o.M, o.V, r.from, r.to)
+	}
+	o.store.Refresh()
+}
+
+// Free releases the moments.
+func (o *AdamW) Free() {
+	o.M.Free()
+	o.V.Free()
+}
+
+// Schedule is the learning rate over steps.
+type Schedule struct {
+	Kind    string  // linear, cosine, constant
+	Warmup  float64 // steps, or a share of all steps below one
+	Minimum float64 // share of the learning rate that the decay ends at
+}
+
+// At is the share of the learning rate for the update number step, from zero, of total: transformers' get_*_schedule.
+func (s Schedule) At(step, total int64) (float64, error) {
+	warmup := s.Warmup
+	if warmup < 1 {
+		warmup = math.Ceil(float64(total) * warmup)
+	}
+	if float64(step) < warmup {
+		return float64(step) / math.Max(1, warmup), nil
+	}
+	progress := (float64(step) - warmup) / math.Max(1, float64(total)-warmup)
+	var share float64
+	switch s.Kind {
+	case "constant":
+		return 1, nil
+	case "linear":
+		share = math.Max(0, 1-progress)
+	case "cosine":
+		share = math.Max(0, 0.5*(1+math.Cos(math.Pi*progress)))
+	default:
+		return 0, fmt.Errorf("schedule %q is not known", s.Kind)
+	}
+	return s.Minimum + (1-s.Minimum)*share, nil
+}
+
+// DependsOnTotal reports whether the steps made depend on how many there will be.
+func (s Schedule) DependsOnTotal() bool {
+	return s.Kind != "constant" || s.Warmup > 0 && s.Warmup < 1
+}

@@ -1,0 +1,172 @@
+package train
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/nn"
+	"github.com/hone-ml/hone/internal/optim"
+	"github.com/hone-ml/hone/internal/tensor"
+)
+
+func TestMain(m *testing.M) {
+	tensor.Lock()
+	os.Exit(m.Run())
+}
+
+func guard(t *testing.T, f func()) {
+	t.Helper()
+	tensor.Lock()
+	defer tensor.Open().Close()
+	if err := tensor.Guard(func() error { f(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type goldenRow struct {
+	IDs     []int32
+	Trained []int
+}
+
+func examples(rows []goldenRow) []Example {
+	out := make([]Example, len(rows))
+	for i, r := range rows {
+		out[i] = Example{IDs: r.IDs, Row: int64(i), Trained: make([]bool, len(r.Trained))}
+		for j, t := range r.Trained {
+			out[i].Trained[j] = t == 1
+		}
+	}
+	return out
+}
+
+type trace struct {
+	Config struct {
+		LearningRate float64
+		Batch        struct{ Rows, Accumulate int }
+		Schedule     optim.Schedule
+		Optimizer    struct{ Beta1, Beta2, Epsilon, WeightDecay float64 }
+		Clip         float64
+		Dtype        string
+		MaxSteps     *int64
+		Epochs       float64
+		LoRA         *struct{ Rank int } `json:"lora"`
+	}
+	Rows  []goldenRow
+	Steps []struct {
+		Loss, Epoch  float64
+		GradNorm     float64 `json:"grad_norm"`
+		LearningRate float64 `json:"learning_rate"`
+	}
+	Unseen struct {
+		Loss float64
+		Rows []goldenRow
+	}
+}
+
+// Each trace of TRL on the toy model: loss, gradient norm and learning rate of every step, and the loss of unseen rows after
+// the last, within 1e-3 relative in float32. With and without recomputing layers.
+func TestTraces(t *testing.T) {
+	paths, _ := filepath.Glob("testdata/sft/*.json")
+	if len(paths) < 8 {
+		t.Fatalf("%d traces", len(paths))
+	}
+	for _, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		for _, recompute := range []bool{false, true} {
+			if recompute && name != "full" && name != "lora" {
+				continue
+			}
+			label := name
+			if recompute {
+				label += "/recomputed"
+			}
+			t.Run(label, func(t *testing.T) { guard(t, func() { follow(t, path, name, recompute) }) })
+		}
+	}
+}
+
+func follow(t *testing.T, path, name string, recompute bool) {
+	var g trace
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &g); err != nil {
+		t.Fatal(err)
+	}
+	c := g.Config
+	dtype, err := model.ParseDtype(c.Dtype)
+	if err != nil {
+		t.Fatal(err)
+	}
+	within, norms := 1e-3, 1e-3
+	if dtype != tensor.Float32 { // autocast rounds elsewhere than we do
+		within, norms = 2e-2, 6e-2
+	}
+	m, err := model.Load("testdata/toy", dtype, c.LoRA == nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Free()
+	store := &m.Base
+	if c.LoRA != nil {
+		if err := m.LoadAdapter(filepath.Join("testdata/sft", name+"-init"), true); err != nil {
+			t.Fatal(err)
+		}
+		store = &m.Adapter
+	}
+	tr := newTrainer(m, store, c.Optimizer.Beta1, c.Optimizer.Beta2, c.Optimizer.Epsilon, c.Optimizer.WeightDecay, c.Clip)
+	tr.Checkpointing = recompute
+	data := examples(g.Rows)
+	order := &Order{Examples: len(data), Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate}
+	total := order.Steps(c.Epochs)
+	if c.MaxSteps != nil {
+		total = *c.MaxSteps
+	}
+	if int(total) != len(g.Steps) {
+		t.Fatalf("%d steps, TRL made %d", total, len(g.Steps))
+	}
+	for i, want := range g.Steps {
+		share, err := c.Schedule.At(int64(i), total)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var micro [][]Example
+		for _, batch := range order.Step(int64(i)) {
+			var rows []Example
+			for _, k := range batch {
+				rows = append(rows, data[k])
+			}
+			micro = append(micro, rows)
+		}
+		r, err := tr.Step(micro, share*c.LearningRate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, i+1, "loss", r.Loss, want.Loss, within)
+		near(t, i+1, "grad_norm", r.GradNorm, want.GradNorm, norms)
+		near(t, i+1, "learning_rate", share*c.LearningRate, want.LearningRate, 1e-6)
+		near(t, i+1, "epoch", order.Epoch(int64(i+1)), want.Epoch, 1e-3)
+	}
+	ll, n, err := LogLikelihood(m, examples(g.Unseen.Rows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, len(g.Steps), "loss of unseen rows", -ll/float64(n), g.Unseen.Loss, within)
+}
+
+func newTrainer(m *model.Model, s *nn.Store, beta1, beta2, epsilon, decay, clip float64) *Trainer {
+	return &Trainer{Model: m, Store: s, Optimizer: optim.NewAdamW(s, beta1, beta2, epsilon, decay), Clip: clip}
+}
+
+func near(t *testing.T, step int, what string, got, want, within float64) {
+	t.Helper()
+	if d := math.Abs(got - want); !(d <= within*math.Abs(want)+1e-12) {
+		t.Errorf("step %d: %s %.7g, TRL %.7g: %.1e apart", step, what, got, want, d/math.Abs(want))
+	}
+}
