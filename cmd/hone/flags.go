@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// flags are those that verbs share. A verb registers the ones that mean something to it.
+type flags struct {
+	json     bool
+	store    string
+	tags     []string
+	device   string
+	threads  int
+	jobs     int
+	stages   []string
+	numerics string
+}
+
+// register adds flags by name, so that --help shows the same words everywhere.
+func (f *flags) register(c *cobra.Command, names ...string) {
+	for _, name := range names {
+		switch name {
+		case "json":
+			c.Flags().BoolVar(&f.json, "json", false, "one JSON value on standard output")
+		case "store":
+			c.Flags().StringVar(&f.store, "store", "", "the store's `DIR` (HONE_STORE; else the nearest .hone, else the user's cache)")
+		case "tags":
+			c.Flags().StringArrayVarP(&f.tags, "tag", "t", nil, "set a CUE tag: `KEY=VALUE`")
+		case "device":
+			c.Flags().StringVar(&f.device, "device", "auto", "auto, cpu or cuda[:N]")
+		case "threads":
+			c.Flags().IntVar(&f.threads, "threads", 0, "of a worker; all cores where 0")
+		case "jobs":
+			c.Flags().IntVarP(&f.jobs, "jobs", "j", 0, "stages at once; the number of cores where 0")
+		case "stage":
+			c.Flags().StringArrayVar(&f.stages, "stage", nil, "only the stage `NAME` and what it needs")
+		case "numerics":
+			c.Flags().StringVar(&f.numerics, "numerics", "any", "reuse results of any numerics, or of this machine's (exact)")
+		default:
+			panic("no flag " + name)
+		}
+	}
+}
+
+// check refuses values that no flag type can.
+func (f *flags) check() error {
+	device, n, _ := strings.Cut(f.device, ":")
+	if device != "" && device != "auto" && device != "cpu" && device != "cuda" || n != "" && (device != "cuda" || strings.Trim(n, "0123456789") != "") {
+		return usage("--device %s: auto, cpu or cuda[:N]", f.device)
+	}
+	if f.threads < 0 {
+		return usage("--threads %d: below 0", f.threads)
+	}
+	if f.jobs < 0 {
+		return usage("-j %d: below 0", f.jobs)
+	}
+	if f.numerics != "" && f.numerics != "any" && f.numerics != "exact" {
+		return usage("--numerics %s: any or exact", f.numerics)
+	}
+	return nil
+}
+
+func (f *flags) openStore() (*store.Store, error) {
+	dir, err := store.Find(f.store)
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(dir)
+}
+
+// graph loads and compiles the pipeline that PATH names; the working folder's where there is no argument left.
+func (f *flags) graph(args []string) (*pipelines.Graph, error) {
+	path := "."
+	if len(args) > 0 {
+		path = args[0]
+	}
+	p, err := pipelines.Load(path, pipelines.Options{Tags: f.tags})
+	if err != nil {
+		return nil, err
+	}
+	return pipelines.Compile(p)
+}
+
+// runner prepares what the verbs plan, run, why, show, path and log share.
+func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *store.Store, *pipelines.Graph, error) {
+	if err := f.check(); err != nil {
+		return nil, nil, nil, err
+	}
+	g, err := f.graph(args)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	st, err := f.openStore()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	opts.Jobs, opts.Threads, opts.Device, opts.Exact = f.jobs, f.threads, f.device, f.numerics == "exact"
+	opts.Stages = append(opts.Stages, f.stages...)
+	opts.Hone, opts.Worker, opts.Version = []string{self}, findWorker, version()
+	r, err := runner.New(g, st, opts)
+	return r, st, g, err
+}
+
+// findWorker finds hone-worker: beside hone, on PATH, or where HONE_WORKER says.
+func findWorker() (string, error) {
+	const name = "hone-worker"
+	if self, err := os.Executable(); err == nil {
+		if path, err := exec.LookPath(filepath.Join(filepath.Dir(self), name)); err == nil {
+			return path, nil
+		}
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return filepath.Abs(path)
+	}
+	if path := os.Getenv("HONE_WORKER"); path != "" {
+		if path, err := exec.LookPath(path); err == nil {
+			return filepath.Abs(path)
+		}
+		return "", fmt.Errorf("HONE_WORKER: %s is not a program", path)
+	}
+	return "", fmt.Errorf("no hone-worker: neither beside hone, nor on PATH, nor by HONE_WORKER; hone doctor says how to get it")
+}
+
+// printJSON writes the one documented value of --json.
+func printJSON(c *cobra.Command, v any) error {
+	e := json.NewEncoder(c.OutOrStdout())
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

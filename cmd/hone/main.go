@@ -1,0 +1,143 @@
+// Command hone checks, plans and runs pipelines that post-train language models. Each verb is a file of its own.
+//
+// Results go to standard output, progress and logs to standard error. The exit codes are those of the constants below.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// Exit codes. Where several hold, the smallest but 0; an interruption before all others.
+const (
+	exitFailed      = 1   // a stage failed
+	exitUsage       = 2   // wrong usage
+	exitInvalid     = 3   // the pipeline is invalid
+	exitGate        = 4   // an eval gate failed
+	exitDamaged     = 5   // the store is damaged
+	exitEnvironment = 6   // the environment lacks something
+	exitInterrupted = 130 // SIGINT
+)
+
+func main() { os.Exit(hone(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// hone runs one command line and returns its exit code.
+func hone(args []string, stdout, stderr io.Writer) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	if err == nil {
+		return 0
+	}
+	if message := err.Error(); message != "" {
+		fmt.Fprintln(stderr, message)
+	}
+	return exitCode(err)
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "hone",
+		Short: "sharpen a language model after pre-training",
+		Long: `hone sharpens a language model after pre-training. Experiments are CUE files: hone checks them, shows
+what would run and why, runs only what changed, and keeps every artifact by the hash of its content.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%w\n%s --help says more", err, c.CommandPath())
+	})
+	for _, command := range []func() *cobra.Command{
+		initCommand, vetCommand, planCommand, runCommand, whyCommand,
+		showCommand, pathCommand, logCommand,
+		gcCommand, fsckCommand, schemaCommand, doctorCommand, versionCommand, stageCommand,
+	} {
+		root.AddCommand(checked(command()))
+	}
+	return root
+}
+
+// checked makes a wrong number of arguments a matter of usage.
+func checked(c *cobra.Command) *cobra.Command {
+	args := c.Args
+	if args == nil {
+		args = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, given []string) error {
+		if err := args(c, given); err != nil {
+			return usage("%w\nusage: %s", err, c.UseLine())
+		}
+		return nil
+	}
+	for _, sub := range c.Commands() {
+		checked(sub)
+	}
+	return c
+}
+
+// exit is an error with the code that the program ends with. Without an error all has been said.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// fail is an error with its exit code.
+func fail(code int, format string, args ...any) error {
+	return &exit{code, fmt.Errorf(format, args...)}
+}
+
+func usage(format string, args ...any) error { return fail(exitUsage, format, args...) }
+
+// exitCode is what an error that reached the top means.
+func exitCode(err error) int {
+	var (
+		coded   *exit
+		wrong   *pipelines.UsageError
+		invalid pipelines.Errors
+		stage   *runner.UnknownStageError
+		failure *job.Error
+		damage  *store.Damage
+	)
+	switch {
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &wrong), errors.As(err, &stage):
+		return exitUsage
+	case errors.As(err, &invalid):
+		return exitInvalid
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return exitEnvironment
+	case errors.As(err, &failure) && failure.Code != 0:
+		return failure.Code
+	case errors.As(err, &damage):
+		return exitDamaged
+	}
+	return exitFailed
+}

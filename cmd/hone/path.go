@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner"
+)
+
+func pathCommand() *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "path STAGE[.PORT] [PATH]",
+		Short: "the folder of a stage's artifact",
+		Args:  cobra.RangeArgs(1, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			g, err := f.graph(args[1:])
+			if err != nil {
+				return err
+			}
+			stage, port := splitPort(g, args[0])
+			r, st, _, err := f.runner(args[1:], runner.Options{Stages: []string{stage}})
+			if err != nil {
+				return err
+			}
+			plan, err := r.Plan()
+			if err != nil {
+				return err
+			}
+			s := plan.Stage(stage)
+			ports := slices.Sorted(maps.Keys(s.Outputs))
+			if port == "" && len(ports) == 1 {
+				port = ports[0]
+			}
+			if port == "" {
+				return usage("%s has several ports: %s.%s", stage, stage, strings.Join(ports, ", "+stage+"."))
+			}
+			if !slices.Contains(ports, port) {
+				return usage("%s has no port %s; it has %s", stage, port, strings.Join(ports, ", "))
+			}
+			hash := s.Outputs[port]
+			if hash == nil {
+				return fail(exitFailed, "%s: no current artifact (%s): hone run makes it", stage, s.Action)
+			}
+			if f.json {
+				return printJSON(c, map[string]any{"stage": stage, "port": port, "hash": *hash, "path": st.Tree(*hash)})
+			}
+			_, err = fmt.Fprintln(c.OutOrStdout(), st.Tree(*hash))
+			return err
+		},
+	}
+	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	return c
+}
+
+// splitPort takes STAGE.PORT apart. A stage whose own name has a dot comes first.
+func splitPort(g *pipelines.Graph, name string) (stage, port string) {
+	if g.Stage(name) != nil {
+		return name, ""
+	}
+	if dot := strings.LastIndexByte(name, '.'); dot > 0 && g.Stage(name[:dot]) != nil {
+		return name[:dot], name[dot+1:]
+	}
+	return name, ""
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/runner"
+)
+
+func planCommand() *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "plan [PATH]",
+		Short: "each stage: reuse, run, resume or blocked, with the reason",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, _, _, err := f.runner(args, runner.Options{})
+			if err != nil {
+				return err
+			}
+			plan, err := r.Plan()
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(c, plan)
+			}
+			return printPlan(c.OutOrStdout(), plan)
+		},
+	}
+	f.register(c, "json", "store", "tags", "device", "threads", "stage", "numerics")
+	return c
+}
+
+// symbols of actions, as they are printed.
+var symbols = map[runner.Action]string{runner.Reuse: "=", runner.Run: "+", runner.Resume: ">", runner.Blocked: "!"}
+
+func printPlan(w io.Writer, plan *runner.Plan) error {
+	count := map[runner.Action]int{}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, s := range plan.Stages {
+		count[s.Action]++
+		for i, line := range reasons(s) {
+			if i == 0 {
+				fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\n", symbols[s.Action], s.Name, s.Kind, s.Action, line)
+			} else {
+				fmt.Fprintf(t, "\t\t\t%s\n", line)
+			}
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	var said []string
+	for _, a := range []runner.Action{runner.Reuse, runner.Run, runner.Resume, runner.Blocked} {
+		if count[a] > 0 {
+			said = append(said, fmt.Sprintf("%d %s", count[a], a))
+		}
+	}
+	_, err := fmt.Fprintf(w, "\n%s: %s\n", plan.Pipeline, strings.Join(said, ", "))
+	return err
+}
+
+// reasons is why a stage's action is what it is, a line each; at least one, which may be empty.
+func reasons(s *runner.StagePlan) []string {
+	var lines []string
+	for _, f := range s.Failures {
+		lines = append(lines, "gate fails: "+f.String())
+	}
+	for _, c := range s.Why {
+		lines = append(lines, reason(s, c))
+	}
+	if len(lines) == 0 {
+		return []string{""}
+	}
+	return lines
+}
+
+func reason(s *runner.StagePlan, c runner.Change) string {
+	if s.Action == runner.Blocked {
+		return fmt.Sprint(c.New)
+	}
+	if c.Field == "kind" && c.Old == nil && c.New == s.Kind {
+		return "not run before"
+	}
+	if _, input := s.Inputs[c.Field]; input && c.New == nil {
+		return c.Field + " is not made yet"
+	}
+	line := fmt.Sprintf("%s %s → %s", c.Field, brief(c.Old), brief(c.New))
+	if c.Pos != "" {
+		line += "  " + c.Pos
+	}
+	return line
+}
+
+// brief shows a value in a line: hashes short, long text cut, what is not there as a dash.
+func brief(v any) string {
+	if v == nil {
+		return "–"
+	}
+	text, ok := v.(string)
+	if !ok {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Sprint(v)
+		}
+		text = string(b)
+	}
+	if isHex(text) {
+		return text[:12]
+	}
+	if r := []rune(text); len(r) > 60 {
+		text = string(r[:59]) + "…"
+	}
+	return strings.ReplaceAll(text, "\n", "⏎")
+}
+
+func isHex(s string) bool {
+	return (len(s) == 64 || len(s) == 40) && strings.Trim(s, "0123456789abcdef") == ""
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hone-ml/hone/runner"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// marks of how a stage ended.
+var marks = map[runner.Status]string{
+	runner.Reused: "=", runner.Ran: "✓", runner.Resumed: "✓", runner.Failed: "✗", runner.Skipped: "-",
+}
+
+// printResult says how a run ended: the stages, unless they were seen live, the tables of its evals, and a last line.
+func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool) error {
+	if !seen {
+		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+		for _, s := range result.Stages {
+			fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\t%s\n", marks[s.Status], s.Name, s.Kind, s.Status, seconds(s), firstLine(s.Error))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	for _, s := range result.Stages {
+		if s.Internal || s.Status == runner.Failed || s.Status == runner.Skipped {
+			continue
+		}
+		if err := printReports(w, st, s.StagePlan, s.Artifacts); err != nil {
+			return err
+		}
+	}
+	count := map[runner.Status]int{}
+	for _, s := range result.Stages {
+		count[s.Status]++
+	}
+	var said []string
+	for _, status := range []runner.Status{runner.Reused, runner.Ran, runner.Resumed, runner.Failed, runner.Skipped} {
+		if count[status] > 0 {
+			said = append(said, fmt.Sprintf("%d %s", count[status], status))
+		}
+	}
+	_, err := fmt.Fprintf(w, "\n%s: %s\n", result.Pipeline, strings.Join(said, ", "))
+	return err
+}
+
+func seconds(s *runner.StageResult) string {
+	if s.Status == runner.Reused || s.Status == runner.Skipped {
+		return ""
+	}
+	return duration(time.Duration(s.Seconds * float64(time.Second)))
+}
+
+// duration is short and steady in width: 0.4s, 12.3s, 4m05s, 2h03m.
+func duration(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// printReports prints the table of each report that a stage made: before, after and what its gate says.
+func printReports(w io.Writer, st *store.Store, s *runner.StagePlan, outputs runner.Outputs) error {
+	if s.Kind != "eval" {
+		return nil
+	}
+	gate, err := runner.Gate(s.Stage)
+	if err != nil {
+		return err
+	}
+	for _, port := range slices.Sorted(maps.Keys(outputs)) {
+		out := outputs[port]
+		if out.Kind != "report" {
+			continue
+		}
+		report, err := runner.ReadReport(st.Tree(out.Hash))
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintf(t, "\n%s\tmetric\trows\tbefore\tafter\tgate\t\n", s.Name)
+		for _, suite := range slices.Sorted(maps.Keys(report.Suites)) {
+			after := report.Suites[suite]
+			before := "–"
+			if b, ok := report.Baseline[suite]; ok {
+				before = measure(b)
+			}
+			verdict := "–"
+			if _, ok := gate[suite]; ok {
+				verdict = "holds"
+			}
+			if slices.ContainsFunc(s.Failures, func(f runner.Failure) bool { return f.Suite == suite }) {
+				verdict = "fails"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t\n", suite, after.Metric, after.Rows, before, measure(after), verdict)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		for _, f := range s.Failures {
+			fmt.Fprintf(w, "the gate of %s fails: %s\n", s.Name, f)
+		}
+	}
+	return nil
+}
+
+func measure(m runner.Measure) string {
+	if m.Metric == "perplexity" {
+		return fmt.Sprintf("%.3f", m.Value)
+	}
+	return fmt.Sprintf("%.1f%%", 100*m.Value)
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/runner"
+)
+
+func runCommand() *cobra.Command {
+	var f flags
+	var force []string
+	c := &cobra.Command{
+		Use:   "run [PATH]",
+		Short: "plan, then do it",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx, stop := interruptible()
+			defer stop()
+			show := newProgress(c.ErrOrStderr())
+			r, st, _, err := f.runner(args, runner.Options{
+				Force: force, Observe: show.update, Resolve: resolveHub,
+			})
+			if err != nil {
+				return err
+			}
+			result, err := r.Run(ctx)
+			show.close()
+			if err != nil {
+				if ctx.Err() != nil {
+					return &exit{exitInterrupted, errors.New("interrupted")}
+				}
+				return err
+			}
+			if f.json {
+				err = printJSON(c, result)
+			} else {
+				err = printResult(c.OutOrStdout(), st, result, show.live())
+			}
+			if err == nil && result.Code != 0 {
+				err = &exit{code: result.Code}
+			}
+			return err
+		},
+	}
+	f.register(c, "json", "store", "tags", "device", "threads", "jobs", "stage", "numerics")
+	c.Flags().StringArrayVar(&force, "force", nil, "run the stage `NAME` again")
+	return c
+}
+
+// interruptible is a context that the first SIGINT, SIGTERM or SIGHUP cancels: workers save their state and end. A
+// second one ends this process at once; its workers notice and end too.
+func interruptible() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-ctx.Done()
+		stop()
+	}()
+	return ctx, stop
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/runner"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+const (
+	samplesShown = 3   // answers of a suite
+	sampleWidth  = 300 // characters of one
+)
+
+func showCommand() *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "show [STAGE [PATH]]",
+		Short: "what the stages gave: the pipeline's, or one stage's record",
+		Args:  cobra.MaximumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			var opts runner.Options
+			var path []string
+			if len(args) > 0 {
+				opts.Stages, path = args[:1], args[1:]
+			}
+			r, st, _, err := f.runner(path, opts)
+			if err != nil {
+				return err
+			}
+			plan, err := r.Plan()
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				return showAll(c, &f, plan)
+			}
+			s := plan.Stage(args[0])
+			if s.Record == nil {
+				return fail(exitFailed, "%s: no current record (%s): hone run makes it", s.Name, s.Action)
+			}
+			if f.json {
+				return printJSON(c, shown{s, s.Record, folders(st, s.Record)})
+			}
+			return showStage(c.OutOrStdout(), st, s)
+		},
+	}
+	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	return c
+}
+
+// shown is a stage with its record, as --json prints it.
+type shown struct {
+	*runner.StagePlan
+	Record *store.Record     `json:"record"`
+	Paths  map[string]string `json:"paths,omitempty"`
+}
+
+func folders(st *store.Store, r *store.Record) map[string]string {
+	paths := map[string]string{}
+	for port, out := range r.Outputs {
+		paths[port] = st.Tree(out.Hash)
+	}
+	return paths
+}
+
+// showAll lists the stages with what their records say.
+func showAll(c *cobra.Command, f *flags, plan *runner.Plan) error {
+	if f.json {
+		all := make([]shown, len(plan.Stages))
+		for i, s := range plan.Stages {
+			all[i] = shown{StagePlan: s, Record: s.Record}
+		}
+		return printJSON(c, map[string]any{"pipeline": plan.Pipeline, "stages": all})
+	}
+	t := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "STAGE\tKIND\tRAN\tTOOK\tMETRICS")
+	for _, s := range plan.Stages {
+		if s.Record == nil {
+			fmt.Fprintf(t, "%s\t%s\tno current record\t\t\n", s.Name, s.Kind)
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Kind, s.Record.Started.Local().Format("2006-01-02 15:04"),
+			duration(time.Duration(s.Record.Seconds*float64(time.Second))), metricsLine(s.Record.Metrics, 4))
+	}
+	return t.Flush()
+}
+
+func metricsLine(metrics map[string]float64, most int) string {
+	var said []string
+	for i, name := range slices.Sorted(maps.Keys(metrics)) {
+		if i == most {
+			said = append(said, "…")
+			break
+		}
+		said = append(said, fmt.Sprintf("%s %.4g", name, metrics[name]))
+	}
+	return strings.Join(said, ", ")
+}
+
+// showStage prints a stage's record, and of an eval its table and some answers.
+func showStage(w io.Writer, st *store.Store, s *runner.StagePlan) error {
+	r := s.Record
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	line("stage", "%s (%s)", s.Name, s.Kind)
+	if s.Stage.Description != "" {
+		line("description", "%s", s.Stage.Description)
+	}
+	line("key", "%s", r.Key)
+	line("ran", "%s, %s", r.Started.Local().Format("2006-01-02 15:04:05"), duration(time.Duration(r.Seconds*float64(time.Second))))
+	if n := r.Numerics; n != nil {
+		line("numerics", "%s", strings.Join(slices.DeleteFunc([]string{n.Device, n.ISA, n.Libtorch, fmt.Sprintf("%d threads", n.Threads)},
+			func(s string) bool { return s == "" }), ", "))
+	}
+	for _, port := range slices.Sorted(maps.Keys(r.Outputs)) {
+		line("out."+port, "%s", st.Tree(r.Outputs[port].Hash))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {
+		line(name, "%.6g", r.Metrics[name])
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if err := printReports(w, st, s, r.Outputs); err != nil {
+		return err
+	}
+	for _, port := range slices.Sorted(maps.Keys(r.Outputs)) {
+		if r.Outputs[port].Kind != "report" {
+			continue
+		}
+		if err := printSamples(w, filepath.Join(st.Tree(r.Outputs[port].Hash), "samples")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printSamples shows the first answers of each suite in a report's samples folder.
+func printSamples(w io.Writer, dir string) error {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		suite, ok := strings.CutSuffix(file.Name(), ".jsonl")
+		if !ok {
+			continue
+		}
+		f, err := os.Open(filepath.Join(dir, file.Name()))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		d := json.NewDecoder(bufio.NewReader(f))
+		for range samplesShown {
+			var row struct {
+				Prompt, Completion, Answer any
+				Score                      *float64
+			}
+			if err := d.Decode(&row); err == io.EOF {
+				break
+			} else if err != nil {
+				return fmt.Errorf("%s: %w", f.Name(), err)
+			}
+			fmt.Fprintf(w, "\n%s", suite)
+			if row.Score != nil {
+				fmt.Fprintf(w, ", score %.3g", *row.Score)
+			}
+			fmt.Fprintf(w, "\n  prompt  %s\n  said    %s\n", sample(row.Prompt), sample(row.Completion))
+			if row.Answer != nil {
+				fmt.Fprintf(w, "  answer  %s\n", sample(row.Answer))
+			}
+		}
+	}
+	return nil
+}
+
+// sample shows text, or a prompt of messages by its last turn, in few lines.
+func sample(v any) string {
+	if turns, ok := v.([]any); ok && len(turns) > 0 {
+		if last, ok := turns[len(turns)-1].(map[string]any); ok {
+			v = last["content"]
+		}
+	}
+	text, ok := v.(string)
+	if !ok {
+		b, _ := json.Marshal(v)
+		text = string(b)
+	}
+	if r := []rune(text); len(r) > sampleWidth {
+		text = string(r[:sampleWidth]) + "…"
+	}
+	return strings.ReplaceAll(strings.TrimSpace(printable(text)), "\n", "\n          ")
+}
+
+// printable keeps what a model wrote from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
+			return '�'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "�"))
+}

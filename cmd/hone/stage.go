@@ -1,0 +1,27 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/hone-ml/hone/stages"
+)
+
+// stageCommand is the process of a stage that needs no tensors; the runner starts it.
+func stageCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "stage JOBDIR",
+		Short:  "do the job in a job folder, speaking the job protocol",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			// Descriptor 3 is the lock of the stage's key. It is to end with this process, not with a program that a
+			// stage starts.
+			unix.CloseOnExec(3)
+			if code := stages.Main(args[0], stages.Registry{}, nil); code != 0 {
+				return &exit{code: code}
+			}
+			return nil
+		},
+	}
+}

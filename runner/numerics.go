@@ -1,0 +1,55 @@
+package runner
+
+import (
+	"slices"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// Inline says whether a stage runs in a child of this program rather than in hone-worker: its kind needs neither
+// tensors nor token ids.
+func Inline(s *pipelines.Stage) bool {
+	switch s.Kind {
+	case "data.load", "exec", "curate.split", "curate.mix":
+		return true
+	case "curate.filter":
+		// The model edge is there for its tokenizer: a filter that has one counts tokens.
+		return !slices.ContainsFunc(s.Inputs, func(in pipelines.Input) bool { return in.Edge.Kind == "model" || in.Edge.Kind == "adapter" })
+	}
+	return false
+}
+
+// numerics is what this process can know of what a stage's bits depend on: instruction set and libtorch are the
+// worker's to say.
+func (r *Runner) numerics(s *pipelines.Stage) job.Numerics {
+	n := job.Numerics{Device: s.Resources.Device, Threads: s.Resources.Threads}
+	if n.Device == "" {
+		n.Device = r.opts.Device
+	}
+	if n.Device == "auto" || Inline(s) {
+		n.Device = "cpu" // the only device that stages have so far unless one is asked for
+	}
+	if n.Threads == 0 {
+		n.Threads = r.opts.Threads
+	}
+	return n
+}
+
+// prefer picks the record to reuse: one of the same numerics before the others, the first run before later ones.
+// With exact there are no others.
+func prefer(records []*store.Record, want job.Numerics, exact bool) *store.Record {
+	for _, r := range records {
+		if r.Numerics != nil && r.Numerics.Threads == want.Threads && sameDevice(r.Numerics.Device, want.Device) {
+			return r
+		}
+	}
+	if exact || len(records) == 0 {
+		return nil
+	}
+	return records[0]
+}
+
+// sameDevice compares a worker's device, which may be an accelerator's name, with the one asked for.
+func sameDevice(have, want string) bool { return (have == "cpu") == (want == "cpu") }

@@ -1,0 +1,262 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// Plan is what a run would do, as `hone plan --json` prints it.
+type Plan struct {
+	Pipeline string       `json:"pipeline"`
+	Stages   []*StagePlan `json:"stages"`
+}
+
+// Action is what is to be done with a stage.
+type Action string
+
+const (
+	Reuse   Action = "reuse"
+	Run     Action = "run"
+	Resume  Action = "resume"
+	Blocked Action = "blocked"
+)
+
+// StagePlan is one stage of a plan. A hash or key is null while it is not known.
+type StagePlan struct {
+	Name      string             `json:"name"`
+	Kind      string             `json:"kind"`
+	Internal  bool               `json:"internal,omitempty"`
+	Action    Action             `json:"action"`
+	Key       *string            `json:"key"`
+	Inputs    map[string]*string `json:"inputs"`
+	Outputs   map[string]*string `json:"outputs"`
+	Why       []Change           `json:"why"`
+	Predicted *float64           `json:"predicted_seconds"`
+
+	Record   *store.Record    `json:"-"` // what a reuse reuses
+	Failures []Failure        `json:"-"` // of the stage's own gate, as far as its report is there
+	Stage    *pipelines.Stage `json:"-"`
+	blocked  int              // exit code of what blocks it
+	changes  []Change         // of a reuse: against the run before it
+}
+
+// Since is what changed between the record that a stage reuses and the run before it; for other stages, their Why.
+func (p *StagePlan) Since() []Change {
+	if p.Action == Reuse {
+		return p.changes
+	}
+	return p.Why
+}
+
+// Stage returns the plan of the stage of that name, or nil.
+func (p *Plan) Stage(name string) *StagePlan {
+	for _, s := range p.Stages {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// Plan says what Run would do. It executes nothing and needs no network.
+func (r *Runner) Plan() (*Plan, error) {
+	defer r.sources.Save()
+	plan := &Plan{Pipeline: r.graph.Name}
+	outputs := map[string]Outputs{}
+	for _, s := range r.stages {
+		p, res, err := r.planStage(s, plan, outputs)
+		if err != nil {
+			return nil, err
+		}
+		if p.Action == Reuse {
+			outputs[s.Name] = res.record.Outputs
+		}
+		plan.Stages = append(plan.Stages, p)
+	}
+	return plan, nil
+}
+
+// planStage plans one stage; those before it are in plan, and in outputs where they are known.
+func (r *Runner) planStage(s *pipelines.Stage, plan *Plan, outputs map[string]Outputs) (*StagePlan, *resolution, error) {
+	res, err := r.resolve(s, outputs)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := r.describe(s, res)
+	switch {
+	case r.upstreamBlocks(s, plan, p):
+	case p.Action == Reuse:
+		p.Failures, err = r.judge(s, res.record.Outputs)
+	default:
+		if err := r.missing(s); err != nil {
+			p.block(s, "environment", err.Error(), 6)
+		}
+	}
+	return p, res, err
+}
+
+// describe turns a resolution into a plan, without looking at other stages.
+func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
+	p := &StagePlan{
+		Name: s.Name, Kind: s.Kind, Internal: s.Internal, Stage: s, Action: Run, Why: []Change{},
+		Inputs: map[string]*string{}, Outputs: map[string]*string{},
+	}
+	for field, in := range res.inputs {
+		p.Inputs[field] = nil
+		if in != nil {
+			p.Inputs[field] = &in.Hash
+		}
+	}
+	for _, out := range s.Outputs {
+		p.Outputs[out.Port] = nil
+	}
+	if res.key != "" {
+		p.Key = &res.key
+	}
+	switch {
+	case slices.Contains(r.opts.Force, s.Name):
+		p.Why = []Change{{Field: "--force", New: true}}
+	case res.record != nil:
+		p.Action = Reuse
+		p.Record = res.record
+		for port := range p.Outputs {
+			hash := res.record.Outputs[port].Hash
+			p.Outputs[port] = &hash
+		}
+	case res.gone != nil:
+		p.Why = []Change{{Field: "out", Old: res.gone.Tree, New: res.gone.Error(), Pos: position(s, "kind")}}
+	case res.resume:
+		p.Action = Resume
+		p.Why = []Change{{Field: "checkpoint", New: "an attempt was interrupted", Pos: position(s, "kind")}}
+	default:
+		p.Why = r.why(s, res.key, res.ingredients, res.unknown)
+	}
+	return p
+}
+
+// Explain fills what Since says of a reused stage. It reads all records, and so is not part of every plan.
+func (r *Runner) Explain(p *StagePlan) {
+	if p.Record == nil {
+		return
+	}
+	if before := r.earlier(p.Stage, p.Record.Key, p.Record.Ingredients); before != nil && before.Started.Before(p.Record.Started) {
+		p.changes = compare(before.Ingredients, p.Record.Ingredients)
+		for i := range p.changes {
+			p.changes[i].Pos = position(p.Stage, p.changes[i].Field)
+		}
+	}
+}
+
+func (p *StagePlan) block(s *pipelines.Stage, field, why string, code int) {
+	p.Action, p.blocked = Blocked, code
+	p.Why = []Change{{Field: field, New: why, Pos: position(s, field)}}
+	for port := range p.Outputs {
+		p.Outputs[port] = nil
+	}
+}
+
+// upstreamBlocks blocks p where a stage that it waits for is blocked, or a gate that it needs fails already.
+func (r *Runner) upstreamBlocks(s *pipelines.Stage, plan *Plan, p *StagePlan) bool {
+	for _, in := range s.Inputs {
+		if up := plan.Stage(in.Edge.From); up != nil && up.Action == Blocked {
+			p.block(s, in.Field, up.Name+" is blocked", up.blocked)
+			return true
+		}
+	}
+	for i, e := range s.Needs {
+		up := plan.Stage(e.From)
+		field := fmt.Sprintf("needs[%d]", i)
+		switch {
+		case up == nil:
+		case up.Action == Blocked:
+			p.block(s, field, up.Name+" is blocked", up.blocked)
+			return true
+		case len(up.Failures) > 0:
+			p.block(s, field, gateMessage(up.Name, up.Failures), 4)
+			return true
+		}
+	}
+	return false
+}
+
+func gateMessage(stage string, failures []Failure) string {
+	said := make([]string, len(failures))
+	for i, f := range failures {
+		said[i] = f.String()
+	}
+	return fmt.Sprintf("the gate of %s fails: %s", stage, strings.Join(said, "; "))
+}
+
+// judge reads the report of an eval stage that has a gate.
+func (r *Runner) judge(s *pipelines.Stage, outputs Outputs) ([]Failure, error) {
+	gate, err := Gate(s)
+	if err != nil || len(gate) == 0 {
+		return nil, err
+	}
+	for _, out := range outputs {
+		if out.Kind != "report" {
+			continue
+		}
+		report, err := ReadReport(r.store.Tree(out.Hash))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		return Judge(gate, report), nil
+	}
+	return nil, fmt.Errorf("%s: a gate, and no report to judge", s.Name)
+}
+
+// missing is what the machine lacks for a stage.
+func (r *Runner) missing(s *pipelines.Stage) error {
+	if Inline(s) {
+		return nil
+	}
+	if r.opts.Worker == nil {
+		return errors.New("this program was started without a worker")
+	}
+	if _, err := r.opts.Worker(); err != nil {
+		return err
+	}
+	if n := r.numerics(s); n.Device != "cpu" && !anyExists("/dev/nvidiactl", "/dev/dxg") {
+		return fmt.Errorf("device %s: this machine has no NVIDIA device", n.Device)
+	}
+	return nil
+}
+
+func anyExists(paths ...string) bool {
+	return slices.ContainsFunc(paths, func(p string) bool {
+		_, err := os.Stat(p)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// LogDir is the folder of what a stage logged: of its current record, else of the attempt under way, interrupted or
+// failed.
+func (r *Runner) LogDir(name string) (string, error) {
+	plan, err := r.Plan()
+	if err != nil {
+		return "", err
+	}
+	s := plan.Stage(name)
+	if s == nil {
+		return "", &UnknownStageError{name, r.graph}
+	}
+	if s.Record != nil {
+		return r.store.LogDir(s.Record), nil
+	}
+	if s.Key != nil {
+		dir := filepath.Join(r.checkpoints(&resolution{key: *s.Key, numerics: r.numerics(s.Stage)}), "log")
+		if _, err := os.Stat(dir); err == nil {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("%s: nothing logged (%s): hone run runs it", name, s.Action)
+}

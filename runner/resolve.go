@@ -1,0 +1,160 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// Outputs is the artifacts of a stage by port; nil while they are not known.
+type Outputs map[string]store.Output
+
+// resolution is what is known of a stage once its upstream stages are.
+type resolution struct {
+	inputs      map[string]*Artifact // by field; nil where not known
+	unknown     []string             // fields of inputs and sources that are not known yet
+	ingredients []store.Ingredient
+	key         string            // empty where something is unknown
+	files       map[string]string // for the job: by field, a path or hf://org/name@commit
+	content     map[string]string // by field of a source
+	numerics    job.Numerics
+	record      *store.Record // to reuse
+	gone        *store.Damage // why a record that is there cannot be reused
+	resume      bool          // a checkpoint is there
+}
+
+// resolve finds a stage's key from the outputs of the stages before it, and what the store has for it.
+func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resolution, error) {
+	res := &resolution{
+		inputs: map[string]*Artifact{}, files: map[string]string{}, content: map[string]string{},
+		numerics: r.numerics(s),
+	}
+	known := map[string]*Artifact{}
+	for _, in := range s.Inputs {
+		a := r.artifact(in.Edge, outputs)
+		res.inputs[in.Field] = a
+		if a == nil {
+			res.unknown = append(res.unknown, in.Field)
+			continue
+		}
+		known[in.Field] = a
+	}
+	for _, src := range s.Sources {
+		if src.Hub != "" {
+			commit := r.lock.commit(src.Hub)
+			if commit == "" {
+				res.unknown = append(res.unknown, src.Field)
+				continue
+			}
+			repo, _ := splitHub(src.Hub)
+			res.files[src.Field] = "hf://" + repo + "@" + commit
+			res.content[src.Field] = commit
+			continue
+		}
+		hash, err := r.hash(src.Path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", s.Name, src.Field, err)
+		}
+		res.files[src.Field] = src.Path
+		res.content[src.Field] = hash
+	}
+	var err error
+	if res.ingredients, err = ingredients(s, known, res.content); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	if len(res.unknown) > 0 {
+		return res, nil
+	}
+	res.key = key(res.ingredients)
+	return res, r.lookup(s, res)
+}
+
+// lookup asks the store what it has for a key: a record to reuse, or a checkpoint to resume from.
+func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
+	res.record, res.gone, res.resume = nil, nil, false
+	records, err := r.store.Records(res.key)
+	if err != nil {
+		return err
+	}
+	var usable []*store.Record
+	for _, rec := range records {
+		if err := r.usable(s, rec); err == nil {
+			usable = append(usable, rec)
+		} else if !errors.As(err, &res.gone) {
+			return err
+		}
+	}
+	if res.record = prefer(usable, res.numerics, r.opts.Exact); res.record != nil {
+		res.gone = nil
+		return nil
+	}
+	entries, err := os.ReadDir(filepath.Join(r.checkpoints(res), "state"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	res.resume = len(entries) > 0
+	return nil
+}
+
+// usable says whether all that a record promises is in the store, as far as can be told without reading it.
+func (r *Runner) usable(s *pipelines.Stage, rec *store.Record) error {
+	for _, out := range s.Outputs {
+		have, ok := rec.Outputs[out.Port]
+		if !ok {
+			return &store.Damage{Tree: rec.Key, Files: []string{"no output " + out.Port}}
+		}
+		check := r.store.Check
+		if out.Kind == "report" { // small, and read here to judge its gate: before use comes the full hash
+			check = r.store.Verify
+		}
+		if err := check(have.Hash); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkpoints is where an unfinished stage keeps what the next attempt goes on with. Another device or number of
+// threads has a place of its own: its bits are others.
+func (r *Runner) checkpoints(res *resolution) string {
+	return filepath.Join(r.store.Checkpoints(res.key), fmt.Sprintf("%s-%d", res.numerics.Device, res.numerics.Threads))
+}
+
+// artifact is what an edge carries; nil while its stage's outputs are not known.
+func (r *Runner) artifact(e pipelines.Edge, outputs map[string]Outputs) *Artifact {
+	out, ok := outputs[e.From][e.Port]
+	if !ok {
+		return nil
+	}
+	a := &Artifact{Kind: out.Kind, Hash: out.Hash}
+	if b := base(r.graph, e); b != nil {
+		if a.Base = r.artifact(*b, outputs); a.Base == nil {
+			return nil
+		}
+	}
+	return a
+}
+
+// hash is the content of a source file or folder, read once a run.
+func (r *Runner) hash(path string) (string, error) {
+	r.mu.Lock()
+	hash, ok := r.hashes[path]
+	r.mu.Unlock()
+	if ok {
+		return hash, nil
+	}
+	hash, err := r.sources.Hash(path)
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	r.hashes[path] = hash
+	r.mu.Unlock()
+	return hash, nil
+}

@@ -1,0 +1,174 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// Result is what a run did, as `hone run --json` prints it.
+type Result struct {
+	Pipeline string         `json:"pipeline"`
+	Stages   []*StageResult `json:"stages"`
+	Code     int            `json:"-"` // exit code of the command line
+}
+
+// Status is how a stage ended.
+type Status string
+
+const (
+	Reused  Status = "reused"
+	Ran     Status = "ran"
+	Resumed Status = "resumed"
+	Failed  Status = "failed"
+	Skipped Status = "skipped"
+)
+
+// StageResult is one stage of a run.
+type StageResult struct {
+	*StagePlan
+	Status  Status             `json:"status"`
+	Seconds float64            `json:"seconds"`
+	Metrics map[string]float64 `json:"metrics"`
+	Error   string             `json:"error"`
+
+	Artifacts Outputs  `json:"-"`
+	Notes     []string `json:"-"` // worth saying although nothing failed: not reproducible, a damaged artifact
+	code      int
+}
+
+// Stage returns the result of the stage of that name, or nil.
+func (r *Result) Stage(name string) *StageResult {
+	for _, s := range r.Stages {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// Run does what Plan says, and what turns out on the way. Stages that do not depend on one that fails go on. When
+// ctx is cancelled, workers save their state and end, and the exit code is 130. The error is of the runner itself;
+// that of a stage is in the result.
+func (r *Runner) Run(ctx context.Context) (*Result, error) {
+	if err := r.store.Init(); err != nil {
+		return nil, err
+	}
+	use, err := r.store.Use()
+	if err != nil {
+		return nil, err
+	}
+	defer use.Close()
+	defer r.sources.Save()
+	if err := r.pin(ctx); err != nil {
+		return nil, err
+	}
+	s, err := r.schedule()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.loop(ctx); err != nil {
+		return nil, err
+	}
+	result := s.result()
+	if ctx.Err() != nil {
+		result.Code = 130
+	}
+	return result, nil
+}
+
+// pin adds to hone.lock what hub sources mean that have no entry yet.
+func (r *Runner) pin(ctx context.Context) error {
+	for _, s := range r.stages {
+		for _, src := range s.Sources {
+			if src.Hub == "" || r.lock.commit(src.Hub) != "" {
+				continue
+			}
+			if r.opts.Resolve == nil {
+				return fmt.Errorf("%s: %s: no hub to ask", s.Name, src.Hub)
+			}
+			repo, revision := splitHub(src.Hub)
+			commit, err := r.opts.Resolve(ctx, repo, revision)
+			if err != nil {
+				return &job.Error{Path: s.Name + ": " + src.Hub, Message: err.Error(), Code: 6, Err: err}
+			}
+			r.lock.add(src.Hub, commit)
+		}
+	}
+	return r.lock.save()
+}
+
+// setRef makes the keys of this run roots of GC. Stages of the pipeline that the run left out keep theirs.
+func (r *Runner) setRef(keys map[string]string) error {
+	ref, err := r.store.Ref(r.graph.Dir, r.graph.Package)
+	if err != nil {
+		return err
+	}
+	ref.Pipeline = r.graph.Name
+	before := maps.Clone(ref.Stages)
+	maps.Copy(ref.Stages, keys)
+	for name := range ref.Stages {
+		if r.graph.Stage(name) == nil {
+			delete(ref.Stages, name)
+		}
+	}
+	if maps.Equal(before, ref.Stages) {
+		return nil
+	}
+	return r.store.SetRef(ref)
+}
+
+// fail is a stage's failure with its exit code. A full disk is the environment's, whoever met it.
+func (res *StageResult) fail(err error) {
+	var failure *job.Error
+	var damage *store.Damage
+	res.Status, res.Error, res.code = Failed, err.Error(), 1
+	switch {
+	case errors.As(err, &failure) && failure.Code != 0:
+		res.code = failure.Code
+	case errors.As(err, &damage):
+		res.code = 5
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		res.code = 6
+	}
+}
+
+// node is a stage on its way through a run.
+type node struct {
+	stage    *pipelines.Stage
+	upstream []*node
+	state    state
+	res      *resolution
+	result   *StageResult
+	forced   bool // still to be run again whatever the store has
+	stale    bool // an input changed while it ran: look again once it has ended
+	rebuilt  int  // times its artifacts were found damaged
+	notes    []string
+	began    time.Time
+}
+
+type state int
+
+const (
+	waiting state = iota
+	running
+	placed // its artifacts are there, its record not yet durable: dependants may start
+	ended
+)
+
+func (n *node) failed() bool {
+	return n.state == ended && (n.result.Status == Failed || n.result.Status == Skipped)
+}
+
+func (n *node) ready() bool {
+	return n.state == waiting && !slices.ContainsFunc(n.upstream, func(u *node) bool { return u.state < placed || u.failed() })
+}

@@ -1,0 +1,193 @@
+// Package runner carries a compiled pipeline out: it plans against a store and runs what is not there yet.
+//
+//	ingredient  one part of what decides a stage's result: a field of its config, an input's hash, a source's bytes
+//	key         the hash of a stage's ingredients; equal keys, equal results
+//	record      what a key gave when it ran (package store)
+//	action      what is to be done with a stage: reuse, run, resume, blocked
+//	attempt     one process that does one stage, speaking the protocol of package job
+//	gate        what an eval's report must reach; judged whenever the report is read, never part of a key
+//
+// Plan and Run share one function, resolve: a plan is the resolutions of all stages with nothing done in between.
+package runner
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// Options say how a pipeline is carried out. None of them is an ingredient of a key.
+type Options struct {
+	Stages   []string // these and what they need; all where empty
+	Force    []string // run again although a record is there
+	Jobs     int      // stages at once; the number of cores where 0
+	Threads  int      // of a worker; the number of cores where 0
+	Device   string   // of stages that name none: auto, cpu, cuda, cuda:N
+	Exact    bool     // reuse only records of the same numerics
+	Hone     []string // argv of this program, for kinds without tensors
+	Worker   func() (string, error)
+	Resolve  func(ctx context.Context, repo, revision string) (commit string, err error)
+	Observe  func(Update)  // called from one goroutine at a time
+	Silence  time.Duration // after which a worker that says nothing is ended; a minute where 0
+	Grace    time.Duration // that an interrupted worker has; 12 seconds where 0
+	Version  string        // of hone, for the record
+	Warnings func(stage, message string)
+}
+
+// Update is what happened to a stage: an event of its worker, or its end.
+type Update struct {
+	Stage *StagePlan
+	Event job.Event
+	Ended *StageResult // set on the last update of a stage
+}
+
+// Runner carries one graph out against one store.
+type Runner struct {
+	graph   *pipelines.Graph
+	store   *store.Store
+	opts    Options
+	stages  []*pipelines.Stage // those selected, topological
+	sources *store.Sources
+	lock    *hubLock
+	ref     string
+
+	mu       sync.Mutex // of hashes, files and observing
+	hashes   map[string]string
+	history  func() []*store.Record
+	observer sync.Mutex
+}
+
+// New prepares to plan or run g. A stage in opts that the graph does not have is an error.
+func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
+	cores := runtime.GOMAXPROCS(0)
+	if opts.Jobs <= 0 {
+		opts.Jobs = cores
+	}
+	if opts.Threads <= 0 {
+		opts.Threads = cores
+	}
+	if opts.Device == "" {
+		opts.Device = "auto"
+	}
+	if opts.Silence <= 0 {
+		opts.Silence = time.Minute
+	}
+	if opts.Grace <= 0 {
+		opts.Grace = 12 * time.Second
+	}
+	stages, err := closure(g, opts.Stages)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range opts.Force {
+		if !slices.ContainsFunc(stages, func(s *pipelines.Stage) bool { return s.Name == name }) {
+			return nil, &UnknownStageError{name, g}
+		}
+	}
+	lock, err := readHubLock(filepath.Join(g.Dir, "hone.lock"))
+	if err != nil {
+		return nil, err
+	}
+	r := &Runner{
+		graph: g, store: st, opts: opts, stages: stages, lock: lock,
+		sources: st.Sources(), ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{},
+	}
+	r.history = sync.OnceValue(func() []*store.Record {
+		records, err := st.AllRecords()
+		if err != nil {
+			return nil // then why has nothing to compare with
+		}
+		return records
+	})
+	return r, nil
+}
+
+// UnknownStageError is a name that the pipeline has no stage of.
+type UnknownStageError struct {
+	Name  string
+	graph *pipelines.Graph
+}
+
+func (e *UnknownStageError) Error() string {
+	names := make([]string, 0, len(e.graph.Stages))
+	for _, s := range e.graph.Stages {
+		names = append(names, s.Name)
+	}
+	return fmt.Sprintf("%s: no such stage; %s has %v", e.Name, e.graph.Name, names)
+}
+
+// closure is the named stages and all that they read or need, in the graph's order.
+func closure(g *pipelines.Graph, names []string) ([]*pipelines.Stage, error) {
+	if len(names) == 0 {
+		return g.Stages, nil
+	}
+	want := map[string]bool{}
+	for _, name := range names {
+		if g.Stage(name) == nil {
+			return nil, &UnknownStageError{name, g}
+		}
+		want[name] = true
+	}
+	var stages []*pipelines.Stage
+	for _, s := range slices.Backward(g.Stages) {
+		if !want[s.Name] {
+			continue
+		}
+		for _, name := range upstream(g, s) {
+			want[name] = true
+		}
+		stages = append(stages, s)
+	}
+	slices.Reverse(stages)
+	return stages, nil
+}
+
+// upstream names the stages that s waits for: of its inputs, of the models that adapters among them adapt, of its needs.
+func upstream(g *pipelines.Graph, s *pipelines.Stage) []string {
+	var names []string
+	add := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, in := range s.Inputs {
+		for e := &in.Edge; e != nil; e = base(g, *e) {
+			add(e.From)
+		}
+	}
+	for _, e := range s.Needs {
+		add(e.From)
+	}
+	return names
+}
+
+// base is the edge of the model that the adapter at e adapts; nil where e is no adapter.
+func base(g *pipelines.Graph, e pipelines.Edge) *pipelines.Edge {
+	from := g.Stage(e.From)
+	if from == nil {
+		return nil
+	}
+	for _, out := range from.Outputs {
+		if out.Port == e.Port {
+			return out.Base
+		}
+	}
+	return nil
+}
+
+func (r *Runner) observe(u Update) {
+	if r.opts.Observe == nil {
+		return
+	}
+	r.observer.Lock()
+	defer r.observer.Unlock()
+	r.opts.Observe(u)
+}

@@ -1,0 +1,319 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hone-ml/hone/internal/job"
+)
+
+// schedule is the state of a run. Only its loop touches it; attempts report on a channel.
+type schedule struct {
+	r       *Runner
+	nodes   []*node // topological
+	byName  map[string]*node
+	outputs map[string]Outputs
+	reports chan report
+	pending int // attempts that have not sent their last report
+	free    capacity
+}
+
+// report is what an attempt tells the loop: first that its artifacts are placed, then that it has ended.
+type report struct {
+	node    *node
+	outcome *outcome
+	last    bool
+}
+
+func (r *Runner) schedule() (*schedule, error) {
+	s := &schedule{
+		r: r, byName: map[string]*node{}, outputs: map[string]Outputs{},
+		reports: make(chan report), free: machine(r.opts.Jobs),
+	}
+	for _, stage := range r.stages {
+		n := &node{stage: stage, forced: slices.Contains(r.opts.Force, stage.Name)}
+		for _, name := range upstream(r.graph, stage) {
+			n.upstream = append(n.upstream, s.byName[name])
+		}
+		s.nodes = append(s.nodes, n)
+		s.byName[stage.Name] = n
+	}
+	return s, nil
+}
+
+// loop starts what can start and takes in what has ended, until nothing is left. A cancelled ctx starts nothing more.
+func (s *schedule) loop(ctx context.Context) error {
+	for {
+		for again := true; again; {
+			again = false
+			for _, n := range s.nodes {
+				moved, err := s.advance(ctx, n)
+				if err != nil {
+					s.drain()
+					return err
+				}
+				again = again || moved
+			}
+		}
+		if err := s.r.setRef(s.keys()); err != nil {
+			s.drain()
+			return err
+		}
+		if s.pending == 0 {
+			return nil
+		}
+		s.take(<-s.reports)
+	}
+}
+
+// drain waits for attempts after an error of the runner's own; their context is the caller's to cancel.
+func (s *schedule) drain() {
+	for s.pending > 0 {
+		s.take(<-s.reports)
+	}
+}
+
+// advance moves a waiting node on if it can: to its end where it is skipped or reused, to running where there is room.
+func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
+	if n.state != waiting {
+		return false, nil
+	}
+	if ctx.Err() != nil {
+		s.end(n, &StageResult{Status: Skipped, Error: "interrupted"})
+		return true, nil
+	}
+	for _, up := range n.upstream {
+		if up.failed() {
+			s.end(n, &StageResult{Status: Skipped, Error: upstreamError(up)})
+			return true, nil
+		}
+	}
+	if !n.ready() {
+		return false, nil
+	}
+	if n.res == nil {
+		for _, e := range n.stage.Needs {
+			if up := s.byName[e.From]; len(up.result.Failures) > 0 {
+				s.end(n, &StageResult{Status: Skipped, Error: gateMessage(up.stage.Name, up.result.Failures)})
+				return true, nil
+			}
+		}
+		res, err := s.r.resolve(n.stage, s.outputs)
+		if err != nil {
+			return false, err
+		}
+		n.res = res
+		if res.gone != nil {
+			n.note("%v: made again", res.gone)
+		}
+	}
+	if n.res.record != nil && !n.forced {
+		return true, s.reuse(n)
+	}
+	if err := s.r.missing(n.stage); err != nil {
+		result := &StageResult{}
+		result.fail(&job.Error{Message: err.Error(), Code: 6})
+		s.end(n, result)
+		return true, nil
+	}
+	want := s.demand(n)
+	if !s.free.take(want) {
+		return false, nil
+	}
+	n.state, n.began, n.stale = running, time.Now(), false
+	s.pending++
+	plan := s.r.describe(n.stage, n.res)
+	if n.rebuilt > 0 && plan.Action == Reuse {
+		plan.Action = Run
+	}
+	n.result = &StageResult{StagePlan: plan}
+	s.r.observe(Update{Stage: plan, Event: job.Event{Event: "planned"}})
+	go s.attempt(ctx, n)
+	return true, nil
+}
+
+func (s *schedule) attempt(ctx context.Context, n *node) {
+	a := attempt{Runner: s.r, stage: n.stage, res: n.res, plan: n.result.StagePlan, forced: n.forced}
+	out := a.run(ctx)
+	if out.err == nil && out.damaged == nil && out.commit != nil {
+		s.reports <- report{n, out, false}
+		committed := *out
+		committed.err = out.commit()
+		out = &committed
+	}
+	a.release()
+	s.reports <- report{n, out, true}
+}
+
+// take brings a report in.
+func (s *schedule) take(rep report) {
+	n, out := rep.node, rep.outcome
+	if !rep.last {
+		n.state = placed
+		s.publish(n, out.outputs)
+		return
+	}
+	s.pending--
+	s.free.give(s.demand(n))
+	if out.damaged != nil {
+		s.rebuild(n, out.damaged)
+		return
+	}
+	n.forced = false
+	result := n.result
+	result.Metrics, result.Seconds = out.metrics, time.Since(n.began).Seconds()
+	n.notes = append(n.notes, out.notes...)
+	switch {
+	case out.err != nil:
+		result.fail(out.err)
+		delete(s.outputs, n.stage.Name)
+	case out.reused:
+		result.Status, result.Seconds = Reused, 0
+	case out.resumed:
+		result.Status = Resumed
+	default:
+		result.Status = Ran
+	}
+	if out.err == nil {
+		s.publish(n, out.outputs)
+	}
+	s.end(n, result)
+	if n.stale {
+		n.state, n.res = waiting, nil
+	}
+}
+
+// reuse ends a node with the record that is there.
+func (s *schedule) reuse(n *node) error {
+	rec := n.res.record
+	n.result = &StageResult{StagePlan: s.r.describe(n.stage, n.res), Status: Reused, Metrics: rec.Metrics}
+	s.publish(n, rec.Outputs)
+	s.end(n, n.result)
+	return nil
+}
+
+// publish makes a node's outputs known to those after it. Where they differ from what those have used, the stages
+// look again.
+func (s *schedule) publish(n *node, outputs Outputs) {
+	before, had := s.outputs[n.stage.Name]
+	s.outputs[n.stage.Name] = outputs
+	s.judge(n, outputs)
+	if !had || equal(before, outputs) {
+		return
+	}
+	for _, m := range s.nodes {
+		if !slices.Contains(m.upstream, n) {
+			continue
+		}
+		switch m.state {
+		case waiting:
+			m.res = nil
+		case ended:
+			m.state, m.res = waiting, nil
+		default:
+			m.stale = true
+		}
+	}
+}
+
+// judge compares a report that has come in with the thresholds of its gate.
+func (s *schedule) judge(n *node, outputs Outputs) {
+	failures, err := s.r.judge(n.stage, outputs)
+	n.result.Failures = failures
+	if err != nil {
+		n.result.Failures = []Failure{{Suite: "report", Why: err.Error()}}
+	}
+}
+
+// rebuild makes the damaged artifacts of others again before n has its turn.
+func (s *schedule) rebuild(n *node, damaged map[string]error) {
+	n.state, n.res = waiting, nil
+	for name, damage := range damaged {
+		up := s.byName[name]
+		up.note("%v: made again", damage)
+		if up.rebuilt++; up.rebuilt > 2 { // a disk that loses what was just written to it
+			result := &StageResult{}
+			result.fail(damage)
+			s.end(up, result)
+			continue
+		}
+		if up.state == ended {
+			up.state, up.res = waiting, nil
+		}
+	}
+}
+
+// end gives a node its result and says so.
+func (s *schedule) end(n *node, result *StageResult) {
+	if result.StagePlan == nil {
+		if n.res == nil {
+			n.res, _ = s.r.resolve(n.stage, s.outputs) // what is known of it, for the table
+		}
+		if n.res == nil {
+			n.res = &resolution{}
+		}
+		result.StagePlan = s.r.describe(n.stage, n.res)
+		if result.Status == Skipped {
+			result.block(n.stage, "kind", result.Error, 0)
+		}
+	}
+	result.Artifacts = s.outputs[n.stage.Name]
+	for port := range result.Outputs {
+		result.Outputs[port] = nil
+		if out, ok := result.Artifacts[port]; ok && result.Status != Failed && result.Status != Skipped {
+			result.Outputs[port] = &out.Hash
+		}
+	}
+	if result.Metrics == nil {
+		result.Metrics = map[string]float64{}
+	}
+	result.Notes, n.notes = append(result.Notes, n.notes...), nil
+	n.result, n.state = result, ended
+	s.r.observe(Update{Stage: result.StagePlan, Ended: result})
+}
+
+func (n *node) note(format string, args ...any) {
+	n.notes = append(n.notes, fmt.Sprintf(format, args...))
+}
+
+func upstreamError(up *node) string {
+	if up.result.Status == Skipped {
+		return up.stage.Name + " was skipped"
+	}
+	return up.stage.Name + " failed"
+}
+
+// result puts the nodes together. Of several exit codes the smallest holds.
+func (s *schedule) result() *Result {
+	result := &Result{Pipeline: s.r.graph.Name}
+	worst := func(code int) {
+		if code != 0 && (result.Code == 0 || code < result.Code) {
+			result.Code = code
+		}
+	}
+	for _, n := range s.nodes {
+		result.Stages = append(result.Stages, n.result)
+		worst(n.result.code)
+		if len(n.result.Failures) > 0 {
+			worst(4)
+		}
+	}
+	return result
+}
+
+// keys of the stages that came to one, for the ref.
+func (s *schedule) keys() map[string]string {
+	keys := map[string]string{}
+	for _, n := range s.nodes {
+		if n.res != nil && n.res.key != "" {
+			keys[n.stage.Name] = n.res.key
+		}
+	}
+	return keys
+}
+
+func (s *schedule) demand(n *node) demand {
+	return s.free.clamp(demandOf(n.stage, s.r.numerics(n.stage)))
+}

@@ -1,0 +1,83 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Lock is an flock that this process holds. A child that inherits File holds it too, until it ends: there is nothing
+// to clean up after a crash. It is advisory, and does not reach other machines.
+type Lock struct{ File *os.File }
+
+// Lock waits for the lock of a key. Where it has to wait it calls held once, with the id of the process that has it
+// (0 where unknown).
+func (s *Store) Lock(ctx context.Context, key string, held func(pid int)) (*Lock, error) {
+	for waited := false; ; waited = true {
+		lock, err := s.tryLock(key, unix.LOCK_EX)
+		if err != nil || lock != nil {
+			return lock, err
+		}
+		if !waited && held != nil {
+			b, _ := os.ReadFile(s.path("locks", key))
+			pid, _ := strconv.Atoi(string(b))
+			held(pid)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Use marks the store as in use until the lock is closed: GC keeps away. Many may hold it.
+func (s *Store) Use() (*Lock, error) {
+	lock, err := s.tryLock("store", unix.LOCK_SH)
+	if err == nil && lock == nil {
+		err = errors.New("hone gc is at work in this store: try again when it has ended")
+	}
+	return lock, err
+}
+
+// tryLock takes a lock, or returns nil where another holds it.
+func (s *Store) tryLock(name string, how int) (*Lock, error) {
+	path := s.path("locks", name)
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, nil
+			}
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		// GC may have removed the file between open and flock: a lock on a file without a name locks nobody out.
+		mine, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if there, err := os.Stat(path); err != nil || !os.SameFile(mine, there) {
+			f.Close()
+			continue
+		}
+		if how == unix.LOCK_EX {
+			if err := f.Truncate(0); err == nil {
+				f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+			}
+		}
+		return &Lock{f}, nil
+	}
+}
+
+// Close gives this process's hold up.
+func (l *Lock) Close() error { return l.File.Close() }

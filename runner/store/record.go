@@ -1,0 +1,120 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hone-ml/hone/internal/job"
+)
+
+// Record is what one run of a key gave. Paths and positions are not in it: they are found anew from the source.
+type Record struct {
+	Key         string             `json:"key"`
+	Kind        string             `json:"kind"`
+	Pipeline    string             `json:"pipeline"`
+	Ref         string             `json:"ref"` // of the pipeline's folder: names of pipelines need not be unique
+	Stage       string             `json:"stage"`
+	Ingredients []Ingredient       `json:"ingredients"` // sorted by field
+	Numerics    *job.Numerics      `json:"numerics,omitempty"`
+	Outputs     map[string]Output  `json:"outputs"` // by port
+	Metrics     map[string]float64 `json:"metrics,omitempty"`
+	Started     time.Time          `json:"started"`
+	Seconds     float64            `json:"seconds"`
+	Resumed     bool               `json:"resumed,omitempty"`
+	Version     string             `json:"version"` // of hone
+}
+
+// Ingredient is one part of a key. From says where it comes from: stage, config, input or source.
+type Ingredient struct {
+	From  string          `json:"from"`
+	Field string          `json:"field"`
+	Value json.RawMessage `json:"value"` // canonical JSON
+}
+
+// Output is an artifact that a run made.
+type Output struct {
+	Kind string `json:"kind"`
+	Hash string `json:"hash"`
+}
+
+// recordDir tells the records of one key apart by what their bits depend on besides the key.
+func (s *Store) recordDir(r *Record) string {
+	b, err := json.Marshal(r.Numerics)
+	if err != nil {
+		panic(err) // three strings and an int
+	}
+	return s.path("records", r.Key, Sum(b)[:16])
+}
+
+// LogDir is the folder of what varied in the run: metrics.jsonl, stderr.txt, event files.
+func (s *Store) LogDir(r *Record) string { return filepath.Join(s.recordDir(r), "log") }
+
+// Records reads what is known of a key, the first run first.
+func (s *Store) Records(key string) ([]*Record, error) {
+	names, err := s.list(filepath.Join("records", key))
+	if err != nil {
+		return nil, err
+	}
+	var records []*Record
+	for _, name := range names {
+		path := s.path("records", key, name, "record.json")
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // replaced this very moment
+		}
+		if err != nil {
+			return nil, err
+		}
+		r := new(Record)
+		if err := json.Unmarshal(b, r); err != nil || r.Key != key {
+			// A record that cannot be read is as good as none: the stage runs again. fsck names it.
+			continue
+		}
+		records = append(records, r)
+	}
+	slices.SortStableFunc(records, func(a, b *Record) int { return a.Started.Compare(b.Started) })
+	return records, nil
+}
+
+// AllRecords reads every record, the oldest first.
+func (s *Store) AllRecords() ([]*Record, error) {
+	keys, err := s.list("records")
+	if err != nil {
+		return nil, err
+	}
+	found := make([][]*Record, len(keys))
+	if err := parallel(len(keys), func(i int) (err error) {
+		found[i], err = s.Records(keys[i])
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	records := slices.Concat(found...)
+	slices.SortStableFunc(records, func(a, b *Record) int { return a.Started.Compare(b.Started) })
+	return records, nil
+}
+
+// Resolve completes a prefix of a key or hash to the only one in folder ("records" or "trees").
+func (s *Store) Resolve(folder, prefix string) (string, error) {
+	names, err := s.list(folder)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, name := range names {
+		if strings.HasPrefix(name, prefix) {
+			found = append(found, name)
+		}
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("%q names %d of %s", prefix, len(found), folder)
+	}
+	return found[0], nil
+}

@@ -1,0 +1,70 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Ref is what the last run of the pipeline in a folder used. GC keeps it, as long as the folder is there.
+type Ref struct {
+	Dir      string            `json:"dir"` // absolute
+	Package  string            `json:"package"`
+	Pipeline string            `json:"pipeline"`
+	Stages   map[string]string `json:"stages"` // stage → key
+}
+
+// RefID names a pipeline's folder and package.
+func RefID(dir, pkg string) string { return Sum([]byte(dir + "\x00" + pkg)) }
+
+// SetRef writes a ref.
+func (s *Store) SetRef(r Ref) error {
+	b, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	return s.writeFile(s.path("refs", RefID(r.Dir, r.Package)), b, 0o644)
+}
+
+// Ref reads the ref of a folder; an empty one where there is none.
+func (s *Store) Ref(dir, pkg string) (Ref, error) {
+	r := Ref{Dir: dir, Package: pkg, Stages: map[string]string{}}
+	b, err := os.ReadFile(s.path("refs", RefID(dir, pkg)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	var read Ref
+	if err := json.Unmarshal(b, &read); err != nil || read.Stages == nil {
+		return r, nil // torn by a power cut: the next run writes it anew
+	}
+	return read, nil
+}
+
+// refs reads all refs, apart by whether their folder is still there.
+func (s *Store) refs() (live []Ref, dead []string, err error) {
+	names, err := s.list("refs")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(s.path("refs", name))
+		if err != nil {
+			return nil, nil, err
+		}
+		var r Ref
+		if err := json.Unmarshal(b, &r); err != nil {
+			return nil, nil, &fs.PathError{Op: "read ref", Path: filepath.Join("refs", name), Err: err}
+		}
+		if info, err := os.Stat(r.Dir); err == nil && info.IsDir() {
+			live = append(live, r)
+		} else {
+			dead = append(dead, name)
+		}
+	}
+	return live, dead, nil
+}

@@ -1,0 +1,140 @@
+// Package store keeps artifacts by the hash of their content, and the records of what made them.
+//
+//	object      a file's bytes, read-only, named by their BLAKE3-256 (with ".x" where the file may be executed)
+//	manifest    the sorted list of an artifact's files: object, mode, path; an object itself
+//	tree        an artifact: a folder of hard links to objects, named by the hash of its manifest
+//	record      what one run of a key gave: its ingredients, outputs, metrics and log
+//	ref         what the last run of a pipeline's folder used: the roots of GC
+//	lock        an flock on a key, held by the runner and the worker; it ends with the processes that hold it
+//	stat cache  device, inode, size and mtime of a tree's files when they were last hashed
+//
+// The layout, all below one folder:
+//
+//	tmp/  objects/<hash>  trees/<hash>/  records/<key>/<numerics>/  refs/<id>  checkpoints/<key>/  locks/<key>  stat/
+//
+// Many processes may use one store on one machine. What is written becomes visible by one rename or link, so a
+// reader sees a whole artifact or none. Network file systems are not safe: flock and rename promise less there.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Store is a folder of artifacts. The zero value is not usable: Open makes one.
+type Store struct {
+	Dir string
+
+	sync     syncer
+	mu       sync.Mutex
+	verified map[identity]string // files hashed by this process, and what they hashed to
+}
+
+// Open names the store in dir, which need not exist: a store that is not there has nothing in it.
+func Open(dir string) (*Store, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("store %s: not a folder", abs)
+	}
+	return &Store{Dir: abs, sync: syncer{dir: abs}, verified: map[identity]string{}}, nil
+}
+
+// Init makes the store's folders.
+func (s *Store) Init() error {
+	for _, name := range []string{"tmp", "objects", "trees", "records", "refs", "checkpoints", "locks", "stat"} {
+		if err := os.MkdirAll(filepath.Join(s.Dir, name), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Find is the folder of the store that a command uses: the flag, HONE_STORE, the nearest .hone in the working folder
+// or above it, and else a folder in the user's cache.
+func Find(flag string) (string, error) {
+	if flag != "" {
+		return filepath.Abs(flag)
+	}
+	if env := os.Getenv("HONE_STORE"); env != "" {
+		return filepath.Abs(env)
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := wd; ; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(filepath.Join(dir, ".hone")); err == nil && info.IsDir() {
+			return filepath.Join(dir, ".hone"), nil
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for a store: %w; set HONE_STORE", err)
+	}
+	return filepath.Join(cache, "hone"), nil
+}
+
+func (s *Store) path(elem ...string) string {
+	return filepath.Join(append([]string{s.Dir}, elem...)...)
+}
+
+// Tree is the folder of the artifact with that hash. It may be gone: Check tells.
+func (s *Store) Tree(hash string) string { return s.path("trees", hash) }
+
+// Checkpoints is the folder in which an unfinished stage of that key keeps its state.
+func (s *Store) Checkpoints(key string) string { return s.path("checkpoints", key) }
+
+// Job makes an empty folder for one attempt at key. Only the holder of the key's lock may call it: what earlier
+// attempts left is removed.
+func (s *Store) Job(key string) (string, error) {
+	old, err := filepath.Glob(s.path("tmp", key+"-*"))
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range old {
+		if err := os.RemoveAll(dir); err != nil {
+			return "", err
+		}
+	}
+	return os.MkdirTemp(s.path("tmp"), key+"-")
+}
+
+// writeFile puts content at path by a rename, so that a reader sees all of it or what was there before.
+func (s *Store) writeFile(path string, content []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(s.path("tmp"), "write-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(mode), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+// list names the entries of a folder of the store; one that is not there has none.
+func (s *Store) list(name string) ([]string, error) {
+	entries, err := os.ReadDir(s.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
+}

@@ -1,0 +1,140 @@
+package runner
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue/token"
+
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// Change is a reason for an action: an ingredient that differs from an earlier run, or what stands in the way. Old
+// and New are nil where the one or the other side has no such field.
+type Change struct {
+	Field string `json:"field"`
+	Old   any    `json:"old"`
+	New   any    `json:"new"`
+	Pos   string `json:"pos"` // file:line:col in the source as it is now
+}
+
+// earlier is the record to compare with: the last of this pipeline and stage name, else the last of a pipeline of
+// the same name, else the record of the kind that differs least. A record of the key itself tells nothing.
+func (r *Runner) earlier(s *pipelines.Stage, key string, list []store.Ingredient) *store.Record {
+	var best *store.Record
+	bestRank, bestDiffers := 0, 0
+	for _, rec := range r.history() { // the oldest first, so a later one wins where nothing else decides
+		if rec.Key == key || rec.Kind != s.Kind {
+			continue
+		}
+		rank, differs := 1, 0
+		switch {
+		case rec.Stage == s.Name && rec.Ref == r.ref:
+			rank = 3
+		case rec.Stage == s.Name && rec.Pipeline == r.graph.Name:
+			rank = 2
+		default:
+			differs = len(compare(rec.Ingredients, list))
+		}
+		if rank > bestRank || rank == bestRank && differs <= bestDiffers {
+			best, bestRank, bestDiffers = rec, rank, differs
+		}
+	}
+	return best
+}
+
+// compare lists the ingredients that differ, sorted by field.
+func compare(before, after []store.Ingredient) []Change {
+	type name struct{ from, field string }
+	old, new := map[name]any{}, map[name]any{}
+	var names []name
+	for _, in := range before {
+		n := name{in.From, in.Field}
+		old[n] = value(in.Value)
+		names = append(names, n)
+	}
+	for _, in := range after {
+		n := name{in.From, in.Field}
+		if _, ok := old[n]; !ok {
+			names = append(names, n)
+		}
+		new[n] = value(in.Value)
+	}
+	var changes []Change
+	for _, n := range names {
+		if !equal(old[n], new[n]) {
+			changes = append(changes, Change{Field: n.field, Old: old[n], New: new[n]})
+		}
+	}
+	slices.SortStableFunc(changes, func(a, b Change) int { return strings.Compare(a.Field, b.Field) })
+	return changes
+}
+
+func value(raw json.RawMessage) any {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return string(raw)
+	}
+	return v
+}
+
+func equal(a, b any) bool {
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return string(x) == string(y)
+}
+
+// why explains an action other than reuse by an earlier record. Fields in unknown are inputs that are not made yet.
+func (r *Runner) why(s *pipelines.Stage, key string, list []store.Ingredient, unknown []string) []Change {
+	before := r.earlier(s, key, list)
+	if before == nil {
+		return []Change{{Field: "kind", New: s.Kind, Pos: position(s, "kind")}}
+	}
+	var changes []Change
+	for _, c := range compare(before.Ingredients, list) {
+		// The base of an unknown adapter is as unknown as the adapter; one line says so.
+		if !slices.ContainsFunc(unknown, func(f string) bool { return strings.HasPrefix(c.Field, f+".base") }) {
+			changes = append(changes, c)
+		}
+	}
+	for _, field := range unknown {
+		if !slices.ContainsFunc(changes, func(c Change) bool { return c.Field == field }) {
+			changes = append(changes, Change{Field: field})
+		}
+	}
+	for i := range changes {
+		changes[i].Pos = position(s, changes[i].Field)
+	}
+	return changes
+}
+
+// position is where the user wrote a field, else the field that holds it, else the stage.
+func position(s *pipelines.Stage, field string) string {
+	var stage token.Position
+	at := map[string]token.Position{}
+	for _, f := range s.Fields {
+		if !f.Pos.IsValid() {
+			continue
+		}
+		at[f.Path] = f.Pos
+		if f.Path == "kind" {
+			stage = f.Pos
+		}
+	}
+	for path := field; path != ""; {
+		if pos, ok := at[path]; ok {
+			return pos.String()
+		}
+		cut := strings.LastIndexAny(path, ".[")
+		if cut < 0 {
+			break
+		}
+		path = path[:cut]
+	}
+	if stage.IsValid() {
+		return stage.String()
+	}
+	return ""
+}

@@ -1,0 +1,294 @@
+package runner
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hone-ml/hone/internal/job"
+)
+
+const (
+	lineLimit   = 1 << 20          // bytes of one line of the protocol
+	afterDone   = 10 * time.Second // that a worker has to end once it has said done
+	stderrLines = 8                // of a failed worker that its error shows
+	stderrTail  = 4 << 10          // bytes looked at for them
+)
+
+var errOtherNumerics = errors.New("the checkpoint is of other numerics")
+
+// ending is how a worker ended well.
+type ending struct {
+	numerics job.Numerics
+	metrics  map[string]float64
+}
+
+// start has a worker do the job in a.dir. The worker holds the key's lock too, and its standard input ends when this
+// process does, however that comes about.
+func (a *attempt) start(ctx context.Context) (*ending, error) {
+	argv, env, err := a.program()
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := os.OpenFile(filepath.Join(a.log(), "stderr.txt"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer stderr.Close()
+	cmd := exec.Command(argv[0], append(argv[1:], "stage", a.dir)...)
+	cmd.Dir, cmd.Env, cmd.Stderr = a.dir, env, stderr
+	cmd.ExtraFiles = []*os.File{a.lock.File}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, &job.Error{Path: argv[0], Message: err.Error(), Code: 6, Err: err}
+	}
+	w := &worker{attempt: a, process: cmd.Process, lines: make(chan job.Event), broken: make(chan error, 1)}
+	go w.read(stdout)
+	w.follow(ctx)
+	waited := cmd.Wait()
+	return w.verdict(ctx, waited, tail(stderr.Name()))
+}
+
+// program is the argv and environment of the process that does the stage.
+func (a *attempt) program() (argv, env []string, err error) {
+	if Inline(a.stage) {
+		return a.opts.Hone, os.Environ(), nil
+	}
+	path, err := a.opts.Worker()
+	if err != nil {
+		return nil, nil, &job.Error{Message: err.Error(), Code: 6, Err: err}
+	}
+	env, err = workerEnv(path, a.res.numerics.Threads)
+	return []string{path}, env, err
+}
+
+// workerEnv is the environment of hone-worker. What a library reads before main must stand here:
+//   - one malloc arena, and blocks below a GiB kept rather than returned to the kernel: a training step frees and
+//     takes the same gigabyte over and over
+//   - the threads of OpenMP
+//   - what the build noted in hone-worker.env beside the program (KEY=VALUE lines), such as where libtorch lies;
+//     LD_LIBRARY_PATH is put before what the user has
+func workerEnv(path string, threads int) ([]string, error) {
+	set := []string{
+		"MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=1073741824", "MALLOC_TRIM_THRESHOLD_=4294967296",
+		"OMP_NUM_THREADS=" + strconv.Itoa(threads),
+	}
+	b, err := os.ReadFile(path + ".env")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
+		}
+		value = strings.ReplaceAll(value, "$DIR", filepath.Dir(path))
+		if had := os.Getenv(name); name == "LD_LIBRARY_PATH" && had != "" {
+			value += ":" + had
+		}
+		set = append(set, name+"="+value)
+	}
+	return append(os.Environ(), set...), nil
+}
+
+// worker is a process at work.
+type worker struct {
+	*attempt
+	process *os.Process
+	lines   chan job.Event
+	broken  chan error // what was wrong with a line
+	started *job.Numerics
+	done    *job.Event
+	failure *job.Error
+	ended   error // why this side ended it
+}
+
+// read parses the lines of the protocol. It ends at the end of the worker's output, or at a line that is not one.
+func (w *worker) read(stdout io.Reader) {
+	defer close(w.lines)
+	lines := bufio.NewScanner(stdout)
+	lines.Buffer(make([]byte, 64<<10), lineLimit)
+	for lines.Scan() {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		var e job.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil || e.Event == "" {
+			w.broken <- fmt.Errorf("the worker wrote a line that is not of the protocol: %.200q", lines.Text())
+			io.Copy(io.Discard, stdout)
+			return
+		}
+		w.lines <- e
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		w.broken <- fmt.Errorf("the worker wrote a line of more than %d bytes", lineLimit)
+		io.Copy(io.Discard, stdout)
+	}
+}
+
+// follow takes events in until the output ends, and ends a worker that is silent, breaks the protocol or is no
+// longer wanted. Silence is counted in ticks, so that a machine that slept has not been silent.
+func (w *worker) follow(ctx context.Context) {
+	tick := time.NewTicker(w.opts.Silence / 60)
+	defer tick.Stop()
+	silent := 0
+	cancelled := ctx.Done()
+	var kill <-chan time.Time
+	for {
+		select {
+		case e, ok := <-w.lines:
+			if !ok {
+				select {
+				case err := <-w.broken:
+					w.end(err)
+				default:
+				}
+				return
+			}
+			silent = 0
+			if w.take(e); e.Event == "done" || e.Event == "error" {
+				kill = time.After(afterDone)
+			}
+		case err := <-w.broken:
+			w.end(err)
+		case <-tick.C:
+			if silent++; silent > 60 && w.done == nil {
+				w.end(fmt.Errorf("the worker has said nothing for %v", w.opts.Silence))
+			}
+		case <-cancelled:
+			cancelled = nil
+			w.process.Signal(syscall.SIGTERM)
+			kill = time.After(w.opts.Grace)
+		case <-kill:
+			w.process.Kill()
+		}
+	}
+}
+
+func (w *worker) end(why error) {
+	if w.ended == nil {
+		w.ended = why
+	}
+	w.process.Kill()
+}
+
+// take brings one event in.
+func (w *worker) take(e job.Event) {
+	switch e.Event {
+	case "start":
+		w.started = e.Numerics
+		if w.started == nil {
+			w.started = &job.Numerics{Device: w.res.numerics.Device, Threads: w.res.numerics.Threads}
+		}
+		if err := w.noteNumerics(); err != nil {
+			w.end(err)
+		}
+	case "done":
+		w.done = &e
+	case "error":
+		w.failure = &job.Error{Path: e.Path, Message: e.Message, Code: max(e.Code, 1)}
+	}
+	w.observe(Update{Stage: w.plan, Event: e})
+}
+
+// noteNumerics keeps what the checkpoint's bits depend on beside it, and refuses to go on with another's.
+func (w *worker) noteNumerics() error {
+	path := filepath.Join(w.checkpoints(w.res), "numerics.json")
+	now, err := json.Marshal(w.started)
+	if err != nil {
+		return err
+	}
+	if before, err := os.ReadFile(path); err == nil && w.res.resume && !bytes.Equal(before, now) {
+		return errOtherNumerics
+	}
+	return os.WriteFile(path, now, 0o644)
+}
+
+// verdict makes of the process's end what its user should read.
+func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*ending, error) {
+	fail := func(code int, format string, args ...any) error {
+		message := fmt.Sprintf(format, args...)
+		if stderr != "" {
+			message += "\n" + stderr
+		}
+		if strings.Contains(strings.ToLower(message), "no space left on device") {
+			code = 6
+		}
+		return &job.Error{Message: message, Code: code}
+	}
+	var exit *exec.ExitError
+	status := syscall.WaitStatus(0)
+	if errors.As(waited, &exit) {
+		status, _ = exit.Sys().(syscall.WaitStatus)
+	}
+	switch {
+	case errors.Is(w.ended, errOtherNumerics):
+		return nil, w.ended
+	case w.ended != nil:
+		return nil, fail(1, "%v", w.ended)
+	case w.failure != nil:
+		if strings.Contains(strings.ToLower(w.failure.Message), "no space left on device") {
+			w.failure.Code = 6
+		}
+		return nil, w.failure
+	case w.done != nil && w.started != nil: // it has said so; how it ended after that is no matter
+		return &ending{*w.started, w.done.Values}, nil
+	case ctx.Err() != nil:
+		return nil, errInterrupted
+	case status.Signaled() && status.Signal() == syscall.SIGKILL:
+		return nil, fail(1, "the worker was killed (signal 9): %s ends processes so when memory runs out", kernel())
+	case status.Signaled():
+		return nil, fail(1, "the worker crashed: %v", status.Signal())
+	case status.ExitStatus() == 130:
+		return nil, fail(1, "the worker was interrupted")
+	case waited != nil:
+		return nil, fail(1, "the worker ended without a result: %v", waited)
+	}
+	return nil, fail(1, "the worker ended without a result")
+}
+
+func kernel() string {
+	if runtime.GOOS == "linux" {
+		return "Linux"
+	}
+	return "the system"
+}
+
+// tail is the last lines that a worker wrote to its standard error.
+func tail(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size() > stderrTail {
+		f.Seek(-stderrTail, io.SeekEnd)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, stderrTail))
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(strings.ToValidUTF8(string(b), "")), "\n")
+	lines = lines[max(0, len(lines)-stderrLines):]
+	return strings.TrimSpace(strings.Join(lines, "\n"))
+}
