@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// checkup is one line of doctor: what was looked for, what was found, and what mends it.
+type checkup struct {
+	Name   string         `json:"name"`
+	Status checkStatus    `json:"status"`
+	Found  string         `json:"found"`
+	Mend   string         `json:"mend,omitempty"`    // the command that mends it
+	Detail map[string]any `json:"details,omitempty"` // the same as Found, for programs
+}
+
+type checkStatus string
+
+const (
+	fine    checkStatus = "ok"
+	note    checkStatus = "note"    // hone does without it, or makes do
+	missing checkStatus = "missing" // a run will need it
+)
+
+// How long a program that doctor asks may take, and how little free space in the store is worth saying.
+const (
+	doctorPatience = 20 * time.Second
+	littleSpace    = 5 << 30
+)
+
+func doctorCommand() *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "what this machine has and what is missing, with the command that mends it",
+		RunE: func(c *cobra.Command, _ []string) error {
+			checks := []checkup{
+				{Name: "hone", Status: fine, Found: fmt.Sprintf("%s, job protocol %d, %s/%s", version(), job.Protocol, runtime.GOOS, runtime.GOARCH)},
+				examineWorker(c.Context()), examineStore(f.store), examineCPU(), examineMemory(),
+			}
+			checks = append(checks, examineGPU(c.Context())...)
+			checks = append(checks, examineGit(c.Context()))
+			ok := true
+			for _, found := range checks {
+				ok = ok && found.Status != missing
+			}
+			if err := printCheckups(c, f.json, ok, checks); err != nil {
+				return err
+			}
+			if !ok {
+				return &exit{code: exitEnvironment}
+			}
+			return nil
+		},
+	}
+	f.register(c, "json", "store")
+	return c
+}
+
+func printCheckups(c *cobra.Command, asJSON, ok bool, checks []checkup) error {
+	if asJSON {
+		return printJSON(c, map[string]any{"ok": ok, "checks": checks})
+	}
+	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
+	for _, f := range checks {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Name, f.Status, f.Found)
+		if f.Mend != "" {
+			fmt.Fprintf(w, "\t\tmend: %s\n", f.Mend)
+		}
+	}
+	return w.Flush()
+}
+
+// examineWorker finds hone-worker and runs it: a worker that starts has found its libtorch.
+func examineWorker(ctx context.Context) checkup {
+	const build = "./justw build    (in a checkout of hone; or set HONE_WORKER)"
+	f := checkup{Name: "hone-worker", Status: missing, Mend: build}
+	path, err := findWorker()
+	if err != nil {
+		f.Found, _, _ = strings.Cut(err.Error(), ";") // the rest sends its reader here
+		return f
+	}
+	out, err := ask(ctx, path, "version", "--json")
+	if err != nil {
+		f.Found = fmt.Sprintf("%s does not start: %v", path, err)
+		return f
+	}
+	var said struct {
+		Version  string `json:"version"`
+		Protocol int    `json:"protocol"`
+		job.Numerics
+	}
+	if err := json.Unmarshal(out, &said); err != nil {
+		f.Found = fmt.Sprintf("%s version --json: %v", path, err)
+		return f
+	}
+	if said.Protocol != job.Protocol {
+		f.Found = fmt.Sprintf("%s speaks job protocol %d, this hone %d", path, said.Protocol, job.Protocol)
+		return f
+	}
+	f.Status, f.Mend = fine, ""
+	f.Found = fmt.Sprintf("%s: %s, libtorch %s, %s, %d threads", path, said.Version, said.Libtorch, said.ISA, said.Threads)
+	f.Detail = map[string]any{"path": path, "version": said.Version, "libtorch": said.Libtorch, "isa": said.ISA, "threads": said.Threads, "device": said.Device}
+	return f
+}
+
+// examineStore says where artifacts go, whether they can, and how much room is left.
+func examineStore(flag string) checkup {
+	f := checkup{Name: "store", Status: missing, Mend: "hone --store DIR, or HONE_STORE=DIR, names another folder"}
+	dir, err := store.Find(flag)
+	if err != nil {
+		f.Found = err.Error()
+		return f
+	}
+	there := dir // the store itself is made by the first run: nothing is written here
+	for {
+		info, err := os.Stat(there)
+		if err == nil && info.IsDir() {
+			break
+		}
+		if err == nil {
+			f.Found = fmt.Sprintf("%s: %s is not a folder", dir, there)
+			return f
+		}
+		if !errors.Is(err, os.ErrNotExist) || there == filepath.Dir(there) {
+			f.Found = err.Error()
+			return f
+		}
+		there = filepath.Dir(there)
+	}
+	if err := writable(there); err != nil {
+		f.Found = fmt.Sprintf("%s: %s cannot be written: %v", dir, there, err)
+		return f
+	}
+	free, network, err := space(there)
+	if err != nil {
+		f.Found = fmt.Sprintf("%s: %v", dir, err)
+		return f
+	}
+	f.Found = fmt.Sprintf("%s, %s free", dir, size(int64(free)))
+	f.Detail = map[string]any{"path": dir, "free_bytes": free}
+	switch {
+	case network:
+		f.Status, f.Found = note, f.Found+", on a network file system: its locks do not always hold between machines"
+	case free < littleSpace:
+		f.Status, f.Found, f.Mend = note, f.Found+": a model's checkpoints may not fit", "hone gc"
+	default:
+		f.Status, f.Mend = fine, ""
+	}
+	return f
+}
+
+func examineMemory() checkup {
+	total, available, err := memory()
+	if err != nil {
+		return checkup{Name: "memory", Status: note, Found: err.Error()}
+	}
+	return checkup{
+		Name: "memory", Status: fine, Found: fmt.Sprintf("%s, %s available", size(int64(total)), size(int64(available))),
+		Detail: map[string]any{"total_bytes": total, "available_bytes": available},
+	}
+}
+
+// examineGPU lists NVIDIA devices by the driver's own program. A machine without the program has none to list.
+func examineGPU(ctx context.Context) []checkup {
+	path, err := exec.LookPath("nvidia-smi")
+	if err != nil {
+		return nil
+	}
+	out, err := ask(ctx, path, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+	if err != nil {
+		return []checkup{{Name: "gpu", Status: note, Found: fmt.Sprintf("nvidia-smi: %v", err)}}
+	}
+	var found []checkup
+	for line := range strings.Lines(string(out)) {
+		if line = strings.TrimSpace(line); line != "" {
+			found = append(found, checkup{Name: "gpu", Status: fine, Found: line})
+		}
+	}
+	return found
+}
+
+func examineGit(ctx context.Context) checkup {
+	out, err := ask(ctx, "git", "version")
+	if err != nil {
+		return checkup{Name: "git", Status: note, Found: "not found: only building hone needs it", Mend: "https://git-scm.com/downloads"}
+	}
+	return checkup{Name: "git", Status: fine, Found: strings.TrimPrefix(strings.TrimSpace(string(out)), "git version ")}
+}
+
+// ask runs a program and returns what it says. Its error ends with the program's own last line.
+func ask(ctx context.Context, path string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	c := exec.CommandContext(ctx, path, args...)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	c.WaitDelay = time.Second
+	out, err := c.Output()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("no answer within %s", doctorPatience)
+	}
+	if lines := strings.Split(strings.TrimSpace(stderr.String()), "\n"); err != nil && lines[len(lines)-1] != "" {
+		return nil, fmt.Errorf("%w: %s", err, lines[len(lines)-1])
+	}
+	return out, err
+}
+
+// writable says whether a file can be made in a folder.
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".hone-doctor-*")
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
