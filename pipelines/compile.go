@@ -124,7 +124,7 @@ func (s *stage) node() *Stage {
 	if err != nil {
 		panic(err) // it was decoded from JSON
 	}
-	n := &Stage{Name: s.name, Kind: s.kind, Config: config, Outputs: s.outs, Sources: s.files}
+	n := &Stage{Name: s.name, Kind: s.kind, Pos: s.pos, Config: config, Outputs: s.outs, Sources: s.files}
 	n.Description, _ = s.tree["description"].(string)
 	n.Resources = resources(s.tree["resources"])
 	for _, e := range s.edges {

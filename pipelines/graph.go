@@ -19,7 +19,8 @@ type Graph struct {
 type Stage struct {
 	Name        string
 	Kind        string
-	Internal    bool // added by Compile: score/baseline
+	Pos         token.Position // where the user wrote it
+	Internal    bool           // added by Compile: score/baseline
 	Description string
 	Config      json.RawMessage // the kind's fields with defaults filled; an edge is {"kind", "from", "port"}
 	Inputs      []Input         // by Field, sorted

@@ -98,7 +98,7 @@ func baseline(s *Stage) *Stage {
 	other := *config
 	other.Model, other.Baseline, other.Gate = *config.Baseline, nil, nil
 	b := &Stage{
-		Name: s.Name + "/baseline", Kind: s.Kind, Internal: true, Config: encode(other),
+		Name: s.Name + "/baseline", Kind: s.Kind, Pos: s.Pos, Internal: true, Config: encode(other),
 		Needs: s.Needs, Resources: s.Resources,
 		Outputs: []Output{{Port: "report", Kind: "report"}},
 	}

@@ -112,29 +112,19 @@ func (r *Runner) why(s *pipelines.Stage, key string, list []store.Ingredient, un
 
 // position is where the user wrote a field, else the field that holds it, else the stage.
 func position(s *pipelines.Stage, field string) string {
-	var stage token.Position
 	at := map[string]token.Position{}
 	for _, f := range s.Fields {
-		if !f.Pos.IsValid() {
-			continue
-		}
-		at[f.Path] = f.Pos
-		if f.Path == "kind" {
-			stage = f.Pos
+		if f.Pos.IsValid() {
+			at[f.Path] = f.Pos
 		}
 	}
-	for path := field; path != ""; {
+	for path := field; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
 		if pos, ok := at[path]; ok {
 			return pos.String()
 		}
-		cut := strings.LastIndexAny(path, ".[")
-		if cut < 0 {
-			break
-		}
-		path = path[:cut]
 	}
-	if stage.IsValid() {
-		return stage.String()
+	if s.Pos.IsValid() {
+		return s.Pos.String()
 	}
 	return ""
 }
