@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -41,22 +42,30 @@ func (m *Model) Save(dir, from string, dtype tensor.Dtype) error {
 	return safetensors.WriteDir(dir, Tensors(&m.Base, dtype), safetensors.MaxShard)
 }
 
-// Companions is the files of a model folder beside its weights.
+// Companions is the files of a model folder beside its weights, as patterns of their paths.
 var Companions = []string{"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-	"added_tokens.json", "chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "tokenizer.model"}
+	"added_tokens.json", "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja", "vocab.json", "vocab.txt",
+	"merges.txt", "tokenizer.model"}
 
 // CopyFiles copies the files of a model folder that are not weights.
 func CopyFiles(dir, from string) error {
-	for _, name := range Companions {
-		b, err := os.ReadFile(filepath.Join(from, name))
-		if os.IsNotExist(err) {
-			continue
-		}
+	for _, pattern := range Companions {
+		names, err := fs.Glob(os.DirFS(from), pattern)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
-			return err
+		for _, name := range names {
+			b, err := os.ReadFile(filepath.Join(from, name))
+			if err != nil {
+				return err
+			}
+			to := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(to, b, 0o644); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
