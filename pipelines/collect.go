@@ -85,15 +85,17 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 		return
 	}
 	kind := v.LookupPath(cue.MakePath(cue.Str("kind")))
-	if pos := c.p.pos(kind); pos.IsValid() {
-		s.where["kind"] = shown(pos)
-	} else {
-		c.errorf(s, "kind", "missing: one of %s", strings.Join(schemas.Kinds(), ", "))
-		return
+	written := shown(c.p.pos(kind)) // nowhere, where the user embeds a kind's definition
+	if written.IsValid() {
+		s.where["kind"] = written
 	}
 	def, _ := kind.Default()
 	text, err := def.String()
-	if err != nil {
+	switch {
+	case err != nil && !written.IsValid():
+		c.errorf(s, "kind", "missing: one of %s", strings.Join(schemas.Kinds(), ", "))
+		return
+	case err != nil:
 		c.addCUE(s, "kind", kind, err)
 		return
 	}
@@ -113,7 +115,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 			if shape != nil {
 				s.tree[label] = c.collect(s, label, field, shape)
 			} else if pos := shown(c.p.pos(field)); pos.IsValid() {
-				c.errs = append(c.errs, Error{pos, "stages." + name + ".out", "hone fills this in; only exec declares its ports"})
+				c.errs = append(c.errs, Error{pos, s.path("out"), "hone fills this in; only exec declares its ports"})
 			}
 		case shape == nil:
 			s.where[label] = shown(c.p.pos(field))
@@ -158,6 +160,9 @@ func (c *compiler) collect(s *stage, path string, v cue.Value, shape *schemas.Sh
 	}
 	b, err := v.MarshalJSON()
 	if err != nil {
+		if better := v.Validate(cue.Concrete(true)); better != nil {
+			err = better
+		}
 		c.addCUE(s, path, v, err)
 		return nil
 	}
@@ -230,7 +235,7 @@ func asEdge(v cue.Value) (e Edge, ok bool) {
 func (c *compiler) addCUE(s *stage, path string, v cue.Value, err error) {
 	own := path
 	if s != nil {
-		own = strings.TrimSuffix("stages."+s.name+"."+path, ".")
+		own = s.path(path)
 	}
 	for _, e := range errors.Errors(err) {
 		format, args := e.Msg()

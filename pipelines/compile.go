@@ -13,7 +13,7 @@ import (
 
 // Compile makes the graph of a pipeline, or says everything that is wrong with it as Errors.
 func Compile(p *Pipeline) (*Graph, error) {
-	c := &compiler{p: p, kinds: p.definitions("#Stages"), defaults: p.definitions("#Defaults"), byName: map[string]*stage{}}
+	c := &compiler{p: p, kinds: p.definitions("#Stages"), defaults: p.definitions("#Defaults"), byName: map[string]*stage{}, choosing: map[string]bool{}}
 	g := &Graph{Dir: p.Dir, Package: p.Package, Name: c.header()}
 	c.collectStages()
 	for _, s := range c.stages {
@@ -33,7 +33,7 @@ func Compile(p *Pipeline) (*Graph, error) {
 			return nil, p.cueErrors(err)
 		}
 	}
-	if err := c.errs.sorted(); err != nil {
+	if err := c.errs.dropEchoes().sorted(); err != nil {
 		return nil, err
 	}
 	for _, s := range c.stages {
@@ -49,6 +49,7 @@ type compiler struct {
 	kinds, defaults cue.Value
 	stages          []*stage // as written
 	byName          map[string]*stage
+	choosing        map[string]bool // structs that lack one field of several, or have too many
 	errs            Errors
 	advice          Errors
 }
@@ -98,24 +99,30 @@ func (c *compiler) advisef(s *stage, path, format string, args ...any) {
 }
 
 func (s *stage) problem(path, format string, args ...any) Error {
-	full := "stages." + s.name
-	if path != "" {
-		full += "." + path
-	}
-	return Error{Pos: s.at(path), Path: full, Msg: fmt.Sprintf(format, args...)}
+	return Error{Pos: s.at(path), Path: s.path(path), Msg: fmt.Sprintf(format, args...)}
 }
 
-// told says whether something has been said about a field of a stage, or about one around it.
+// path is a field's path in the pipeline: stages.tune.learningRate.
+func (s *stage) path(field string) string {
+	full := "stages." + s.name
+	if !nameRule.MatchString(s.name) {
+		full = fmt.Sprintf("stages.%q", s.name)
+	}
+	return strings.TrimSuffix(full+"."+field, ".")
+}
+
+// told says whether something has been said about a field of a stage, or about a field around it, or that one of
+// several fields is wanted of which it is one. About a stage as a whole nothing more is said once anything has been.
 func (c *compiler) told(s *stage, path string) bool {
+	own, full := s.path(""), s.path(path)
 	for _, e := range c.errs {
-		own := "stages." + s.name
-		if e.Path == own+"."+path || path == "" && strings.HasPrefix(e.Path, own+".") ||
-			strings.HasPrefix(own+"."+path, e.Path+".") && e.Path != own ||
-			strings.HasPrefix(own+"."+path, e.Path+"[") {
+		around := strings.HasPrefix(full, e.Path+".") || strings.HasPrefix(full, e.Path+"[")
+		switch {
+		case e.Path == full, around && e.Path != own, path == "" && strings.HasPrefix(e.Path, own+"."):
 			return true
 		}
 	}
-	return false
+	return c.choosing[full] || c.choosing[full[:max(strings.LastIndexByte(full, '.'), 0)]]
 }
 
 // node is the stage as the graph has it.

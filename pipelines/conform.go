@@ -3,6 +3,10 @@ package pipelines
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -18,16 +22,14 @@ func (c *compiler) conform(s *stage) {
 	if s.kind == "" {
 		return
 	}
-	v, err := c.encode(s)
+	kind := cue.MakePath(cue.Str(s.kind))
+	tree := s.written()
+	v, err := c.encode(tree)
 	if err != nil {
 		c.errorf(s, "", "%v", err)
 		return
 	}
-	kind := cue.MakePath(cue.Str(s.kind))
-	strict := v.Unify(c.kinds.LookupPath(kind))
-	if err := strict.Validate(cue.Concrete(true)); err != nil {
-		c.refuse(s, c.kinds.LookupPath(kind), err)
-	}
+	c.refuseAll(s, tree, c.kinds.LookupPath(kind), v)
 	b, err := v.Unify(c.defaults.LookupPath(kind)).MarshalJSON()
 	if err == nil {
 		b, err = withoutCommon(b, s.shape)
@@ -40,9 +42,31 @@ func (c *compiler) conform(s *stage) {
 	}
 }
 
+// refuseAll tells all that the definition has against a stage. CUE stops at the first mistake within a list or a
+// counted struct, so the fields that it refused are taken out and the rest is held against the definition again.
+func (c *compiler) refuseAll(s *stage, tree map[string]any, def, v cue.Value) {
+	for {
+		strict := v.Unify(def)
+		err := strict.Validate(cue.Concrete(true))
+		if err == nil {
+			return
+		}
+		removed := false
+		for _, path := range c.refuse(s, strict, err) {
+			removed = remove(tree, path) || removed
+		}
+		if !removed {
+			return
+		}
+		if v, err = c.encode(tree); err != nil {
+			return
+		}
+	}
+}
+
 // broken says whether anything has been said against a stage.
 func (c *compiler) broken(s *stage) bool {
-	own := "stages." + s.name
+	own := s.path("")
 	for _, e := range c.errs {
 		if e.Path == own || strings.HasPrefix(e.Path, own+".") {
 			return true
@@ -51,23 +75,31 @@ func (c *compiler) broken(s *stage) bool {
 	return false
 }
 
-// encode writes a stage as a CUE value: kind, what the user said, and its ports.
-func (c *compiler) encode(s *stage) (cue.Value, error) {
+// written is the stage as the user and the wiring have it: kind, fields and ports.
+func (s *stage) written() map[string]any {
 	tree := map[string]any{"kind": s.kind}
 	for name, v := range s.tree {
 		if v != nil {
 			tree[name] = v
 		}
 	}
+	if s.kind == "exec" && tree["out"] == nil {
+		return tree // it was for the user to write
+	}
 	out := map[string]any{}
 	for _, o := range s.outs {
 		port := map[string]any{"kind": o.Kind, "from": s.name, "port": o.Port}
-		if o.Kind == "adapter" {
+		if o.Kind == "adapter" && s.kind != "exec" {
 			port["base"] = tree["model"]
 		}
 		out[o.Port] = port
 	}
 	tree["out"] = out
+	return tree
+}
+
+// encode makes a CUE value of a tree.
+func (c *compiler) encode(tree map[string]any) (cue.Value, error) {
 	b, err := json.Marshal(tree)
 	if err != nil {
 		return cue.Value{}, err
@@ -81,52 +113,100 @@ func (c *compiler) encode(s *stage) (cue.Value, error) {
 }
 
 // refuse tells what the definition has against a stage, a line a field, unless something was said about it already.
-func (c *compiler) refuse(s *stage, def cue.Value, err error) {
-	said := map[string]bool{}
+// It returns the paths of the fields that are wrong.
+func (c *compiler) refuse(s *stage, strict cue.Value, err error) (paths []string) {
 	for _, e := range errors.Errors(err) {
-		path := strings.TrimPrefix(joinPath(e.Path()), "#Stages."+s.kind+".")
-		if path == "#Stages."+s.kind {
-			path = ""
-		}
-		format, args := e.Msg()
-		msg := oneLine(format, args)
-		if said[path] || c.told(s, path) || strings.HasPrefix(path, "out") && s.kind != "exec" {
+		path := strings.TrimPrefix(strings.TrimPrefix(joinPath(e.Path()), "#Stages."+s.kind), ".")
+		paths = append(paths, path)
+		if c.told(s, path) || s.holdsEdge(path) || s.kind != "exec" && strings.HasPrefix(path, "out") {
 			continue
 		}
-		said[path] = true
-		if strings.Contains(msg, "required but not present") || strings.Contains(msg, "required field missing") {
-			msg = "missing"
-		} else if choice := choices(def, e.Path()); choice != "" {
-			msg = valueAt(s.tree, path) + " is not " + choice
-		}
-		c.errorf(s, path, "%s", msg)
+		format, args := e.Msg()
+		c.errorf(s, path, "%s", plain(oneLine(format, args), path, s.tree, choices(strict, e.Path())))
 	}
+	return paths
+}
+
+// holdsEdge says whether a path lies in an edge, which resolve has judged.
+func (s *stage) holdsEdge(path string) bool {
+	for _, e := range s.edges {
+		if path == e.path || strings.HasPrefix(path, e.path+".") {
+			return true
+		}
+	}
+	return false
+}
+
+const isEmpty = "is empty"
+
+// dropEchoes drops what only repeats a mistake: a struct is empty for CUE when its fields are wrong, and the fields of
+// one that is not allowed are not allowed either.
+func (es Errors) dropEchoes() Errors {
+	below := func(a, b string) bool { return strings.HasPrefix(a, b+".") || strings.HasPrefix(a, b+"[") }
+	return slices.DeleteFunc(slices.Clone(es), func(e Error) bool {
+		return slices.ContainsFunc(es, func(other Error) bool {
+			return e.Msg == isEmpty && below(other.Path, e.Path) ||
+				strings.HasPrefix(e.Msg, "field not allowed") && below(e.Path, other.Path) && strings.Count(other.Path, ".") > 1
+		})
+	})
+}
+
+var outOfPattern = regexp.MustCompile(`^invalid value (.*) \(out of bound =~(.*)\)$`)
+
+// plain rewrites the messages of CUE's that speak of its own workings.
+func plain(msg, path string, tree map[string]any, choices string) string {
+	label := path[strings.LastIndexByte(path, '.')+1:]
+	switch {
+	case strings.Contains(msg, "required but not present"), strings.Contains(msg, "required field missing"):
+		return "missing"
+	case choices != "":
+		return valueAt(tree, path) + " is not " + choices
+	case strings.HasPrefix(msg, "invalid value") && (strings.Contains(msg, "struct.MinFields(1)") || strings.Contains(msg, "list.MinItems(1)")):
+		if at(tree, path) == nil {
+			return "missing"
+		}
+		return isEmpty
+	case msg == "field not allowed" && !nameRule.MatchString(label):
+		return "a name is letters, digits and _ . + -"
+	}
+	if m := outOfPattern.FindStringSubmatch(msg); m != nil {
+		return m[1] + " does not match " + m[2]
+	}
+	return msg
 }
 
 // choices writes a field's alternatives, where it has some: "auto", "float32" or "bfloat16".
-func choices(def cue.Value, path []string) string {
-	v := def
+func choices(strict cue.Value, path []string) string {
+	v := strict
 	for _, part := range path {
-		next := v.LookupPath(cue.MakePath(cue.Str(strings.Trim(part, `"`)).Optional()))
-		if !next.Exists() {
-			next = v.LookupPath(cue.MakePath(cue.AnyString))
+		if i, err := strconv.Atoi(part); err == nil && v.IncompleteKind() == cue.ListKind {
+			v = v.LookupPath(cue.MakePath(cue.Index(i)))
+			continue
 		}
-		if !next.Exists() {
-			next = v.LookupPath(cue.MakePath(cue.AnyIndex))
-		}
-		v = next
+		v = v.LookupPath(cue.MakePath(cue.Str(strings.Trim(part, `"`))))
 	}
 	op, parts := v.Expr()
+	if op == cue.AndOp {
+		for _, part := range parts {
+			if inner, alternatives := part.Expr(); inner == cue.OrOp {
+				op, parts = inner, alternatives
+				break
+			}
+		}
+	}
 	if op != cue.OrOp {
 		return ""
 	}
 	var text []string
 	for _, part := range parts {
-		b, err := part.MarshalJSON()
-		if err != nil {
-			return ""
+		switch b, err := part.MarshalJSON(); {
+		case part.IncompleteKind() == cue.ListKind:
+			text = append(text, "a list")
+		case err == nil:
+			text = append(text, string(b))
+		default:
+			text = append(text, fmt.Sprint(part))
 		}
-		text = append(text, string(b))
 	}
 	last := len(text) - 1
 	return strings.Join(text[:last], ", ") + " or " + text[last]

@@ -55,7 +55,7 @@ func (c *compiler) resolve(f *edgeField) (Edge, string) {
 
 // notAnEdge says what stands where an edge should.
 func (c *compiler) notAnEdge(v cue.Value) string {
-	if name, port, ok := c.reference(v); ok {
+	if ref, name, port, ok := c.reference(v); ok {
 		from := c.byName[name]
 		switch {
 		case from == nil:
@@ -65,7 +65,7 @@ func (c *compiler) notAnEdge(v cue.Value) string {
 		case port != "":
 			return from.noPort(port)
 		}
-		return fmt.Sprintf("the stage %s itself is no edge; it has %s", name, from.edgesOut())
+		return fmt.Sprintf("%s is no edge; it has %s", ref, from.edgesOut())
 	}
 	if err := v.Err(); err != nil {
 		return oneLine("%s", []any{err.Error()}) + "; " + howEdges
@@ -78,7 +78,7 @@ func (c *compiler) notAnEdge(v cue.Value) string {
 }
 
 // reference reads the stage and port that an expression refers to, whether or not they are there.
-func (c *compiler) reference(v cue.Value) (name, port string, ok bool) {
+func (c *compiler) reference(v cue.Value) (ref cue.Path, name, port string, ok bool) {
 	op, parts := v.Expr()
 	if op != cue.AndOp {
 		parts = []cue.Value{v}
@@ -93,9 +93,9 @@ func (c *compiler) reference(v cue.Value) (name, port string, ok bool) {
 		if len(sel) == 4 && sel[2].String() == "out" {
 			port = sel[3].Unquoted()
 		}
-		return name, port, true
+		return path, name, port, true
 	}
-	return "", "", false
+	return cue.Path{}, "", "", false
 }
 
 func (s *stage) out(port string) *Output {

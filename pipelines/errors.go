@@ -20,16 +20,20 @@ type Error struct {
 
 func (e Error) Error() string {
 	var b strings.Builder
-	if e.Pos.IsValid() {
-		fmt.Fprintf(&b, "%s:%d:%d: ", e.Pos.Filename, e.Pos.Line, e.Pos.Column)
-	} else if e.Pos.Filename != "" {
-		fmt.Fprintf(&b, "%s: ", e.Pos.Filename)
+	for _, part := range []string{e.Place(), e.Path} {
+		if part != "" {
+			b.WriteString(part + ": ")
+		}
 	}
-	if e.Path != "" {
-		b.WriteString(e.Path + ": ")
+	return b.String() + e.Msg
+}
+
+// Place is file:line:col, or less where less is known.
+func (e Error) Place() string {
+	if !e.Pos.IsValid() {
+		return e.Pos.Filename
 	}
-	b.WriteString(e.Msg)
-	return b.String()
+	return fmt.Sprintf("%s:%d:%d", e.Pos.Filename, e.Pos.Line, e.Pos.Column)
 }
 
 // Errors is all that is wrong with a pipeline (exit code 3), by position.

@@ -186,8 +186,8 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 		p.Files = append(p.Files, f.Filename)
 	}
 	p.value = cuecontext.New().BuildInstance(inst)
-	if !p.value.Exists() && p.value.Err() != nil {
-		return nil, p.cueErrors(p.value.Err())
+	if err := p.value.Err(); err != nil && !p.isPipeline() {
+		return nil, p.cueErrors(err)
 	}
 	return p, nil
 }

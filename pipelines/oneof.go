@@ -56,15 +56,17 @@ func (c *compiler) requireOne(s *stage, path string, fields map[string]any, rule
 	choice := strings.Join(rule.fields, ", ")
 	switch {
 	case len(set) > 1:
+		c.choosing[s.path(path)] = true
 		c.errorf(s, path, "%s together: only one of %s", strings.Join(set, " and "), choice)
 	case len(set) == 0 && !rule.none && !c.told(s, path) && !c.toldBelow(s, path):
+		c.choosing[s.path(path)] = true
 		c.errorf(s, path, "missing one of %s", choice)
 	}
 }
 
 // toldBelow says whether something has been said about a field below path, such as a misspelt one.
 func (c *compiler) toldBelow(s *stage, path string) bool {
-	own := strings.TrimSuffix("stages."+s.name+"."+path, ".") + "."
+	own := s.path(path) + "."
 	for _, e := range c.errs {
 		if strings.HasPrefix(e.Path, own) && !strings.Contains(e.Path[len(own):], ".") {
 			return true

@@ -32,18 +32,13 @@ func newOverlay(dir string) (*overlay, error) {
 	o.root = moduleRoot(dir)
 	if o.root == "" {
 		o.root = dir
-		o.add(filepath.Join(dir, "cue.mod", "module.cue"), "module: \"pipeline.local\"\nlanguage: version: \""+language+"\"\n")
+		o.add(moduleFile(dir), moduleOf(dir))
 	} else {
-		path := filepath.Join(o.root, "cue.mod", "module.cue")
-		b, err := os.ReadFile(path)
+		m, err := readModule(o.root)
 		if err != nil {
 			return nil, err
 		}
-		m, err := modfile.ParseNonStrict(b, path)
-		if err != nil {
-			return nil, (&Pipeline{Dir: dir, Files: []string{path}}).cueErrors(err)
-		}
-		if base, _, _ := strings.Cut(m.Module, "@"); base == module {
+		if modulePath(m) == module {
 			o.schemas = filepath.Join(o.root, strings.TrimPrefix(schemas.ImportPath, module+"/"))
 			return o, o.addSchemas(false)
 		}
@@ -52,7 +47,7 @@ func newOverlay(dir string) (*overlay, error) {
 			if err != nil {
 				return nil, err
 			}
-			o.add(path, string(b))
+			o.add(moduleFile(o.root), string(b))
 		}
 	}
 	o.schemas = filepath.Join(o.root, "cue.mod", "pkg", filepath.FromSlash(schemas.ImportPath))
@@ -101,7 +96,7 @@ func (o *overlay) owns(file string) bool { return o != nil && filepath.Dir(file)
 // moduleRoot is the nearest folder at dir or above it with cue.mod/module.cue, or empty.
 func moduleRoot(dir string) string {
 	for {
-		if _, err := os.Stat(filepath.Join(dir, "cue.mod", "module.cue")); err == nil {
+		if _, err := os.Stat(moduleFile(dir)); err == nil {
 			return dir
 		}
 		parent := filepath.Dir(dir)

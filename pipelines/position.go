@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"path/filepath"
+	"regexp"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -58,12 +59,17 @@ func (p *Pipeline) start() token.Position {
 	return position(p.Files[0], 1, 1)
 }
 
+var placed = regexp.MustCompile(`^\S+:\d+:\d+: `)
+
 // cueErrors turns errors of CUE's into ours, each with a place in the user's files where it has one.
 func (p *Pipeline) cueErrors(err error) error {
 	var all Errors
 	for _, e := range errors.Errors(err) {
 		format, args := e.Msg()
 		told := Error{Pos: shown(p.userPos(e)), Path: joinPath(e.Path()), Msg: oneLine(format, args)}
+		if cause := errors.Unwrap(e); cause != nil { // a package that cannot be loaded: the path is the package's
+			told.Path, told.Msg = "", oneLine("%s: %s", []any{told.Msg, placed.ReplaceAllString(cause.Error(), "")})
+		}
 		if !told.Pos.IsValid() {
 			told.Pos = p.start()
 		}

@@ -26,10 +26,9 @@ func (c *compiler) requireSense(s *stage) {
 	case *schemas.CurateSplit:
 		sum := 0.0
 		for _, name := range names(v.Parts) {
-			c.requirePort(s, "parts."+name, name)
 			sum += v.Parts[name]
 		}
-		if sum > 1+1e-9 {
+		if sum > 1+1e-9 && !c.toldBelow(s, "parts") {
 			c.errorf(s, "parts", "shares sum to %.4g, above 1", sum)
 		}
 	case *schemas.TrainSFT:
@@ -101,7 +100,6 @@ func (c *compiler) senseEval(s *stage, v *schemas.Eval) {
 	c.requireDate(s, v.Date)
 	for _, name := range names(v.Suites) {
 		suite, path := v.Suites[name], "suites."+name
-		c.requirePort(s, path, name)
 		if suite.Perplexity != nil {
 			for _, field := range []string{"maxNewTokens", "system"} {
 				if s.wrote(path + "." + field) {
@@ -142,12 +140,6 @@ func (c *compiler) senseEval(s *stage, v *schemas.Eval) {
 }
 
 func (c *compiler) senseExec(s *stage, v *schemas.Exec) {
-	for _, port := range names(v.Ports) {
-		c.requirePort(s, "out."+port, port)
-	}
-	for _, name := range names(v.Inputs) {
-		c.requirePort(s, "inputs."+name, name)
-	}
 	if len(v.Command) == 0 {
 		return // told
 	}
@@ -165,13 +157,6 @@ func (c *compiler) senseExec(s *stage, v *schemas.Exec) {
 	}
 	if !given("in") && !slices.ContainsFunc(v.Files, given) {
 		c.errorf(s, "command[0]", "%s is not among files, and the stage's folder holds nothing else", v.Command[0])
-	}
-}
-
-// requirePort refuses names that cannot be a folder's.
-func (c *compiler) requirePort(s *stage, path, name string) {
-	if !nameRule.MatchString(name) {
-		c.errorf(s, path, "a name is letters, digits and _ . + -")
 	}
 }
 

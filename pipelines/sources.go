@@ -33,7 +33,7 @@ func (c *compiler) resolveSources(s *stage) {
 		}
 		if _, err := os.Stat(f.Path); err != nil {
 			hint := ""
-			if s.kind == "model.load" && !filepath.IsAbs(f.Written) && hubName.MatchString("hf://"+f.Written) && strings.Count(f.Written, "/") == 1 {
+			if s.kind == "model.load" && filepath.Ext(f.Written) != ".gguf" && !filepath.IsAbs(f.Written) && hubName.MatchString("hf://"+f.Written) && strings.Count(f.Written, "/") == 1 {
 				hint = "; a model of the hub is written hf://" + f.Written
 			}
 			reason := "no such file or folder"

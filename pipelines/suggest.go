@@ -18,10 +18,8 @@ func suggest(name string, have []string) string {
 	switch {
 	case best != "":
 		return fmt.Sprintf(" (did you mean %s?)", best)
-	case len(have) == 0:
+	case len(have) == 0 || len(have) > 20:
 		return ""
-	case len(have) > 20:
-		return fmt.Sprintf("; there are %d of them", len(have))
 	}
 	return fmt.Sprintf("; there is %s", strings.Join(have, ", "))
 }

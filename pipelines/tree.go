@@ -40,6 +40,17 @@ func at(tree any, path string) any {
 	return tree
 }
 
+// remove takes the field at a path out of a tree; false where there is none, or it is an item of a list.
+func remove(tree any, path string) bool {
+	dot := strings.LastIndexByte(path, '.')
+	parent, ok := at(tree, path[:max(dot, 0)]).(map[string]any)
+	if _, there := parent[path[dot+1:]]; !ok || !there {
+		return false
+	}
+	delete(parent, path[dot+1:])
+	return true
+}
+
 // leaves lists a configuration's leaves with their places: a default has its stage's.
 func (s *stage) leaves(config json.RawMessage) []Field {
 	var tree any

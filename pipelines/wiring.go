@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"fmt"
 	"io/fs"
 	"strings"
 	"sync"
@@ -9,6 +8,7 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/format"
 	"cuelang.org/go/cue/parser"
+	"cuelang.org/go/cue/token"
 
 	"github.com/hone-ml/hone/schemas"
 )
@@ -74,6 +74,7 @@ func portsOf(d ast.Decl) (kind string, ports ast.Expr) {
 		return "", nil
 	}
 	var elts []ast.Decl
+	var out *ast.Field
 	for _, e := range body.Elts {
 		field, ok := e.(*ast.Field)
 		if !ok {
@@ -85,17 +86,20 @@ func portsOf(d ast.Decl) (kind string, ports ast.Expr) {
 				kind = strings.Trim(lit.Value, `"`)
 			}
 		case "out":
-			elts = append(elts, &ast.Field{Label: ast.NewIdent(name), Value: field.Value})
+			out = &ast.Field{Label: ast.NewIdent(name), Value: field.Value}
 		default:
-			elts = append(elts, &ast.Field{Label: ast.NewIdent(name), Constraint: field.Constraint, Value: ast.NewIdent("_")})
+			elts = append(elts, &ast.Field{Label: ast.NewIdent(name), Constraint: token.OPTION, Value: ast.NewIdent("_")})
 		}
 	}
-	ports = &ast.StructLit{Elts: append(elts, &ast.Ellipsis{})}
+	if kind == "" || out == nil {
+		return "", nil
+	}
+	if kind == "exec" { // its ports are the user's own, to be judged like any field
+		out.Value = &ast.StructLit{Elts: []ast.Decl{&ast.Ellipsis{}}}
+	}
+	ports = &ast.StructLit{Elts: append(elts, out, &ast.Ellipsis{})}
 	if alias != nil {
 		ports = &ast.Alias{Ident: ast.NewIdent(alias.Ident.Name), Expr: ports}
-	}
-	if kind != "" && len(elts) == 0 {
-		panic(fmt.Sprintf("kind %s has no out", kind))
 	}
 	return kind, ports
 }

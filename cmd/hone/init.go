@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/examples"
+	"github.com/hone-ml/hone/pipelines"
+)
+
+func initCommand() *cobra.Command {
+	var f flags
+	var template string
+	var list strings.Builder
+	templates := slices.Sorted(maps.Keys(examples.Templates))
+	for _, name := range templates {
+		fmt.Fprintf(&list, "\n  %-12s%s", name, examples.Templates[name])
+	}
+	c := &cobra.Command{
+		Use:   "init [DIR] --template NAME",
+		Short: "a new experiment folder that runs as it is",
+		Long: `init makes an experiment folder: a pipeline with its data, a CUE module, and the schemas where cue and
+editors find them. Files that are there already are left alone, and nothing is written where one is in the way.
+
+Templates:` + list.String(),
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) > 0 {
+				dir = args[0]
+			}
+			files, err := examples.Template(template)
+			if err != nil {
+				return usage("--template %s: one of %s", template, strings.Join(templates, ", "))
+			}
+			written, err := writeTemplate(dir, files)
+			if err != nil {
+				return err
+			}
+			vendored, err := pipelines.Vendor(dir)
+			var own *pipelines.UsageError
+			if err != nil && !errors.As(err, &own) { // inside hone's own module the schemas are there already
+				return err
+			}
+			if f.json {
+				return printJSON(c, map[string]any{"dir": dir, "template": template, "files": written, "schemas": vendored})
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s: %s from the template %s\n", dir, strings.Join(written, ", "), template)
+			return nextStep(c, dir)
+		},
+	}
+	c.Flags().StringVar(&template, "template", "quickstart", "`NAME` of the template: "+strings.Join(templates, ", "))
+	f.register(c, "json")
+	return c
+}
+
+// writeTemplate copies a template to dir. It writes nothing where a file of the template is there already.
+func writeTemplate(dir string, files fs.FS) (written []string, err error) {
+	var taken []string
+	err = fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		written = append(written, path)
+		if _, err := os.Lstat(filepath.Join(dir, path)); err == nil {
+			taken = append(taken, path)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(taken) > 0 {
+		return nil, usage("%s: there already: %s", dir, strings.Join(taken, ", "))
+	}
+	for _, path := range written {
+		b, err := fs.ReadFile(files, path)
+		if err != nil {
+			return nil, err
+		}
+		target := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(target, b, 0o666); err != nil {
+			return nil, err
+		}
+	}
+	return written, nil
+}
+
+// nextStep says what to type next: what is missing where something is, else how to run it.
+func nextStep(c *cobra.Command, dir string) error {
+	p, err := pipelines.Load(dir, pipelines.Options{})
+	if err == nil {
+		_, err = pipelines.Compile(p)
+	}
+	if err != nil {
+		_, err = fmt.Fprintf(c.OutOrStdout(), "before it runs:\n%v\n", err)
+		return err
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "next: hone run %s\n", dir)
+	return err
+}

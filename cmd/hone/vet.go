@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/pipelines"
+)
+
+func vetCommand() *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "vet [PATH]",
+		Short: "types, edges, cycles and files of a pipeline, and advice",
+		Long: `vet says everything that is wrong with a pipeline, a line each: file:line:col: path: what. PATH is a folder,
+FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline below. It runs nothing.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			path := "."
+			if len(args) > 0 {
+				path = args[0]
+			}
+			all, invalid, err := pipelines.LoadAll(path, pipelines.Options{Tags: f.tags})
+			if err != nil {
+				return err
+			}
+			v := verdict{Pipelines: []vetted{}, Errors: []finding{}, Advice: []finding{}}
+			for _, p := range all {
+				g, err := pipelines.Compile(p)
+				var wrong pipelines.Errors
+				if errors.As(err, &wrong) {
+					invalid = append(invalid, wrong...)
+				} else if err != nil {
+					return err
+				} else {
+					v.Pipelines = append(v.Pipelines, summary(g))
+					v.Advice = append(v.Advice, findings(g.Advice)...)
+				}
+				v.Warnings = append(v.Warnings, p.Warnings...)
+			}
+			v.Valid, v.Errors = len(invalid) == 0, findings(invalid)
+			if f.json {
+				if err := printJSON(c, v); err != nil || v.Valid {
+					return err
+				}
+				return &exit{code: exitInvalid}
+			}
+			v.print(c)
+			if !v.Valid {
+				return invalid
+			}
+			return nil
+		},
+	}
+	f.register(c, "json", "tags")
+	return c
+}
+
+// verdict is what vet found; with --json it is the value on standard output.
+type verdict struct {
+	Valid     bool      `json:"valid"`
+	Pipelines []vetted  `json:"pipelines"` // the valid ones
+	Errors    []finding `json:"errors"`
+	Advice    []finding `json:"advice"`
+	Warnings  []string  `json:"warnings,omitempty"`
+}
+
+type vetted struct {
+	Name    string `json:"name"`
+	Dir     string `json:"dir"`
+	Package string `json:"package"`
+	Stages  int    `json:"stages"`
+	Sources int    `json:"sources"`
+}
+
+type finding struct {
+	Pos     string `json:"pos"` // file:line:col
+	Path    string `json:"path"`
+	Message string `json:"message"`
+}
+
+func findings(errs pipelines.Errors) []finding {
+	all := make([]finding, len(errs))
+	for i, e := range errs {
+		all[i] = finding{e.Place(), e.Path, e.Msg}
+	}
+	return all
+}
+
+func summary(g *pipelines.Graph) vetted {
+	v := vetted{Name: g.Name, Dir: g.Dir, Package: g.Package}
+	for _, s := range g.Stages {
+		if !s.Internal {
+			v.Stages++
+			v.Sources += len(s.Sources)
+		}
+	}
+	return v
+}
+
+// print says what is right on standard output, and what to look at on standard error.
+func (v verdict) print(c *cobra.Command) {
+	for _, w := range v.Warnings {
+		fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", w)
+	}
+	for _, a := range v.Advice {
+		fmt.Fprintf(c.ErrOrStderr(), "advice: %s: %s: %s\n", a.Pos, a.Path, a.Message)
+	}
+	for _, p := range v.Pipelines {
+		fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", p.Name, count(p.Stages, "stage"), count(p.Sources, "source"))
+	}
+}
+
+func count(n int, thing string) string {
+	return strings.TrimSuffix(fmt.Sprintf("%d %ss", n, thing), map[bool]string{true: "s"}[n == 1])
+}

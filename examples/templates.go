@@ -1,0 +1,25 @@
+// Package examples holds the committed experiments. Those that start well elsewhere are the templates of hone init.
+package examples
+
+import (
+	"embed"
+	"io/fs"
+)
+
+//go:embed quickstart/pipeline.cue quickstart/make_data.py quickstart/data
+//go:embed sft/pipeline.cue sft/make_data.py sft/data
+var files embed.FS
+
+// Templates says in a line what each template is.
+var Templates = map[string]string{
+	"quickstart": "LoRA on a small model, answers before and after, an eval with a gate, an adapter to ship",
+	"sft":        "a full fine-tune on conversations, an eval with a gate, a model to ship",
+}
+
+// Template is the files of a template; fs.ErrNotExist where there is none of that name.
+func Template(name string) (fs.FS, error) {
+	if _, ok := Templates[name]; !ok {
+		return nil, fs.ErrNotExist
+	}
+	return fs.Sub(files, name)
+}
