@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ const (
 	lineLimit   = 1 << 20          // bytes of one line of the protocol
 	afterDone   = 10 * time.Second // that a worker has to end once it has said done
 	stderrLines = 8                // of a failed worker that its error shows
-	stderrTail  = 4 << 10          // bytes looked at for them
+	stderrTail  = 64 << 10         // bytes looked at for them
 )
 
 var errOtherNumerics = errors.New("the checkpoint is of other numerics")
@@ -274,7 +275,10 @@ func kernel() string {
 	return "the system"
 }
 
-// tail is the last lines that a worker wrote to its standard error.
+// died finds where a program begins to say what it died of: Go's runtime and C++ write pages of registers after it.
+var died = regexp.MustCompile(`(?m)^(panic: |fatal error: |SIG[A-Z]+: |terminate called )`)
+
+// tail is the last lines that a worker wrote to its standard error, or the first of what it died of.
 func tail(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
@@ -288,7 +292,11 @@ func tail(path string) string {
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(strings.TrimSpace(strings.ToValidUTF8(string(b), "")), "\n")
-	lines = lines[max(0, len(lines)-stderrLines):]
-	return strings.TrimSpace(strings.Join(lines, "\n"))
+	text := strings.TrimSpace(strings.ToValidUTF8(string(b), ""))
+	if at := died.FindStringIndex(text); at != nil {
+		lines := strings.SplitN(text[at[0]:], "\n", stderrLines+1)
+		return strings.TrimSpace(strings.Join(lines[:min(len(lines), stderrLines)], "\n"))
+	}
+	lines := strings.Split(text, "\n")
+	return strings.TrimSpace(strings.Join(lines[max(0, len(lines)-stderrLines):], "\n"))
 }
