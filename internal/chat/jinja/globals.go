@@ -21,6 +21,10 @@ func init() {
 		"strftime_now": &builtin{name: "strftime_now", params: []string{"format"}, required: 1, fn: func(r *run, a []Value) Value {
 			return strftime(r, r.now, needString(a[0]))
 		}},
+		"lipsum": &builtin{name: "lipsum", raw: func(*run, []Value, []keyword) Value {
+			fail("lipsum is not supported: its text is random")
+			return nil
+		}},
 		"cycler": &builtin{name: "cycler", raw: cyclerGlobal},
 		"joiner": &builtin{name: "joiner", params: []string{"sep"}, fn: func(r *run, a []Value) Value {
 			used := false

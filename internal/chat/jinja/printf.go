@@ -402,7 +402,7 @@ func (r *run) formatted(v Value, text string) string {
 		b, _ := toBig(v)
 		switch s.verb {
 		case 0, 'd', 'n', 'x', 'X', 'o', 'b':
-			return s.integer(r, max(s.verb, 'b'), b)
+			return s.integer(r, s.verb, b)
 		case 'c':
 			return s.text(r, string(rune(b.Int64())))
 		}
