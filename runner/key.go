@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -59,10 +60,14 @@ func ingredients(s *pipelines.Stage, inputs map[string]*Artifact, content map[st
 	//   - resources, -j, --device: where and when; threads, device and library are the record's numerics
 	//   - how often it logs and saves: the schemas mark these fields
 	//   - versions of dependencies and of hone: the implementation version covers them
+	return sorted(list), nil
+}
+
+func sorted(list []store.Ingredient) []store.Ingredient {
 	slices.SortFunc(list, func(a, b store.Ingredient) int {
-		return strings.Compare(a.From+"\x00"+a.Field, b.From+"\x00"+b.Field)
+		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.Field, b.Field))
 	})
-	return list, nil
+	return list
 }
 
 // key is the BLAKE3-256 of the ingredients.
