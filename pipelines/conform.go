@@ -161,7 +161,8 @@ func plain(msg, path string, tree map[string]any, choices string) string {
 		return "missing"
 	case choices != "":
 		return valueAt(tree, path) + " is not " + choices
-	case strings.HasPrefix(msg, "invalid value") && (strings.Contains(msg, "struct.MinFields(1)") || strings.Contains(msg, "list.MinItems(1)")):
+	case strings.HasPrefix(msg, "invalid value") && strings.Contains(msg, "struct.MinFields(1)"),
+		strings.HasPrefix(msg, "incompatible list lengths (0 "):
 		if at(tree, path) == nil {
 			return "missing"
 		}

@@ -1,0 +1,113 @@
+package schemas_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/hone-ml/hone/schemas"
+)
+
+const tune = `{
+	"model": {"kind": "model", "from": "base", "port": "model"}, "data": {"kind": "dataset", "from": "rows", "port": "data"},
+	"learningRate": 1e-5, "epochs": 1, "batch": {"rows": 8, "accumulate": 1}, "maxLength": 1024,
+	"schedule": {"kind": "linear", "warmup": 0, "minimum": 0},
+	"optimizer": {"kind": "adamw", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weightDecay": 0},
+	"clip": 1, "seed": 42, "shuffle": true, "dtype": "auto", "gradientCheckpointing": false, "date": "2024-07-26",
+	"logEvery": 10, "saveEvery": 500, "saveTotalLimit": 2, "packing": false,
+	"lora": {"rank": 16, "alpha": 32, "dropout": 0, "targets": "all-linear", "rslora": false, "init": "adapters/a"}}`
+
+func key(t *testing.T, kind, config string) string {
+	t.Helper()
+	b, err := schemas.KeyConfig(kind, json.RawMessage(config))
+	if err != nil {
+		t.Fatalf("%s: %v", config, err)
+	}
+	return string(b)
+}
+
+// TestKeyConfigLeavesOut changes what must re-run nothing.
+func TestKeyConfigLeavesOut(t *testing.T) {
+	for _, change := range [][2]string{
+		{`"logEvery": 10`, `"logEvery": 1`},
+		{`"saveEvery": 500`, `"saveEvery": 7`},
+		{`"saveTotalLimit": 2`, `"saveTotalLimit": 9`},
+		{`"from": "base"`, `"from": "renamed"`},
+		{`"port": "data"`, `"port": "train"`},
+		{`"epochs": 1`, `"epochs": 1.0`},
+		{`1e-5`, `0.00001`},
+		{`"adapters/a"`, `"elsewhere/a"`},
+		{`"clip": 1, "seed": 42`, `"seed": 42, "clip": 1`},
+	} {
+		changed := strings.Replace(tune, change[0], change[1], 1)
+		if changed == tune {
+			t.Fatalf("%s is not there", change[0])
+		}
+		if a, b := key(t, "train.sft", tune), key(t, "train.sft", changed); a != b {
+			t.Errorf("%s → %s changes the key:\n%s\n%s", change[0], change[1], a, b)
+		}
+	}
+}
+
+// TestKeyConfigKeeps changes what must run again.
+func TestKeyConfigKeeps(t *testing.T) {
+	for _, change := range [][2]string{
+		{`1e-5`, `1.0001e-5`},
+		{`"seed": 42`, `"seed": 43`},
+		{`"kind": "model", "from"`, `"kind": "adapter", "from"`},
+		{`, "init": "adapters/a"`, ``},
+		{`"adapters/a"`, `{"kind": "adapter", "from": "a", "port": "model"}`},
+		{`"all-linear"`, `["q_proj"]`},
+		{`"packing": false`, `"packing": false, "loss": "all"`},
+		{`"epochs": 1`, `"epochs": 1, "maxSteps": 3`},
+	} {
+		changed := strings.Replace(tune, change[0], change[1], 1)
+		if changed == tune {
+			t.Fatalf("%s is not there", change[0])
+		}
+		if a, b := key(t, "train.sft", tune), key(t, "train.sft", changed); a == b {
+			t.Errorf("%s → %s leaves the key as it is:\n%s", change[0], change[1], a)
+		}
+	}
+}
+
+func TestKeyConfigOfOtherKinds(t *testing.T) {
+	same := func(kind, a, b string, want bool) {
+		t.Helper()
+		if got := key(t, kind, a) == key(t, kind, b); got != want {
+			t.Errorf("%s: equal is %v\n%s\n%s", kind, got, key(t, kind, a), key(t, kind, b))
+		}
+	}
+	report := `{"model": {"kind": "model", "from": "m", "port": "model"}, "batch": 8, "date": "2024-07-26",
+		"suites": {"a": {"data": {"kind": "dataset", "from": "d", "port": "data"}, "maxNewTokens": 9, "exact": {}}}GATE}`
+	same("eval", strings.Replace(report, "GATE", `, "gate": {"a": {"minimum": 0.5}}`, 1), strings.Replace(report, "GATE", "", 1), true)
+	same("eval", strings.Replace(report, "GATE", "", 1), strings.Replace(strings.Replace(report, "GATE", "", 1), "exact", "contains", 1), false)
+	same("data.load", `{"source": "a.jsonl"}`, `{"source": "b.jsonl"}`, true)
+	same("data.load", `{"source": "a.jsonl"}`, `{"source": "a.jsonl", "columns": {"text": "body"}}`, false)
+	same("model.load", `{"config": {"hidden_size": 64}, "seed": 1, "dtype": "auto"}`, `{"config": {"hidden_size": 64.0}, "seed": 1, "dtype": "auto"}`, true)
+	same("model.load", `{"config": {"source": "x"}, "seed": 1, "dtype": "auto"}`, `{"config": {"source": "y"}, "seed": 1, "dtype": "auto"}`, false)
+	same("exec", `{"command": ["a"], "files": ["a.py"], "out": {}}`, `{"command": ["a"], "files": ["b.py"], "out": {}}`, false)
+}
+
+func TestDecodeIsStrict(t *testing.T) {
+	for _, bad := range []string{`{"learningRte": 1}`, `{"model": {"kind": "model", "frm": "x"}}`, `{"lora": {"init": {"x": 1}}}`,
+		`{"lora": {"targets": "some"}}`, `{"epochs": "one"}`, `{} {}`, `[]`, ``} {
+		if v, err := schemas.Decode("train.sft", []byte(bad)); err == nil {
+			t.Errorf("%s decodes to %+v", bad, v)
+		}
+	}
+	if _, err := schemas.Decode("train.sfft", []byte(`{}`)); err == nil {
+		t.Error("an unknown kind decodes")
+	}
+}
+
+func TestLossOf(t *testing.T) {
+	for format, want := range map[string]string{"messages": "all", "text": "all", "prompt-completion": "completion"} {
+		if got := (&schemas.TrainSFT{}).LossOf(format); got != want {
+			t.Errorf("%s: %s, want %s", format, got, want)
+		}
+		if got := (&schemas.TrainSFT{Loss: "assistant"}).LossOf(format); got != "assistant" {
+			t.Errorf("%s: %s, want what was asked for", format, got)
+		}
+	}
+}
