@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/hone-ml/hone/internal/chat/jinja"
 	"github.com/hone-ml/hone/internal/ordjson"
@@ -61,13 +59,11 @@ func objects(v ordjson.Value) (jinja.Value, error) {
 	return convert(list)
 }
 
-// convert gives the Python value of JSON. Text that no tokenizer would read as it stands is refused.
+// convert gives the Python value of JSON.
 func convert(v ordjson.Value) (jinja.Value, error) {
 	switch v := v.(type) {
-	case nil, bool:
+	case nil, bool, string:
 		return v, nil
-	case string:
-		return v, checkText(v)
 	case ordjson.Number:
 		return number(v)
 	case []ordjson.Value:
@@ -83,9 +79,6 @@ func convert(v ordjson.Value) (jinja.Value, error) {
 	case *ordjson.Object:
 		d := jinja.NewDict()
 		for _, m := range v.Members() {
-			if err := checkText(m.Key); err != nil {
-				return nil, err
-			}
 			c, err := convert(m.Value)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", m.Key, err)
@@ -112,15 +105,4 @@ func number(n ordjson.Number) (jinja.Value, error) {
 		return nil, fmt.Errorf("number %.40s is out of range", n)
 	}
 	return f, nil
-}
-
-// checkText refuses what tokenizers would cut or replace.
-func checkText(s string) error {
-	if i := strings.IndexByte(s, 0); i >= 0 {
-		return fmt.Errorf("NUL byte at byte %d", i)
-	}
-	if !utf8.ValidString(s) {
-		return fmt.Errorf("invalid UTF-8 at byte %d", len(s)-len(strings.ToValidUTF8(s, ""))) // not reached from JSON
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hone-ml/hone/internal/ordjson"
 )
@@ -169,6 +170,9 @@ func Encode(ctx context.Context, t *Template, enc Encoder, row *Row, loss string
 	default:
 		return nil, fmt.Errorf("unknown loss %q", loss)
 	}
+	if err := row.check(); err != nil {
+		return nil, err
+	}
 	var e *Encoded
 	var err error
 	if row.Kind == PromptedText || row.Kind == PlainText {
@@ -186,6 +190,39 @@ func Encode(ctx context.Context, t *Template, enc Encoder, row *Row, loss string
 		return nil, errors.New("nothing in this row trains")
 	}
 	return e, nil
+}
+
+// check refuses text that tokenizers would cut (at a NUL) or replace.
+func (r *Row) check() error {
+	for _, part := range []struct {
+		path     string
+		messages []Message
+		text     string
+	}{{"messages", r.Messages, ""}, {"prompt", r.Prompt, r.PromptText}, {"completion", r.Completion, r.CompletionText}, {"text", nil, r.Text}} {
+		if err := checkText(part.text); err != nil {
+			return within(part.path, err)
+		}
+		for i, m := range part.messages {
+			if err := ordjson.Walk(m, checkText); err != nil {
+				return fmt.Errorf("%s[%d]: %w", part.path, i, err)
+			}
+		}
+	}
+	return within("tools", ordjson.Walk(r.Tools, checkText))
+}
+
+func checkText(s string) error {
+	if i := strings.IndexByte(s, 0); i >= 0 {
+		return fmt.Errorf("NUL byte at byte %d", i)
+	}
+	for i, r := range s {
+		if r == utf8.RuneError {
+			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 {
+				return fmt.Errorf("invalid UTF-8 at byte %d", i)
+			}
+		}
+	}
+	return nil
 }
 
 func encodeConversation(ctx context.Context, t *Template, enc Encoder, row *Row, loss string, date time.Time) (*Encoded, error) {

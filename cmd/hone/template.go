@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/hone-ml/hone/internal/chat"
+	"github.com/hone-ml/hone/internal/ordjson"
+)
+
+func templateCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "template",
+		Short: "chat templates",
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(templateRenderCommand())
+	return c
+}
+
+// templateFlags are those of template render.
+type templateFlags struct {
+	template, messages, tools, vars, date string
+	generationPrompt, mask                bool
+}
+
+func templateRenderCommand() *cobra.Command {
+	var f templateFlags
+	c := &cobra.Command{
+		Use:   "render --template FILE --messages FILE.json",
+		Short: "a template over messages, byte for byte as transformers renders it",
+		Long: `render writes what the template makes of the messages: the bytes that transformers' apply_chat_template gives,
+and nothing after them. A template that raises is exit 1.
+
+--mask writes instead which of these bytes train under loss "assistant", as JSON:
+    {"text": "…", "marked": true, "spans": [[begin, end], …]}
+begin and end count bytes of text in UTF-8. marked: the template says so itself, with {% generation %}; else each
+turn goes from behind its generation prompt up to and with its end-of-turn token. On a terminal --mask writes the
+text with these bytes highlighted.`,
+		RunE: func(c *cobra.Command, _ []string) error { return f.render(c) },
+	}
+	c.Flags().StringVar(&f.template, "template", "", "a `FILE` of Jinja, a model's folder, or a family: "+strings.Join(chat.Families(), ", "))
+	c.Flags().StringVar(&f.messages, "messages", "", "JSON `FILE`: a list of messages, or an object with messages and perhaps tools (- for standard input)")
+	c.Flags().StringVar(&f.tools, "tools", "", "JSON `FILE`: a list of the tools' schemas")
+	c.Flags().StringVar(&f.vars, "vars", "", "JSON `FILE`: an object of further variables, such as enable_thinking or bos_token")
+	c.Flags().StringVar(&f.date, "date", "", "the `DAY` that templates read, YYYY-MM-DD (today)")
+	c.Flags().BoolVar(&f.generationPrompt, "generation-prompt", false, "have the assistant begin")
+	c.Flags().BoolVar(&f.mask, "mask", false, "write which bytes train under loss \"assistant\"")
+	return c
+}
+
+func (f *templateFlags) render(c *cobra.Command) error {
+	if f.template == "" || f.messages == "" {
+		return usage("--template and --messages are needed\n%s --help says more", c.CommandPath())
+	}
+	if f.mask && f.generationPrompt {
+		return usage("--mask is of what the assistant has written: without --generation-prompt")
+	}
+	t, err := f.load()
+	if err != nil {
+		return err
+	}
+	if t.Substituted {
+		fmt.Fprintf(c.ErrOrStderr(), "%s has no chat template: plain is used\n", f.template)
+	}
+	v, err := f.read(c.InOrStdin())
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(c.OutOrStdout())
+	if f.mask {
+		s, err := t.Spans(c.Context(), v)
+		if err != nil {
+			return fail(exitFailed, "%s: %w", f.template, err)
+		}
+		if stdout, ok := c.OutOrStdout().(*os.File); ok && term.IsTerminal(int(stdout.Fd())) {
+			highlight(out, s)
+			return out.Flush()
+		}
+		return printJSON(c, map[string]any{"text": s.Text, "marked": s.Marked, "spans": append([][2]int{}, s.Spans...)})
+	}
+	text, err := t.Render(c.Context(), v)
+	if err != nil {
+		return fail(exitFailed, "%s: %w", f.template, err)
+	}
+	out.WriteString(text)
+	return out.Flush()
+}
+
+// load finds the template: a file, a model's folder, or a family's name where nothing has that path.
+func (f *templateFlags) load() (*chat.Template, error) {
+	info, err := os.Stat(f.template)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if slices.Contains(chat.Families(), f.template) {
+			return chat.Family(f.template)
+		}
+		return nil, usage("--template: %w (families: %s)", err, strings.Join(chat.Families(), ", "))
+	case err != nil:
+		return nil, usage("--template: %w", err)
+	case info.IsDir():
+		t, err := chat.Load(f.template)
+		if err != nil {
+			return nil, fail(exitFailed, "%w", err)
+		}
+		return t, nil
+	}
+	source, err := os.ReadFile(f.template)
+	if err != nil {
+		return nil, usage("--template: %w", err)
+	}
+	t, err := chat.Parse(string(source))
+	if err != nil {
+		return nil, fail(exitFailed, "%s: %w", f.template, err)
+	}
+	return t, nil
+}
+
+// read reads the variables.
+func (f *templateFlags) read(stdin io.Reader) (chat.Vars, error) {
+	v := chat.Vars{GenerationPrompt: f.generationPrompt, Date: time.Now()}
+	if f.date != "" {
+		day, err := time.Parse(time.DateOnly, f.date)
+		if err != nil {
+			return v, usage("--date %s: not a day as YYYY-MM-DD", f.date)
+		}
+		v.Date = day
+	}
+	messages, err := readJSON("messages", f.messages, stdin)
+	if err != nil {
+		return v, err
+	}
+	if o, ok := messages.(*ordjson.Object); ok {
+		v.Tools, _ = o.Get("tools")
+		messages, _ = o.Get("messages")
+	}
+	if v.Messages, err = chat.Messages(messages); err != nil {
+		return v, usage("--messages: %s: %w", f.messages, err)
+	}
+	if f.tools != "" {
+		if v.Tools, err = readJSON("tools", f.tools, stdin); err != nil {
+			return v, err
+		}
+	}
+	if f.vars != "" {
+		extra, err := readJSON("vars", f.vars, stdin)
+		if err != nil {
+			return v, err
+		}
+		o, ok := extra.(*ordjson.Object)
+		if !ok {
+			return v, usage("--vars: %s: not an object", f.vars)
+		}
+		v.Extra = o
+	}
+	return v, nil
+}
+
+func readJSON(flag, path string, stdin io.Reader) (ordjson.Value, error) {
+	var b []byte
+	var err error
+	if path == "-" {
+		b, err = io.ReadAll(stdin)
+	} else {
+		b, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, usage("--%s: %w", flag, err)
+	}
+	v, err := ordjson.Parse(b)
+	if err != nil {
+		return nil, usage("--%s: %s: %w", flag, path, err)
+	}
+	return v, nil
+}
+
+// highlight writes the text with its spans in green.
+func highlight(w *bufio.Writer, s *chat.Spans) {
+	at := 0
+	for _, span := range s.Spans {
+		w.WriteString(s.Text[at:span[0]])
+		w.WriteString("\x1b[32m" + s.Text[span[0]:span[1]] + "\x1b[0m")
+		at = span[1]
+	}
+	w.WriteString(s.Text[at:])
+}
