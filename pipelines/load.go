@@ -135,6 +135,9 @@ func split(path string) (dir, pkg string, err error) {
 	if info.IsDir() {
 		return abs, pkg, nil
 	}
+	if filepath.Ext(abs) != ".cue" {
+		return "", "", usagef("%s: not a CUE file", path)
+	}
 	name, err := packageOf(abs)
 	if err != nil {
 		return "", "", err

@@ -9,7 +9,7 @@ import (
 // suggest ends a message about an unknown name: with the name that was probably meant, else with all there are.
 func suggest(name string, have []string) string {
 	have = slices.Sorted(slices.Values(have))
-	best, distance := "", max(len(name)/3, 1)+1
+	best, distance := "", (len(name)+1)/3+1
 	for _, h := range have {
 		if d := edits(strings.ToLower(name), strings.ToLower(h)); d < distance {
 			best, distance = h, d

@@ -1,0 +1,225 @@
+package pipelines
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/hone-ml/hone/schemas"
+)
+
+const minimal = `package p
+
+import "github.com/hone-ml/hone/schemas"
+
+schemas.#Pipeline
+
+name: "p"
+stages: base: {kind: "model.load", source: "hf://a/b"}
+`
+
+// at unpacks an archive in a folder of its own and goes there.
+func enter(t *testing.T, archive string) {
+	t.Helper()
+	t.Chdir(unpack(t, txtar.Parse([]byte(archive))))
+}
+
+// TestModules loads the same pipeline from each kind of module that it may lie in. None asks the network.
+func TestModules(t *testing.T) {
+	t.Setenv("CUE_REGISTRY", "127.0.0.1:1+insecure") // nothing listens there
+	vendored := "-- cue.mod/pkg/" + schemas.ImportPath + "/pipeline.cue --\n"
+	for name, archive := range map[string]string{
+		"no cue.mod":          "",
+		"a module":            "-- cue.mod/module.cue --\nmodule: \"x.test/y@v0\"\nlanguage: version: \"v0.17.0\"\n",
+		"a module above":      "-- ../cue.mod/module.cue --\nmodule: \"x.test/y@v0\"\nlanguage: version: \"v0.17.0\"\n",
+		"hone itself":         "-- cue.mod/module.cue --\nmodule: \"github.com/hone-ml/hone@v0\"\nlanguage: version: \"v0.17.0\"\n-- schemas/old.cue --\npackage schemas\n#Pipeline: name: 5\n",
+		"hone required":       "-- cue.mod/module.cue --\nmodule: \"x.test/y@v0\"\nlanguage: version: \"v0.17.0\"\ndeps: \"github.com/hone-ml/hone@v0\": v: \"v0.1.0\"\n",
+		"a copy that differs": "-- cue.mod/module.cue --\nmodule: \"x.test/y@v0\"\nlanguage: version: \"v0.17.0\"\n" + vendored + "package schemas\n#Pipeline: {name: 5}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := unpack(t, txtar.Parse([]byte("-- in/p.cue --\n"+minimal)))
+			t.Chdir(filepath.Join(root, "in"))
+			for _, f := range txtar.Parse([]byte(archive)).Files {
+				if err := writeFile(f.Name, string(f.Data)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p, err := Load(".", Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Compile(p); err != nil {
+				t.Fatal(err)
+			}
+			if warned := len(p.Warnings) > 0; warned != strings.Contains(name, "differs") {
+				t.Errorf("warnings %q", p.Warnings)
+			}
+		})
+	}
+}
+
+func TestVendorSilencesTheWarning(t *testing.T) {
+	enter(t, "-- p.cue --\n"+minimal)
+	folder, err := Vendor(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "gone.cue"), []byte("package schemas\nx: 1\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Load(".", Options{})
+	if err != nil || len(p.Warnings) != 1 {
+		t.Fatal(err, p.Warnings)
+	}
+	if again, err := Vendor("."); err != nil || again != folder {
+		t.Fatal(again, err)
+	}
+	if p, err = Load(".", Options{}); err != nil || len(p.Warnings) != 0 {
+		t.Fatal(err, p.Warnings)
+	}
+}
+
+// TestPath says what a PATH may be. An error here is a matter of usage, not of the pipeline.
+func TestPath(t *testing.T) {
+	other := strings.Replace(strings.Replace(minimal, "package p", "package q", 1), `"p"`, `"q"`, 1)
+	enter(t, "-- one/p.cue --\n"+minimal+"-- one/lib.cue --\npackage lib\n-- two/p.cue --\n"+minimal+"-- two/q.cue --\n"+other+
+		"-- none/x.cue --\npackage x\nx: 1\n-- empty/readme --\n-- a:b/p.cue --\n"+minimal+"-- bare/p.cue --\nx: 1\n")
+	for path, want := range map[string]string{
+		"one":          "p",
+		"one/":         "p",
+		"one:p":        "p",
+		"one/p.cue":    "p",
+		"two:q":        "q",
+		"two/q.cue":    "q",
+		"a:b":          "p",
+		"two":          "two: which pipeline? name one of two:p, two:q",
+		"two:r":        "two: no package r; there is p, q",
+		"none":         "none: package x is no pipeline",
+		"one:lib":      "one: package lib is no pipeline",
+		"empty":        "empty: no CUE package here",
+		"nowhere":      "nowhere: no such folder or file",
+		"nowhere:p":    "nowhere: no such folder or file",
+		"one/p.cue:q":  "one/p.cue: no such folder or file",
+		".":            ".: no CUE package here",
+		"empty/readme": "empty/readme: not a CUE file",
+	} {
+		p, err := Load(path, Options{})
+		var usage *UsageError
+		switch {
+		case err == nil && p.Package != want:
+			t.Errorf("%s: package %s, want %s", path, p.Package, want)
+		case err != nil && !errors.As(err, &usage):
+			t.Errorf("%s: %T %v", path, err, err)
+		case err != nil && !strings.HasPrefix(err.Error(), want):
+			t.Errorf("%s: %v, want %s", path, err, want)
+		}
+	}
+	all, wrong, err := LoadAll("./...", Options{})
+	if err != nil || len(wrong) != 0 || len(all) != 4 {
+		t.Errorf("./...: %d pipelines, %v, %v", len(all), wrong, err)
+	}
+	if _, _, err := LoadAll("empty/...", Options{}); err == nil {
+		t.Error("empty/...: a pipeline")
+	}
+}
+
+func TestNoPackageClause(t *testing.T) {
+	enter(t, "-- p.cue --\nx: 1\n")
+	_, err := Load("p.cue", Options{})
+	var wrong Errors
+	if !errors.As(err, &wrong) || err.Error() != "p.cue:1:1: no package clause: a pipeline's files begin with package NAME" {
+		t.Errorf("%T %v", err, err)
+	}
+}
+
+// TestMovedFolder compiles the same pipeline in two places: configurations do not differ.
+func TestMovedFolder(t *testing.T) {
+	var graphs []string
+	for range 2 {
+		enter(t, "-- p.cue --\n"+minimal)
+		g, err := compileHere()
+		if err != nil {
+			t.Fatal(err)
+		}
+		graphs = append(graphs, render(g))
+	}
+	if graphs[0] != graphs[1] {
+		t.Errorf("%s\n%s", graphs[0], graphs[1])
+	}
+}
+
+// TestManyStages bounds the cost of a big sweep, generously: a hundred stages of thirty fields.
+func TestManyStages(t *testing.T) {
+	enter(t, "-- p.cue --\n"+strings.Replace(minimal, "import ", "import \"list\"\n\nimport ", 1)+`
+stages: rows: {kind: "data.load", source: "rows.jsonl"}
+stages: {for i in list.Range(0, 100, 1) {"tune-\(i)": {
+	kind: "train.sft", model: stages.base.out.model, data: stages.rows.out.data
+	learningRate: 1e-5 * (i + 1)
+	lora: {}
+}}}
+-- rows.jsonl --
+`)
+	start := time.Now()
+	g, err := compileHere()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(g.Stages) != 102 {
+		t.Errorf("%d stages", len(g.Stages))
+	}
+	t.Log(time.Since(start))
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("102 stages took %v", d)
+	}
+}
+
+func BenchmarkQuickstart(b *testing.B) {
+	for b.Loop() {
+		p, err := Load("../examples/quickstart", Options{Tags: []string{"model=hf://a/b"}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := Compile(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// FuzzCompile feeds what is no pipeline: nothing panics.
+func FuzzCompile(f *testing.F) {
+	for _, dir := range []string{"mistakes", "graphs"} {
+		archives, _ := filepath.Glob("testdata/" + dir + "/*.txtar")
+		for _, path := range archives {
+			a, err := txtar.ParseFile(path)
+			if err != nil {
+				f.Fatal(err)
+			}
+			for _, file := range a.Files {
+				if strings.HasSuffix(file.Name, ".cue") {
+					f.Add(string(file.Data))
+				}
+			}
+		}
+	}
+	for _, s := range []string{"stages: 5", "stages: [1]", `stages: a: "x"`, "stages: a: out: 1", `stages: a: {kind: "exec", out: 1, command: 5}`,
+		`stages: a: {kind: "eval", suites: [], gate: 1}`, `stages: a: null`, `stages: a: {kind: "data.load", needs: 1, resources: "x"}`,
+		`stages: {for i in [1] {"\(i)": {kind: "curate.split", parts: i}}}`, `name: 1`, `stages: a: {kind: "train.sft", lora: 1, model: stages}`} {
+		f.Add(fmt.Sprintf("package p\nimport \"%s\"\nschemas.#Pipeline\n%s\n", schemas.ImportPath, s))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		enter(t, "-- readme --\n")
+		if err := os.WriteFile("p.cue", []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		g, err := compileHere()
+		if err == nil && len(g.Stages) == 0 {
+			t.Errorf("a graph without stages of\n%s", text)
+		}
+	})
+}
