@@ -38,14 +38,14 @@ func Load(dir string) (*Tokenizer, error) {
 			file.add(a)
 		}
 	}
-	t := &Tokenizer{ids: file.ids, size: len(file.ids)}
+	t := &Tokenizer{ids: file.ids, size: len(file.ids), last: file.next - 1}
 	if t.json, err = file.encode(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file.path, err)
 	}
 	if t.lib, err = lib.FromBytes(t.json); err != nil {
 		return nil, fmt.Errorf("%s: %s", file.path, strings.TrimPrefix(err.Error(), "Failed to create tokenizer from bytes: "))
 	}
-	t.texts = file.withNUL()
+	t.texts, t.inRun = file.withNUL(), file.inRun()
 	for role, s := range map[string]*Special{"bos_token": &t.BOS, "eos_token": &t.EOS, "pad_token": &t.PAD, "unk_token": &t.UNK} {
 		*s = Special{ID: -1}
 		if a, ok := names.special[role]; ok {
@@ -112,7 +112,8 @@ func readFile(dir string) (*file, error) {
 }
 
 func (f *file) parse(b []byte) error {
-	d := jsontext.NewDecoder(bytes.NewReader(b))
+	// Vocabularies with a token twice exist; the library takes the last, and so do the maps here.
+	d := jsontext.NewDecoder(bytes.NewReader(b), jsontext.AllowDuplicateNames(true))
 	if d.PeekKind() != '{' {
 		return errors.New("not a JSON object")
 	}
@@ -163,12 +164,12 @@ func vocabulary(model jsontext.Value) (map[string]int32, error) {
 	var m struct {
 		Vocab jsontext.Value `json:"vocab"`
 	}
-	if err := json.Unmarshal(model, &m); err != nil {
+	if err := json.Unmarshal(model, &m, jsontext.AllowDuplicateNames(true)); err != nil {
 		return nil, err
 	}
 	ids := map[string]int32{}
 	if m.Vocab.Kind() != '[' {
-		return ids, json.Unmarshal(m.Vocab, &ids)
+		return ids, json.Unmarshal(m.Vocab, &ids, jsontext.AllowDuplicateNames(true))
 	}
 	var list [][]jsontext.Value
 	if err := json.Unmarshal(m.Vocab, &list); err != nil {
@@ -263,6 +264,28 @@ func (f *file) withNUL() map[int32]string {
 		}
 	}
 	return texts
+}
+
+// inRun returns for byte tokens true, and for special tokens, which are skipped and end no run, false. It is nil for a
+// tokenizer without byte fallback.
+func (f *file) inRun() map[int32]bool {
+	if !slices.ContainsFunc(f.members, func(m member) bool {
+		return m.name == "decoder" && bytes.Contains(m.value, []byte(`"ByteFallback"`))
+	}) {
+		return nil
+	}
+	run := map[int32]bool{}
+	for token, id := range f.ids {
+		if len(token) == 6 && strings.HasPrefix(token, "<0x") && token[5] == '>' {
+			run[id] = true
+		}
+	}
+	for _, a := range f.added {
+		if a.Special {
+			run[a.ID] = false
+		}
+	}
+	return run
 }
 
 // byteLevelBytes undoes GPT-2's spelling of bytes: printable Latin-1 stands for itself, the other 68 bytes are spelt

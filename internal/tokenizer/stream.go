@@ -10,6 +10,7 @@ type Stream struct {
 	ids       []int32 // since the last seam but one
 	seam      int     // ids[:seam] are printed already; they give what follows its context
 	seamBytes int     // of the text of ids[:seam]
+	run       bool    // in a run of byte tokens, which is decoded as a whole: all of it is text, or none
 }
 
 // NewStream returns a stream that has seen nothing.
@@ -18,6 +19,12 @@ func (t *Tokenizer) NewStream() *Stream { return &Stream{t: t} }
 // Next takes a token and returns the text that is certain now, often none.
 func (s *Stream) Next(id int32) string {
 	s.ids = append(s.ids, id)
+	if isByte, known := s.t.inRun[id]; isByte || !known {
+		s.run = isByte
+	}
+	if s.run {
+		return ""
+	}
 	text := s.t.DecodeSkipSpecial(s.ids)
 	if len(text) <= s.seamBytes || strings.HasSuffix(text, "\uFFFD") {
 		return ""
@@ -33,6 +40,6 @@ func (s *Stream) Next(id int32) string {
 func (s *Stream) Flush() string {
 	text := s.t.DecodeSkipSpecial(s.ids)
 	out := text[min(s.seamBytes, len(text)):]
-	s.ids, s.seam, s.seamBytes = nil, 0, 0
+	s.ids, s.seam, s.seamBytes, s.run = nil, 0, 0, false
 	return out
 }

@@ -40,7 +40,9 @@ type Tokenizer struct {
 	json   []byte // what lib was made from
 	ids    map[string]int32
 	texts  map[int32]string // of tokens with a NUL, which lib cannot decode
+	inRun  map[int32]bool   // with byte fallback: true for byte tokens, false for special ones
 	size   int
+	last   int32
 	closed bool
 }
 
@@ -130,3 +132,6 @@ func (t *Tokenizer) TokenToID(token string) (int32, bool) {
 // VocabSize returns the number of tokens, added ones included: transformers' len(tokenizer). The model's embedding
 // may have more rows.
 func (t *Tokenizer) VocabSize() int { return t.size }
+
+// MaxID returns the largest id of a token. Where the vocabulary has holes it is above VocabSize.
+func (t *Tokenizer) MaxID() int32 { return t.last }
