@@ -65,6 +65,16 @@ func match(m *Model, f *safetensors.Checkpoint) error {
 	return nil
 }
 
+// Check tells whether the weights in dir are those that the model declares: each there, and of its shape.
+func (m *Model) Check(dir string) error {
+	f, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return match(m, f)
+}
+
 // Unexpected is the names of tensors in dir that the model does not read, as transformers would warn of them.
 func (m *Model) Unexpected(dir string) ([]string, error) {
 	f, err := safetensors.OpenDir(dir)

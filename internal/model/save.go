@@ -71,7 +71,8 @@ func CopyFiles(dir, from string) error {
 	return nil
 }
 
-// setDtype rewrites config.json's dtype (torch_dtype where transformers 4 wrote it) where it says another one.
+// setDtype rewrites config.json's dtype (torch_dtype where transformers 4 wrote it) where it says another one, and drops
+// the name that the weights had before they were changed: an adapter of the new ones would name the old as its base.
 func setDtype(path string, dtype tensor.Dtype) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -87,9 +88,10 @@ func setDtype(path string, dtype tensor.Dtype) error {
 	if _, old := c["torch_dtype"]; old {
 		key = "torch_dtype"
 	}
-	if c[key] == dtype.String() {
+	if _, named := c["_name_or_path"]; !named && c[key] == dtype.String() {
 		return nil
 	}
+	delete(c, "_name_or_path")
 	c[key] = dtype.String()
 	b, err = json.MarshalIndent(c, "", "  ")
 	if err != nil {
