@@ -11,17 +11,10 @@ import (
 // Dataset is an artifact open for reading. It is not safe for concurrent use.
 type Dataset struct {
 	Header
-	file  *parquetFile
-	cache []cached // decoded row groups, the newest last
+	file   *parquetFile
+	memory []Row  // all rows, once Row was called
+	spool  *spool // or that
 }
-
-type cached struct {
-	group int
-	rows  []Row
-}
-
-// cachedGroups is how many decoded row groups Row holds: some 10 MB each.
-const cachedGroups = 4
 
 // Open opens the artifact in the folder dir.
 func Open(dir string) (*Dataset, error) {
@@ -59,7 +52,12 @@ func (d *Dataset) check() error {
 }
 
 // Close frees the files.
-func (d *Dataset) Close() { d.file.close() }
+func (d *Dataset) Close() {
+	d.file.close()
+	if d.spool != nil {
+		d.spool.close()
+	}
+}
 
 // Names returns the names of the columns in order.
 func (d *Dataset) Names() []string { return d.file.names() }
@@ -92,44 +90,63 @@ func (d *Dataset) rowError(err error, row int) error {
 	return &RowError{fmt.Sprintf("%s: row %d", dataFile, row), err}
 }
 
-// Row returns the row of this index, from 0. It decodes the row group around it, at most 4,096 rows, and holds the
-// last few groups, so neighbours are cheap and a shuffled read costs some milliseconds a row. Rows are shared with
-// later calls: read only.
+// Row returns the row of this index, from 0, in any order. The first call reads all rows: into memory where they are
+// few, else into a temporary file from which each row is then read in some microseconds. Rows may be shared with later
+// calls: read only.
 func (d *Dataset) Row(index int64) (Row, error) {
 	if index < 0 || index >= d.Rows {
 		return nil, fmt.Errorf("row %d of %d", index, d.Rows)
 	}
-	group, found := slices.BinarySearch(d.file.starts, index)
-	if !found {
-		group--
+	if d.memory == nil && d.spool == nil {
+		if err := d.load(); err != nil {
+			return nil, err
+		}
 	}
-	for group+1 < len(d.file.starts) && d.file.starts[group+1] == index { // groups without rows
-		group++
+	if d.spool != nil {
+		return d.spool.row(index)
 	}
-	rows, err := d.group(group)
-	if err != nil {
-		return nil, err
-	}
-	return rows[index-d.file.starts[group]], nil
+	return d.memory[index], nil
 }
 
-func (d *Dataset) group(i int) ([]Row, error) {
-	for at, c := range d.cache {
-		if c.group == i {
-			d.cache = append(slices.Delete(d.cache, at, at+1), c)
-			return c.rows, nil
+// load reads all rows. Their size is known only then, so it begins in memory.
+func (d *Dataset) load() (err error) {
+	bytes := 0
+	rows := []Row{}
+	var s *spool
+	defer func() {
+		if err != nil && s != nil {
+			s.close()
 		}
-	}
-	if len(d.cache) == cachedGroups {
-		d.cache = slices.Delete(d.cache, 0, 1)
-	}
-	var rows []Row
-	for row, err := range d.file.group(i) {
+	}()
+	for row, err := range d.All() {
 		if err != nil {
-			return nil, d.rowError(err, int(d.file.starts[i])+len(rows)+1)
+			return err
 		}
 		rows = append(rows, row)
+		if bytes += size(row); bytes < spillBytes {
+			continue
+		}
+		if s == nil {
+			if s, err = newSpool(""); err != nil {
+				return err
+			}
+		}
+		for _, row := range rows {
+			if err := s.add(row); err != nil {
+				return err
+			}
+		}
+		rows = rows[:0]
 	}
-	d.cache = append(d.cache, cached{i, rows})
-	return rows, nil
+	if s == nil {
+		d.memory = rows
+		return nil
+	}
+	for _, row := range rows {
+		if err := s.add(row); err != nil {
+			return err
+		}
+	}
+	d.spool = s
+	return s.flush()
 }

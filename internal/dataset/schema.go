@@ -132,7 +132,8 @@ func (s *schema) mergeObject(p *place, o *ordjson.Object, depth int) {
 		return
 	}
 	at := 0 // where the next field belongs at the earliest
-	for _, m := range o.Members() {
+	members := o.Members()
+	for k, m := range members {
 		i, ok := p.index[m.Key]
 		switch {
 		case ok && i < at, m.Key == "":
@@ -143,7 +144,11 @@ func (s *schema) mergeObject(p *place, o *ordjson.Object, depth int) {
 				p.kind = anything
 				return
 			}
-			i = at
+			i = p.before(members[k+1:])
+			if i < at {
+				p.kind = anything
+				return
+			}
 			p.insert(i, &field{name: m.Key, place: place{exact: p.exact, absent: p.seen > 0}})
 			s.places++
 		}
@@ -167,6 +172,17 @@ func (s *schema) mergeObject(p *place, o *ordjson.Object, depth int) {
 			f.place = place{kind: anything, exact: f.exact, absent: true}
 		}
 	}
+}
+
+// before returns where a new field goes that has these after it: as late as they allow, which leaves objects to come
+// the most freedom.
+func (p *place) before(rest []ordjson.Member) int {
+	for _, m := range rest {
+		if i, ok := p.index[m.Key]; ok {
+			return i
+		}
+	}
+	return len(p.fields)
 }
 
 func (p *place) insert(i int, f *field) {

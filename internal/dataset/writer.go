@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,7 @@ const (
 const spillBytes = 64 << 20
 
 // Writer makes a dataset in a folder. It holds rows back until Close, since only all of them tell the columns'
-// types; its memory is bounded by a temporary file in that folder, which has no name and so survives no kill.
+// types; its memory is bounded by a temporary file in that folder.
 // A Writer is not safe for concurrent use.
 type Writer struct {
 	dir    string
@@ -33,8 +32,7 @@ type Writer struct {
 	schema *schema
 	rows   []Row // not yet in the spill file
 	bytes  int   // of rows, about
-	spill  *os.File
-	buffer *bufio.Writer
+	spill  *spool
 }
 
 // Create begins a dataset in the folder dir, which exists. Format and roles are those of its rows; columns, where
@@ -86,22 +84,14 @@ func size(v Value) int {
 	return n
 }
 
-func (w *Writer) spillRows() error {
+func (w *Writer) spillRows() (err error) {
 	if w.spill == nil {
-		f, err := os.CreateTemp(w.dir, ".rows-*")
-		if err != nil {
+		if w.spill, err = newSpool(w.dir); err != nil {
 			return err
 		}
-		if err := os.Remove(f.Name()); err != nil {
-			f.Close()
-			return err
-		}
-		w.spill, w.buffer = f, bufio.NewWriterSize(f, 1<<20)
 	}
-	var line []byte
 	for _, row := range w.rows {
-		line = append(ordjson.Append(line[:0], row), '\n')
-		if _, err := w.buffer.Write(line); err != nil {
+		if err := w.spill.add(row); err != nil {
 			return err
 		}
 	}
@@ -131,7 +121,7 @@ func (w *Writer) Close() (err error) {
 // Discard frees what the Writer holds. After Close it does nothing.
 func (w *Writer) Discard() {
 	if w.spill != nil {
-		w.spill.Close()
+		w.spill.close()
 	}
 	w.spill, w.rows = nil, nil
 }
@@ -155,7 +145,7 @@ func (w *Writer) writeParquet(to io.Writer) error {
 		return out.Flush()
 	}
 	if w.spill != nil {
-		if err := w.replay(write); err != nil {
+		if err := w.spill.each(write); err != nil {
 			return err
 		}
 	}
@@ -165,29 +155,6 @@ func (w *Writer) writeParquet(to io.Writer) error {
 		}
 	}
 	return out.Close()
-}
-
-// replay calls write for every row of the spill file.
-func (w *Writer) replay(write func(Row) error) error {
-	if err := w.buffer.Flush(); err != nil {
-		return err
-	}
-	if _, err := w.spill.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	d := ordjson.NewDecoder(bufio.NewReaderSize(w.spill, 1<<20))
-	for {
-		v, err := d.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := write(v.(Row)); err != nil {
-			return err
-		}
-	}
 }
 
 // sortedRoles is for messages: a map has no order.

@@ -1,0 +1,102 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/schemas"
+	"github.com/hone-ml/hone/stages"
+)
+
+// load is data.load: read a source, give its columns roles, check every row, write a dataset.
+func load(ctx context.Context, j *stages.Job) error {
+	var c schemas.DataLoad
+	if err := j.Decode(&c); err != nil {
+		return err
+	}
+	if strings.HasPrefix(c.Source, "hf://") {
+		return stages.Errorf("source", "%s: data sets of the hub are not read yet; name a file or folder", c.Source)
+	}
+	source := &dataset.Source{Path: j.File("source"), Name: c.Source, Format: c.Format, Split: c.Split, Warn: j.Warn}
+	return loadSource(ctx, j, source, c.Columns, j.Out("data"))
+}
+
+// loadSource writes the source's rows to the folder out as a dataset.
+func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapped map[string]string, out string) error {
+	columns, err := source.Columns()
+	if err != nil {
+		return err
+	}
+	if len(columns) == 0 {
+		return noRows(source)
+	}
+	format, roles, err := dataset.Detect(columns, mapped)
+	if err != nil {
+		return stages.Errorf(source.Name, "%w", err)
+	}
+	source.Roles = map[string]bool{}
+	for _, column := range roles {
+		source.Roles[column] = true
+	}
+	w, err := dataset.Create(out, format, roles)
+	if err != nil {
+		return err
+	}
+	defer w.Discard()
+	header := dataset.Header{Format: format, Columns: roles}
+	var bad dataset.BadRows
+	var seen int64
+	for record, err := range source.Rows() {
+		if seen%every == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		seen++
+		j.Progress(seen, 0, "rows")
+		var rowError *dataset.RowError
+		if err != nil && !errors.As(err, &rowError) {
+			return errors.Join(bad.Err(), err)
+		}
+		if err == nil {
+			if err = header.Check(record.Row); err != nil {
+				err = &dataset.RowError{Where: record.Where, Err: err}
+			}
+		}
+		if err != nil {
+			bad.Add(err)
+			continue
+		}
+		if bad.Err() == nil {
+			if err := w.Write(record.Row); err != nil {
+				return err
+			}
+		}
+	}
+	if err := bad.Err(); err != nil {
+		return err
+	}
+	if w.Rows() == 0 {
+		return noRows(source)
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	j.Summary("rows", float64(w.Rows()))
+	j.Log("format %s, rows %d", format, w.Rows())
+	return nil
+}
+
+// noRows tells why a source gave no columns: its rows cannot be read, or there are none.
+func noRows(source *dataset.Source) error {
+	var bad dataset.BadRows
+	for _, err := range source.Rows() {
+		if err != nil {
+			bad.Add(err)
+		}
+	}
+	if err := bad.Err(); err != nil {
+		return err
+	}
+	return stages.Errorf(source.Name, "no rows")
+}
