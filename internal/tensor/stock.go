@@ -81,3 +81,8 @@ func (t Tensor) CopyFrom(u Tensor) {
 	lib.AtCopy_(t.c, u.c)
 	checkLast("copy")
 }
+
+// ArgMax is the index of the largest element of each row of t [rows, n]: [rows] int64.
+func (t Tensor) ArgMax() Tensor {
+	return stock("argmax", func(out *lib.Ctensor) { lib.AtgArgmax(out, t.c, 1, 0, 0) })
+}

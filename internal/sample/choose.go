@@ -1,0 +1,162 @@
+package sample
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Options is how a token is chosen. Without Temperature, or with zero, the likeliest is taken.
+type Options struct {
+	Temperature       float64
+	TopP              float64 // 0 or 1 is off
+	TopK              int     // 0 is off
+	MinP              float64 // 0 is off
+	RepetitionPenalty float64 // 0 or 1 is off
+	Seed, Sequence    uint64  // the draws of a sequence depend on these two alone
+}
+
+func (o Options) check() error {
+	for name, bad := range map[string]bool{"temperature": o.Temperature < 0, "top-p": o.TopP < 0 || o.TopP > 1, "top-k": o.TopK < 0,
+		"min-p": o.MinP < 0 || o.MinP > 1, "repetition penalty": o.RepetitionPenalty < 0} {
+		if bad {
+			return fmt.Errorf("%s is out of range", name)
+		}
+	}
+	return nil
+}
+
+// chooser chooses one sequence's tokens.
+type chooser struct {
+	Options
+	random  *rand.Rand
+	present map[int32]bool // tokens so far, for the penalty
+}
+
+func newChooser(o Options, prompt []int32) *chooser {
+	c := &chooser{Options: o, random: rand.New(rand.NewPCG(o.Seed, o.Sequence))}
+	if c.penalised() {
+		c.present = map[int32]bool{}
+		for _, t := range prompt {
+			c.present[t] = true
+		}
+	}
+	return c
+}
+
+func (c *chooser) penalised() bool { return c.RepetitionPenalty != 0 && c.RepetitionPenalty != 1 }
+
+// greedy reports whether the largest logit as it stands is the choice.
+func (c *chooser) greedy() bool { return c.Temperature == 0 && !c.penalised() }
+
+func (c *chooser) seen(token int32) {
+	if c.present != nil {
+		c.present[token] = true
+	}
+}
+
+// next chooses from one row of logits, which it changes.
+func (c *chooser) next(logits []float32) int32 {
+	for t := range c.present { // Keskar et al. 2019, as transformers' RepetitionPenaltyLogitsProcessor
+		if l := logits[t]; l < 0 {
+			logits[t] = l * float32(c.RepetitionPenalty)
+		} else {
+			logits[t] = l / float32(c.RepetitionPenalty)
+		}
+	}
+	if c.Temperature == 0 {
+		return argmax(logits)
+	}
+	candidates := c.distribution(logits)
+	draw := c.random.Float64()
+	for _, x := range candidates {
+		if draw -= x.p; draw < 0 {
+			return x.token
+		}
+	}
+	return candidates[len(candidates)-1].token
+}
+
+func argmax(x []float32) int32 {
+	best := 0
+	for i, v := range x {
+		if v > x[best] {
+			best = i
+		}
+	}
+	return int32(best)
+}
+
+// candidate is a token with its probability.
+type candidate struct {
+	token int32
+	logit float32
+	p     float64
+}
+
+// distribution is the tokens that may be drawn, likeliest first, with probabilities that sum to one: temperature, then top-k,
+// top-p and min-p, the order of transformers' logits processors.
+func (c *chooser) distribution(logits []float32) []candidate {
+	all := c.top(logits)
+	temperature := c.Temperature
+	for i := range all {
+		all[i].logit = float32(float64(all[i].logit) / temperature)
+	}
+	softmax(all)
+	if c.TopP > 0 && c.TopP < 1 {
+		var tail float64 // Holtzman et al. 2020, from the unlikely end as transformers counts
+		for len(all) > 1 {
+			if tail += all[len(all)-1].p; tail > 1-c.TopP {
+				break
+			}
+			all = all[:len(all)-1]
+		}
+		softmax(all)
+	}
+	if c.MinP > 0 {
+		least := c.MinP * all[0].p
+		for len(all) > 1 && all[len(all)-1].p < least {
+			all = all[:len(all)-1]
+		}
+		softmax(all)
+	}
+	return all
+}
+
+// top is the tokens that can still be drawn after top-k, likeliest first. Of equal logits the later token stands
+// first, as in transformers' ascending sort read backwards.
+func (c *chooser) top(logits []float32) []candidate {
+	all := make([]candidate, 0, len(logits))
+	floor := float32(math.Inf(-1))
+	if c.TopK > 0 && c.TopK < len(logits) {
+		sorted := slices.Clone(logits)
+		slices.Sort(sorted)
+		floor = sorted[len(sorted)-c.TopK] // ties at the floor stay, as in transformers
+	}
+	for t, l := range logits {
+		if l >= floor && !math.IsInf(float64(l), -1) {
+			all = append(all, candidate{token: int32(t), logit: l})
+		}
+	}
+	if len(all) == 0 { // nothing but NaN or -inf: what a greedy choice would take
+		return []candidate{{token: argmax(logits)}}
+	}
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.logit, a.logit), cmp.Compare(b.token, a.token))
+	})
+	return all
+}
+
+func softmax(all []candidate) {
+	top := float64(all[0].logit)
+	var sum float64
+	for i := range all {
+		all[i].p = math.Exp(float64(all[i].logit) - top)
+		sum += all[i].p
+	}
+	for i := range all {
+		all[i].p /= sum
+	}
+}

@@ -1,0 +1,179 @@
+// Package sample decodes: a cache of keys and values, sequences that come and go, and the choice of tokens.
+//
+//	Request   a prompt and how its tokens are chosen
+//	Options   temperature, top-k and the rest, as transformers' GenerationConfig names them
+//	Generate  answers requests with so many sequences at a time; a place that falls free is taken by the next request
+//
+// What a sequence answers depends on its request and the order of requests alone, never on time.
+package sample
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/tensor"
+)
+
+// Request is a prompt to be continued.
+type Request struct {
+	Prompt []int32
+	Options
+	MaxNewTokens int
+	End          map[int32]bool             // tokens that end a completion; they are part of it
+	Stop         func(tokens []int32) bool  // asked after each token; nil never stops
+	Token        func(token int32)          // told each token as it comes; may be nil
+	Done         func(tokens []int32) error // told the completion
+}
+
+// prefillTokens bounds a pass over prompts, and with it the memory of activations.
+const prefillTokens = 4096
+
+// sequence is a request in the making.
+type sequence struct {
+	*Request
+	slot   int64
+	length int64 // tokens in the cache
+	tokens []int32
+	choose *chooser
+	closed bool
+}
+
+// Generate answers the requests in order of arrival, at most batch at once.
+func Generate(ctx context.Context, m *model.Model, requests []*Request, batch int) error {
+	if batch < 1 {
+		return errors.New("batch below one")
+	}
+	var room int64
+	for i, r := range requests {
+		if len(r.Prompt) == 0 {
+			return fmt.Errorf("request %d: the prompt has no token", i)
+		}
+		if err := r.Options.check(); err != nil {
+			return err
+		}
+		room = max(room, int64(len(r.Prompt)+r.MaxNewTokens))
+	}
+	batch = min(batch, len(requests))
+	if batch == 0 {
+		return nil
+	}
+	defer tensor.Open().Close()
+	c := newCache(m, batch, room)
+	defer c.free()
+	free := make([]int64, batch)
+	for i := range free {
+		free[i] = int64(batch - 1 - i)
+	}
+	var active []*sequence
+	for len(requests) > 0 || len(active) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var admitted []*sequence
+		tokens := 0
+		for len(requests) > 0 && len(free) > 0 && (tokens == 0 || tokens+len(requests[0].Prompt) <= prefillTokens) {
+			r := requests[0]
+			requests = requests[1:]
+			if r.MaxNewTokens < 1 {
+				if err := r.Done(nil); err != nil {
+					return err
+				}
+				continue
+			}
+			s := &sequence{Request: r, slot: free[len(free)-1], length: int64(len(r.Prompt)), choose: newChooser(r.Options, r.Prompt)}
+			free = free[:len(free)-1]
+			tokens += len(r.Prompt)
+			admitted = append(admitted, s)
+		}
+		var err error
+		tensor.NoGrad(func() {
+			if len(admitted) > 0 {
+				err = prefill(m, c, admitted)
+			}
+			if err == nil && len(active) > 0 {
+				err = advance(m, c, active)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		active = append(active, admitted...)
+		kept := active[:0]
+		for _, s := range active {
+			if !s.closed {
+				kept = append(kept, s)
+				continue
+			}
+			free = append(free, s.slot)
+			if err := s.Done(s.tokens); err != nil {
+				return err
+			}
+		}
+		active = kept
+	}
+	return nil
+}
+
+// prefill runs the prompts of new sequences and takes their first tokens.
+func prefill(m *model.Model, c *cache, sequences []*sequence) error {
+	defer tensor.Open().Close()
+	prompts, slots, last := make([][]int32, len(sequences)), make([]int64, len(sequences)), make([]int64, len(sequences))
+	for i, s := range sequences {
+		prompts[i], slots[i] = s.Prompt, s.slot
+	}
+	in, borders := c.prefill(prompts, slots)
+	h, err := m.Hidden(in)
+	if err != nil {
+		return err
+	}
+	for i := range last {
+		last[i] = borders[i+1] - 1
+	}
+	take(m.Logits(h.Rows(tensor.Of(last, int64(len(last))))), sequences)
+	return nil
+}
+
+// advance decodes one token of every sequence.
+func advance(m *model.Model, c *cache, sequences []*sequence) error {
+	defer tensor.Open().Close()
+	tokens, slots, lengths := make([]int32, len(sequences)), make([]int64, len(sequences)), make([]int64, len(sequences))
+	for i, s := range sequences {
+		s.length++
+		tokens[i], slots[i], lengths[i] = s.tokens[len(s.tokens)-1], s.slot, s.length
+	}
+	h, err := m.Hidden(c.next(tokens, slots, lengths))
+	if err != nil {
+		return err
+	}
+	take(m.Logits(h), sequences)
+	return nil
+}
+
+// take chooses the next token of each sequence from logits [sequences, vocabulary].
+func take(logits tensor.Tensor, sequences []*sequence) {
+	vocabulary := int(logits.Shape()[1])
+	var best []int64
+	var rows []float32
+	for i, s := range sequences {
+		var token int32
+		if s.choose.greedy() {
+			if best == nil {
+				best = logits.ArgMax().Ints()
+			}
+			token = int32(best[i])
+		} else {
+			if rows == nil {
+				rows = logits.To(tensor.Float32).Contiguous().Floats()
+			}
+			token = s.choose.next(rows[i*vocabulary : (i+1)*vocabulary])
+		}
+		s.choose.seen(token)
+		s.tokens = append(s.tokens, token)
+		if s.Token != nil {
+			s.Token(token)
+		}
+		s.closed = len(s.tokens) >= s.MaxNewTokens || s.End[token] || s.Stop != nil && s.Stop(s.tokens)
+	}
+}
