@@ -10,7 +10,7 @@ release := `git describe --tags --always --dirty 2>/dev/null || echo unknown`
 flags := "-trimpath -buildvcs=false"
 bin := root / ".tools/bin"
 python := root / ".tools/peers/bin/python"
-gguf := root / "examples/quickstart/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+gguf := root / "examples/quickstart/models/smollm2-135m-instruct.gguf"
 just := quote(just_executable()) + " --justfile " + quote(justfile())
 worker := if os() == "linux" { "worker" } else { "" }
 

@@ -1,0 +1,60 @@
+"""Greedy answers of hone and of transformers to the same prompts, one after the other, several times.
+
+usage: generate.py MODEL [--batch 1] [--prompts 4] [--new 64] [--dtype float32|bfloat16] [--repeats 3] [--threads 2]
+       MODEL: a Hugging Face folder; `just bench generate` makes SmolLM2-135M-Instruct's
+
+Tokens a second count prefill and decoding, not loading. hone's are the metrics `tokens` and `seconds` of a generate stage. Both sides
+stop at an end token; the prompts ask for answers that are longer. The limit reads the weights once for each step of a batch.
+"""
+
+import argparse
+import json
+import tempfile
+
+import torch
+from transformers import AutoModelForCausalLM
+
+import machine
+import rows
+import side
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("model")
+    p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    for name, value in dict(batch=1, prompts=0, new=64, repeats=3, threads=2).items():
+        p.add_argument(f"--{name}", type=int, default=value)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    prompts = rows.prompts(a.prompts or max(4, a.batch))
+    print(f"{machine.processor()}, {a.threads} threads; {len(prompts)} prompts, {a.batch} at once, {a.new} new tokens; {a.dtype}", flush=True)
+
+    found = {"transformers": [], "hone": []}
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = side.Pipeline(folder, f"""{{
+	base: {{kind: "model.load", source: {json.dumps(a.model)}, dtype: "{a.dtype}"}}
+	rows: {{kind: "data.load", source: "rows.jsonl"}}
+	answer: {{kind: "generate", model: stages.base.out.model, data: stages.rows.out.data, maxNewTokens: {a.new}, batch: {a.batch}}}
+}}""", prompts)
+        for i in range(a.repeats):
+            theirs, _ = side.peer("hf_generate.py", a.model, f"{folder}/rows.jsonl", a.new, a.batch, a.dtype, threads=a.threads)
+            found["transformers"].append(theirs["tokens"] / theirs["seconds"])
+            ours, _ = pipeline.run("answer", a.threads)
+            found["hone"].append(ours["tokens"] / ours["seconds"])
+            print(f"  run {i + 1}: transformers {found['transformers'][-1]:.1f} tokens/s of {theirs['tokens']}, "
+                  f"hone {found['hone'][-1]:.1f} of {ours['tokens']:.0f}", flush=True)
+
+    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=getattr(torch, a.dtype))
+    size = sum(x.numel() * x.element_size() for x in model.parameters())
+    bandwidth = machine.read_bandwidth()
+    limit = a.batch * bandwidth / size
+    theirs, ours = machine.median(found["transformers"]), machine.median(found["hone"])
+    print(f"transformers {theirs:.1f} tokens/s")
+    print(f"hone         {ours:.1f} tokens/s")
+    print(f"limit        {limit:.1f} tokens/s: {size / 2**20:.0f} MiB of weights at {bandwidth / 1e9:.1f} GB/s")
+    print(json.dumps({"times_transformers": round(ours / theirs, 2), "of_limit": round(ours / limit, 2)}))
+
+
+if __name__ == "__main__":
+    main()
