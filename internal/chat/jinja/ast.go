@@ -100,12 +100,12 @@ type expr interface {
 }
 
 type (
-	constExpr  struct{ value Value }
-	nameExpr   struct{ name string }
-	listExpr   struct{ items []expr }
-	tupleExpr  struct{ items []expr }
-	dictExpr   struct{ keys, values []expr }
-	attrExpr   struct {
+	constExpr struct{ value Value }
+	nameExpr  struct{ name string }
+	listExpr  struct{ items []expr }
+	tupleExpr struct{ items []expr }
+	dictExpr  struct{ keys, values []expr }
+	attrExpr  struct {
 		of   expr
 		name string
 	}

@@ -152,7 +152,9 @@ func (r *run) unmark(text string) (string, []Span) {
 	var spans []Span
 	seen, open := 0, -1
 	direct := r.spans // offsets in the text with sentinels
-	shift := func(at int) int { return at - len(sentinelStart)*strings.Count(text[:at], sentinelStart) - len(sentinelEnd)*strings.Count(text[:at], sentinelEnd) }
+	shift := func(at int) int {
+		return at - len(sentinelStart)*strings.Count(text[:at], sentinelStart) - len(sentinelEnd)*strings.Count(text[:at], sentinelEnd)
+	}
 	for i := 0; i < len(text); {
 		switch {
 		case strings.HasPrefix(text[i:], sentinelStart):
