@@ -77,7 +77,7 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 	started := time.Now()
 	end, err := a.process(ctx)
 	if err != nil {
-		return err
+		return a.blameDisk(err)
 	}
 	out.resumed = a.res.resume
 	out.metrics = end.metrics
@@ -173,6 +173,16 @@ func (a *attempt) process(ctx context.Context) (*ending, error) {
 		return a.process(ctx)
 	}
 	return end, err
+}
+
+// blameDisk makes a failure the environment's where the store's disk is full now, with the job folder still on it: a
+// program that met it cannot always say so.
+func (a *attempt) blameDisk(err error) error {
+	var failure *job.Error
+	if errors.As(err, &failure) && failure.Code == 1 && a.store.Full() {
+		return &job.Error{Path: failure.Path, Message: failure.Message + "; no space left on the disk of the store", Code: 6, Err: err}
+	}
+	return err
 }
 
 // prepare writes the job folder.

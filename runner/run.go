@@ -82,6 +82,9 @@ func (r *Runner) Run(ctx context.Context) (*Result, error) {
 	if ctx.Err() != nil {
 		result.Code = 130
 	}
+	if err := r.setRef(s.keys()); err != nil && result.Code == 0 {
+		return nil, err
+	}
 	return result, nil
 }
 

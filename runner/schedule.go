@@ -57,13 +57,10 @@ func (s *schedule) loop(ctx context.Context) error {
 				again = again || moved
 			}
 		}
-		if err := s.r.setRef(s.keys()); err != nil {
-			s.drain()
-			return err
-		}
 		if s.pending == 0 {
 			return nil
 		}
+		s.r.setRef(s.keys()) // so that a killed run's work has a root; the end of the run looks at its error
 		s.take(<-s.reports)
 	}
 }

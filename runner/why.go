@@ -36,7 +36,10 @@ func (r *Runner) earlier(s *pipelines.Stage, key string, list []store.Ingredient
 		case rec.Stage == s.Name && rec.Pipeline == r.graph.Name:
 			rank = 2
 		default:
-			differs = len(compare(rec.Ingredients, list))
+			// One that shares less than it differs in is another stage altogether, and says nothing of this one.
+			if differs = len(compare(rec.Ingredients, list)); differs > len(list)-differs {
+				continue
+			}
 		}
 		if rank > bestRank || rank == bestRank && differs <= bestDiffers {
 			best, bestRank, bestDiffers = rec, rank, differs

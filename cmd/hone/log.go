@@ -44,10 +44,16 @@ func logCommand() *cobra.Command {
 					fmt.Fprintf(w, "%s\n", line)
 				}
 				return nil
-			case len(lines) == 0:
-				return printText(w, filepath.Join(dir, "stderr.txt"))
+			case len(lines) > 0:
+				return printMetrics(w, lines)
 			}
-			return printMetrics(w, lines)
+			// No metrics: what the worker, or the program of an exec stage, has said.
+			for _, name := range []string{"stderr.txt", "program.out", "program.err"} {
+				if err := printText(w, filepath.Join(dir, name)); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	f.register(c, "json", "store", "tags", "device", "threads", "numerics")

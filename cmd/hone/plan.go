@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -42,18 +41,18 @@ var symbols = map[runner.Action]string{runner.Reuse: "=", runner.Run: "+", runne
 
 func printPlan(w io.Writer, plan *runner.Plan) error {
 	count := map[runner.Action]int{}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	t := newTable(w)
 	for _, s := range plan.Stages {
 		count[s.Action]++
 		for i, line := range reasons(s) {
 			if i == 0 {
-				fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\n", symbols[s.Action], s.Name, s.Kind, s.Action, line)
+				t.row(symbols[s.Action]+" "+s.Name, s.Kind, string(s.Action), line)
 			} else {
-				fmt.Fprintf(t, "\t\t\t%s\n", line)
+				t.row("", "", "", line)
 			}
 		}
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
 	var said []string

@@ -21,11 +21,11 @@ var marks = map[runner.Status]string{
 // printResult says how a run ended: the stages, unless they were seen live, the tables of its evals, and a last line.
 func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool) error {
 	if !seen {
-		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+		t := newTable(w)
 		for _, s := range result.Stages {
-			fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\t%s\n", marks[s.Status], s.Name, s.Kind, s.Status, seconds(s), firstLine(s.Error))
+			t.row(marks[s.Status]+" "+s.Name, s.Kind, string(s.Status), seconds(s), firstLine(s.Error))
 		}
-		if err := t.Flush(); err != nil {
+		if err := t.flush(); err != nil {
 			return err
 		}
 	}

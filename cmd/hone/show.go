@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,17 +86,17 @@ func showAll(c *cobra.Command, f *flags, plan *runner.Plan) error {
 		}
 		return printJSON(c, map[string]any{"pipeline": plan.Pipeline, "stages": all})
 	}
-	t := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "STAGE\tKIND\tRAN\tTOOK\tMETRICS")
+	t := newTable(c.OutOrStdout())
+	t.row("STAGE", "KIND", "RAN", "TOOK", "METRICS")
 	for _, s := range plan.Stages {
 		if s.Record == nil {
-			fmt.Fprintf(t, "%s\t%s\tno current record\t\t\n", s.Name, s.Kind)
+			t.row(s.Name, s.Kind, "no current record")
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Kind, s.Record.Started.Local().Format("2006-01-02 15:04"),
+		t.row(s.Name, s.Kind, s.Record.Started.Local().Format("2006-01-02 15:04"),
 			duration(time.Duration(s.Record.Seconds*float64(time.Second))), metricsLine(s.Record.Metrics, 4))
 	}
-	return t.Flush()
+	return t.flush()
 }
 
 func metricsLine(metrics map[string]float64, most int) string {
@@ -115,8 +114,8 @@ func metricsLine(metrics map[string]float64, most int) string {
 // showStage prints a stage's record, and of an eval its table and some answers.
 func showStage(w io.Writer, st *store.Store, s *runner.StagePlan) error {
 	r := s.Record
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	t := newTable(w)
+	line := func(name, format string, args ...any) { t.row(name, fmt.Sprintf(format, args...)) }
 	line("stage", "%s (%s)", s.Name, s.Kind)
 	if s.Stage.Description != "" {
 		line("description", "%s", s.Stage.Description)
@@ -133,7 +132,7 @@ func showStage(w io.Writer, st *store.Store, s *runner.StagePlan) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {
 		line(name, "%.6g", r.Metrics[name])
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
 	if err := printReports(w, st, s, r.Outputs); err != nil {

@@ -5,6 +5,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
 )
 
 // stageCommand is the process of a stage that needs no tensors; the runner starts it.
@@ -18,7 +19,7 @@ func stageCommand() *cobra.Command {
 			// Descriptor 3 is the lock of the stage's key. It is to end with this process, not with a program that a
 			// stage starts.
 			unix.CloseOnExec(3)
-			if code := stages.Main(args[0], stages.Registry{}, nil); code != 0 {
+			if code := stages.Main(args[0], data.Stages(nil), nil); code != 0 {
 				return &exit{code: code}
 			}
 			return nil

@@ -23,6 +23,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Store is a folder of artifacts. The zero value is not usable: Open makes one.
@@ -107,6 +109,12 @@ func (s *Store) Job(key string) (string, error) {
 		}
 	}
 	return os.MkdirTemp(s.path("tmp"), key+"-")
+}
+
+// Full says whether the store's disk has less than a MiB left.
+func (s *Store) Full() bool {
+	var st unix.Statfs_t
+	return unix.Statfs(s.Dir, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < 1<<20
 }
 
 // writeFile puts content at path by a rename, so that a reader sees all of it or what was there before.

@@ -23,7 +23,8 @@ import (
 const termGrace = 5 * time.Second
 
 // execute is exec: a fresh folder with in/NAME, files and out/PORT, the user's program in it, and what the program
-// left in out/PORT as artifacts. Its output goes to log/program.out and log/program.err.
+// left in out/PORT as artifacts. Its output goes to log/program.out and log/program.err. The working folder stays for
+// the runner, which removes it with the job's: until then it can see that the disk is full.
 //
 // The program is not confined: it can read what the user can read, and use the network. What it reads besides its
 // inputs and files is not in the stage's key.
@@ -36,7 +37,6 @@ func execute(ctx context.Context, j *stages.Job) error {
 	if err := os.RemoveAll(work); err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
 	if err := furnish(j, &c, work); err != nil {
 		return err
 	}
