@@ -213,6 +213,7 @@ func FuzzCompile(f *testing.F) {
 		f.Add(fmt.Sprintf("package p\nimport \"%s\"\nschemas.#Pipeline\n%s\n", schemas.ImportPath, s))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		t.Setenv("CUE_REGISTRY", "127.0.0.1:1+insecure")
 		enter(t, "-- readme --\n")
 		if err := os.WriteFile("p.cue", []byte(text), 0o666); err != nil {
 			t.Fatal(err)
