@@ -15,8 +15,8 @@ func (c *compiler) resolveSources(s *stage) {
 		f := &s.files[i]
 		if strings.HasPrefix(f.Written, "hf://") {
 			switch {
-			case s.kind != "model.load":
-				c.errorf(s, f.Field, "%s: the hub is read by model.load alone; download the file and name it here", f.Written)
+			case s.kind != "model.load" || f.Field != "source":
+				c.errorf(s, f.Field, "%s: the hub is read by the source of model.load alone; download it and name the copy here", f.Written)
 			case !hubName.MatchString(f.Written):
 				c.errorf(s, f.Field, "%q is no hub name: hf://org/name or hf://org/name@revision", f.Written)
 			}

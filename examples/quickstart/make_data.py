@@ -23,23 +23,22 @@ def ask(draw: random.Random) -> tuple[str, str]:
     shown, tested = draw.sample(columns[1:], 2)
     limit = draw.randint(2, 900)
     head = f"Table {table}({', '.join(columns)}). "
-    match draw.randrange(3):
-        case 0:
-            word = draw.choice(list(ORDERS))
-            return (
-                f"{head}The {shown} of every row whose {tested} is above {limit}, {word} {tested} first.",
-                f"SELECT {shown} FROM {table} WHERE {tested} > {limit} ORDER BY {tested} {ORDERS[word]};",
-            )
-        case 1:
-            return (
-                f"{head}How many rows have a {tested} below {limit}?",
-                f"SELECT COUNT(*) FROM {table} WHERE {tested} < {limit};",
-            )
-        case _:
-            return (
-                f"{head}The highest {tested} for each {shown}.",
-                f"SELECT {shown}, MAX({tested}) FROM {table} GROUP BY {shown};",
-            )
+    form = draw.randrange(3)
+    if form == 0:
+        word = draw.choice(list(ORDERS))
+        return (
+            f"{head}The {shown} of every row whose {tested} is above {limit}, {word} {tested} first.",
+            f"SELECT {shown} FROM {table} WHERE {tested} > {limit} ORDER BY {tested} {ORDERS[word]};",
+        )
+    if form == 1:
+        return (
+            f"{head}How many rows have a {tested} below {limit}?",
+            f"SELECT COUNT(*) FROM {table} WHERE {tested} < {limit};",
+        )
+    return (
+        f"{head}The highest {tested} for each {shown}.",
+        f"SELECT {shown}, MAX({tested}) FROM {table} GROUP BY {shown};",
+    )
 
 
 def main() -> None:

@@ -1,0 +1,144 @@
+package examples
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	cuecmd "cuelang.org/go/cmd/cue/cmd"
+
+	"github.com/hone-ml/hone/pipelines"
+)
+
+// dirs are the folders of this one that hold a pipeline.
+func dirs(t *testing.T) []string {
+	t.Helper()
+	found, err := filepath.Glob("*/*.cue")
+	if err != nil || len(found) == 0 {
+		t.Fatal("no examples", err)
+	}
+	seen := map[string]bool{}
+	var dirs []string
+	for _, path := range found {
+		if dir := filepath.Dir(path); !seen[dir] {
+			seen[dir] = true
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// TestPlainCUE copies each example out of the repository, vendors the schemas, and has cue check, export and format it.
+func TestPlainCUE(t *testing.T) {
+	for _, dir := range dirs(t) {
+		t.Run(dir, func(t *testing.T) {
+			away := t.TempDir()
+			if err := os.CopyFS(away, committed(t, dir)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := pipelines.Vendor(away); err != nil {
+				t.Fatal(err)
+			}
+			t.Chdir(away)
+			cue(t, "vet", "-c", "./...")
+			cue(t, "fmt", "--check", "./...")
+			var p struct {
+				Name   string
+				Stages map[string]struct{ Kind string }
+			}
+			if err := json.Unmarshal(cue(t, "export", "."), &p); err != nil || p.Name == "" || len(p.Stages) == 0 {
+				t.Errorf("export gives %+v, %v", p, err)
+			}
+		})
+	}
+}
+
+func cue(t *testing.T, args ...string) []byte {
+	t.Helper()
+	c, err := cuecmd.New(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	c.SetOut(&out)
+	if err := c.Run(context.Background()); err != nil {
+		t.Errorf("cue %s: %v\n%s", strings.Join(args, " "), err, &out)
+	}
+	return out.Bytes()
+}
+
+// committed is an example without what hone and set-up put beside it.
+func committed(t *testing.T, dir string) fs.FS {
+	t.Helper()
+	if f, err := Template(dir); err == nil {
+		return f
+	}
+	return os.DirFS(dir)
+}
+
+// TestCompiles holds each example against the schemas. A model that set-up fetches may not be there yet.
+func TestCompiles(t *testing.T) {
+	for _, dir := range dirs(t) {
+		t.Run(dir, func(t *testing.T) {
+			var opts pipelines.Options
+			if b, err := os.ReadFile(filepath.Join(dir, "pipeline.cue")); err == nil && bytes.Contains(b, []byte("@tag(model)")) {
+				opts.Tags = []string{"model=hf://org/name"}
+			}
+			p, err := pipelines.Load(dir, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := pipelines.Compile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(g.Advice) != 0 {
+				t.Errorf("advice: %v", g.Advice)
+			}
+		})
+	}
+}
+
+// TestDataIsMade runs the scripts that wrote the committed data: the same bytes come out.
+func TestDataIsMade(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3")
+	}
+	scripts, err := filepath.Glob("*/make_data.py")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, script := range scripts {
+		dir := filepath.Dir(script)
+		want, err := os.ReadFile(filepath.Join(dir, "data", "train.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := exec.Command(python, script).Output()
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s writes other rows than %s/data/train.jsonl: %v", script, dir, err)
+		}
+	}
+}
+
+func TestTemplatesHaveAPipeline(t *testing.T) {
+	for name := range Templates {
+		f, err := Template(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fs.Stat(f, "pipeline.cue"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Template("none"); err == nil {
+		t.Error("a template that is not there")
+	}
+}
