@@ -154,7 +154,7 @@ def write(name, architecture, tokenizer, pre, fields, kinds):
     w.write_tensors_to_file()
     w.close()
 
-    read = AutoModelForCausalLM.from_pretrained(models, gguf_file=f"{name}.gguf", dtype=torch.float32)
+    read = AutoModelForCausalLM.from_pretrained(models, gguf_file=f"{name}.gguf", config=config, dtype=torch.float32)
     state = {k: v for k, v in read.state_dict().items() if not (k == "lm_head.weight" and read.config.tie_word_embeddings)}
     (models / f"{name}.json").write_text(json.dumps({
         "tensors": {k: hashlib.sha256(v.contiguous().numpy().tobytes()).hexdigest() for k, v in sorted(state.items())},
