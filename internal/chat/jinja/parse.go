@@ -18,6 +18,9 @@ func (t *Template) HasGeneration() bool { return t.generations }
 // maxNesting bounds how deep statements and expressions may be nested.
 const maxNesting = 400
 
+// maxSource bounds a source, in bytes: its operators nest as deep as it is long. The longest in use have 30 kB.
+const maxSource = 1 << 20
+
 // Parse reads a template. Errors are *Error with Syntax set.
 func Parse(source string) (t *Template, err error) {
 	defer func() {
@@ -25,6 +28,9 @@ func Parse(source string) (t *Template, err error) {
 			t, err = nil, asError(e)
 		}
 	}()
+	if len(source) > maxSource {
+		return nil, &Error{Message: fmt.Sprintf("source of %d bytes", len(source)), Syntax: true}
+	}
 	p := &parser{tokens: lex(source)}
 	body := p.statements()
 	if len(p.unknown) > 0 {
