@@ -115,7 +115,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 			if shape != nil {
 				s.tree[label] = c.collect(s, label, field, shape)
 			} else if pos := shown(c.p.pos(field)); pos.IsValid() {
-				c.errs = append(c.errs, Error{pos, s.path("out"), "hone fills this in; only exec declares its ports"})
+				s.where[label] = pos
 			}
 		case shape == nil:
 			s.where[label] = shown(c.p.pos(field))

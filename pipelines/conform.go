@@ -118,11 +118,21 @@ func (c *compiler) refuse(s *stage, strict cue.Value, err error) (paths []string
 	for _, e := range errors.Errors(err) {
 		path := strings.TrimPrefix(strings.TrimPrefix(joinPath(e.Path()), "#Stages."+s.kind), ".")
 		paths = append(paths, path)
-		if c.told(s, path) || s.holdsEdge(path) || s.kind != "exec" && strings.HasPrefix(path, "out") {
+		format, args := e.Msg()
+		msg := oneLine(format, args)
+		if s.kind != "exec" && strings.HasPrefix(path, "out") { // its ports are the definition's own
+			if strings.Contains(msg, "field not allowed") && s.wrote("out") && !c.told(s, "out") {
+				c.errorf(s, "out", "hone fills this in; only exec declares its ports")
+			}
 			continue
 		}
-		format, args := e.Msg()
-		c.errorf(s, path, "%s", plain(oneLine(format, args), path, s.tree, choices(strict, e.Path())))
+		if c.told(s, path) || s.holdsEdge(path) || strings.Contains(msg, "matchN") {
+			continue // matchN: requireShape has said it in a user's words
+		}
+		if msg = plain(msg, path, s.tree, choices(strict, e.Path())); msg == "missing" && isChoice(s.kind, path) {
+			continue
+		}
+		c.errorf(s, path, "%s", msg)
 	}
 	return paths
 }

@@ -52,6 +52,14 @@ type UsageError struct{ Msg string }
 
 func (e *UsageError) Error() string { return e.Msg }
 
+// noTagError is a tag that a package does not have.
+type noTagError struct {
+	UsageError
+	tag string
+}
+
+func (e *noTagError) Unwrap() error { return &e.UsageError }
+
 func usagef(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
 
 // sorted orders errors by place and drops repetitions; nil when there are none.

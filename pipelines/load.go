@@ -79,6 +79,7 @@ func LoadAll(pattern string, opts Options) (all []*Pipeline, errs Errors, err er
 	if err != nil {
 		return nil, nil, err
 	}
+	taken := map[string]bool{}
 	err = filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -94,10 +95,7 @@ func LoadAll(pattern string, opts Options) (all []*Pipeline, errs Errors, err er
 			return nil // no CUE here
 		}
 		for _, pkg := range names(packages) {
-			if pkg == schemas.ImportPath[strings.LastIndex(schemas.ImportPath, "/")+1:] && dir == filepath.Join(moduleRoot(dir), pkg) {
-				continue // hone's own schemas
-			}
-			p, err := load1(dir, pkg, opts)
+			p, err := loadTagged(dir, pkg, opts, taken)
 			if es := (Errors)(nil); errors.As(err, &es) {
 				errs = append(errs, es...)
 			} else if err != nil {
@@ -111,7 +109,34 @@ func LoadAll(pattern string, opts Options) (all []*Pipeline, errs Errors, err er
 	if err == nil && len(all) == 0 && len(errs) == 0 {
 		err = usagef("%s: no pipeline here or below", shownPath(root))
 	}
+	for _, tag := range opts.Tags {
+		if err == nil && len(errs) == 0 && !taken[tag] {
+			err = usagef("%s: no pipeline has the tag %s", shownPath(root), tag)
+		}
+	}
 	return all, errs, err
+}
+
+// loadTagged loads one package of many with those of the tags that it has, and notes which.
+func loadTagged(dir, pkg string, opts Options, taken map[string]bool) (*Pipeline, error) {
+	for {
+		p, err := load1(dir, pkg, opts)
+		var missing *noTagError
+		if !errors.As(err, &missing) {
+			for _, tag := range opts.Tags {
+				taken[tag] = true
+			}
+			return p, err
+		}
+		rest := slices.DeleteFunc(slices.Clone(opts.Tags), func(tag string) bool {
+			name, _, _ := strings.Cut(tag, "=")
+			return name == missing.tag
+		})
+		if len(rest) == len(opts.Tags) {
+			return nil, err
+		}
+		opts.Tags = rest
+	}
 }
 
 // split reads FOLDER, FOLDER:PACKAGE or FILE. A folder whose name holds a colon wins over a package.
@@ -182,6 +207,11 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	})
 	inst := instances[0]
 	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, instance: inst, overlay: o}
+	if inst.Err != nil {
+		if name, ok := strings.CutPrefix(inst.Err.Error(), "no tag for "); ok {
+			return nil, &noTagError{UsageError{shownPath(dir) + ": " + inst.Err.Error()}, strings.Trim(name, `"`)}
+		}
+	}
 	if inst.Err != nil {
 		return nil, p.cueErrors(inst.Err)
 	}

@@ -129,6 +129,26 @@ func TestPath(t *testing.T) {
 	}
 }
 
+// TestTags says what happens to a tag: a pipeline has it, some of many have it, or none has.
+func TestTags(t *testing.T) {
+	tagged := strings.Replace(minimal, `"hf://a/b"`, `_m`, 1) + "_m: *\"hf://a/b\" | string @tag(model)\n"
+	enter(t, "-- one/p.cue --\n"+tagged+"-- two/p.cue --\n"+minimal)
+	var usage *UsageError
+	if _, err := Load("two", Options{Tags: []string{"model=hf://c/d"}}); !errors.As(err, &usage) {
+		t.Errorf("two has no tag: %v", err)
+	}
+	all, wrong, err := LoadAll("./...", Options{Tags: []string{"model=hf://c/d"}})
+	if err != nil || len(wrong) != 0 || len(all) != 2 {
+		t.Fatal(all, wrong, err)
+	}
+	if g, err := Compile(all[0]); err != nil || g.Stages[0].Sources[0].Hub != "hf://c/d" {
+		t.Errorf("%v, %v", g, err)
+	}
+	if _, _, err := LoadAll("./...", Options{Tags: []string{"nodel=x"}}); !errors.As(err, &usage) {
+		t.Errorf("no pipeline has the tag: %v", err)
+	}
+}
+
 func TestNoPackageClause(t *testing.T) {
 	enter(t, "-- p.cue --\nx: 1\n")
 	_, err := Load("p.cue", Options{})

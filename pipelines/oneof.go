@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -62,6 +63,12 @@ func (c *compiler) requireOne(s *stage, path string, fields map[string]any, rule
 		c.choosing[s.path(path)] = true
 		c.errorf(s, path, "missing one of %s", choice)
 	}
+}
+
+// isChoice says whether a field is one of several: it is never missing by itself.
+func isChoice(kind, path string) bool {
+	label := path[strings.LastIndexByte(path, '.')+1:]
+	return slices.ContainsFunc(oneOfs[kind], func(rule oneOf) bool { return slices.Contains(rule.fields, label) })
 }
 
 // toldBelow says whether something has been said about a field below path, such as a misspelt one.

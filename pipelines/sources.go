@@ -13,6 +13,9 @@ var hubName = regexp.MustCompile(`^hf://[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][
 func (c *compiler) resolveSources(s *stage) {
 	for i := range s.files {
 		f := &s.files[i]
+		if strings.ContainsRune(f.Written, 0) {
+			continue // no path; the schemas say so
+		}
 		if strings.HasPrefix(f.Written, "hf://") {
 			switch {
 			case s.kind != "model.load" || f.Field != "source":
