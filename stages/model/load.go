@@ -1,4 +1,3 @@
-// Package model has the stage kinds that need tensors or token ids. One file a kind, read from top to bottom.
 package model
 
 import (
@@ -98,7 +97,7 @@ func loadFolder(ctx context.Context, j *stages.Job, dir, out, dtype string) erro
 	}
 	for _, name := range []string{"config.json", "tokenizer_config.json"} {
 		if err := edit(out, name, dropPaths); err != nil {
-			return err
+			return errors.New(strings.ReplaceAll(err.Error(), out, dir)) // the copy is no better than the original
 		}
 	}
 	want, err := parseDtype(dtype)
