@@ -78,15 +78,18 @@ func (m *Model) loadAdapter(l *LoRA, dir string, trained bool) error {
 }
 
 // SaveAdapter writes a PEFT folder. base is what adapter_config.json names as base_model_name_or_path: a name, never a path
-// of this machine.
+// of this machine; "" is none.
 func (m *Model) SaveAdapter(dir, base string) error {
 	l := m.LoRA
 	config := map[string]any{
-		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": nil, "inference_mode": true,
 		"r": l.Rank, "lora_alpha": l.Alpha, "lora_dropout": l.Dropout, "use_rslora": l.RSLoRA, "use_dora": false,
 		"bias": "none", "fan_in_fan_out": false, "init_lora_weights": true, "modules_to_save": nil,
 		"rank_pattern": orEmpty(l.RankPattern), "alpha_pattern": orEmpty(l.AlphaPattern),
 		"target_modules": m.targetModules(), "layers_to_transform": nil, "exclude_modules": nil,
+	}
+	if base != "" {
+		config["base_model_name_or_path"] = base
 	}
 	if l.Pattern != "" {
 		config["target_modules"] = l.Pattern

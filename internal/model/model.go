@@ -137,6 +137,21 @@ func (m *Model) Parameters() int64 {
 	return n
 }
 
+// AdapterParameters counts the weights of the adapter.
+func (m *Model) AdapterParameters() int64 {
+	var n int64
+	for _, l := range m.Linears() {
+		if l.Adapter == nil {
+			continue
+		}
+		for i := range l.Adapter.Targets {
+			a, b := l.Adapter.Factors(i)
+			n += a.Rows*a.Columns + b.Rows*b.Columns
+		}
+	}
+	return n
+}
+
 // Free releases the weights.
 func (m *Model) Free() {
 	m.Base.Free()

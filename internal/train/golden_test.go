@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"os"
@@ -144,7 +145,7 @@ func follow(t *testing.T, path, name string, recompute bool) {
 			}
 			micro = append(micro, rows)
 		}
-		r, err := tr.Step(micro, share*c.LearningRate)
+		r, err := tr.Step(context.Background(), micro, share*c.LearningRate)
 		if err != nil {
 			t.Fatal(err)
 		}

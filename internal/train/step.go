@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -41,8 +42,9 @@ func (e *NotFinite) Error() string {
 	return fmt.Sprintf("%s is not finite; rows of the step: %v", e.What, e.Rows)
 }
 
-// Step is one update from micro-batches of examples, normalised by the labels of all of them (as TRL's SFT does).
-func (t *Trainer) Step(micro [][]Example, learningRate float64) (Result, error) {
+// Step is one update from micro-batches of examples, normalised by the labels of all of them (as TRL's SFT does). When ctx
+// ends in the middle, the weights are those before the step.
+func (t *Trainer) Step(ctx context.Context, micro [][]Example, learningRate float64) (Result, error) {
 	var r Result
 	for _, batch := range micro {
 		for _, e := range batch {
@@ -57,6 +59,9 @@ func (t *Trainer) Step(micro [][]Example, learningRate float64) (Result, error) 
 	defer func() { t.Model.Draws.On = false }()
 	t.Model.Draws.Begin(t.Seed ^ uint64(t.Optimizer.Step+1)*0xd1342543de82ef95)
 	for _, batch := range micro {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
 		loss, err := t.backward(batch, 1/float64(r.Labels))
 		if err != nil {
 			return r, err

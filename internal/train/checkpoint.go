@@ -1,0 +1,227 @@
+package train
+
+import (
+	"bufio"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/tensor"
+)
+
+// State is what a training run goes on from, besides its config: the order of data and every draw follow from the seed and
+// the step. Buffers are the flat float32 memories of weights and moments.
+type State struct {
+	Step     int64              `json:"step"`     // updates made
+	Numerics job.Numerics       `json:"numerics"` // a resume under others would give other bits
+	Sums     map[string]float64 `json:"sums"`     // of metrics since they were last logged
+	Digest   string             `json:"digest"`   // BLAKE3-256 of the buffers
+	Buffers  []tensor.Tensor    `json:"-"`
+}
+
+const (
+	stateSuffix  = ".json" // written last: a checkpoint is there when its state is
+	bufferSuffix = ".bin"
+)
+
+func stem(dir string, step int64) string { return filepath.Join(dir, fmt.Sprintf("step-%012d", step)) }
+
+// Save writes a checkpoint durably: buffers, then the state that names them; then it removes all but the newest keep.
+// A kill at any moment leaves the older checkpoints whole.
+func (s *State) Save(dir string, keep int) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	h := blake3.New()
+	err := durable(stem(dir, s.Step)+bufferSuffix, func(w io.Writer) error {
+		both := io.MultiWriter(w, h)
+		for _, b := range s.Buffers {
+			bytes := b.Bytes()
+			for len(bytes) > 0 { // in pieces that stay in the cache between file and hash
+				n := min(len(bytes), 1<<20)
+				if _, err := both.Write(bytes[:n]); err != nil {
+					return err
+				}
+				bytes = bytes[n:]
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	s.Digest = hex.EncodeToString(h.Sum(nil))
+	state, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if err := durable(stem(dir, s.Step)+stateSuffix, func(w io.Writer) error { _, err := w.Write(state); return err }); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	steps, err := saved(dir)
+	if err != nil {
+		return err
+	}
+	for len(steps) > max(keep, 1) {
+		if err := remove(dir, steps[0]); err != nil {
+			return err
+		}
+		steps = steps[1:]
+	}
+	return nil
+}
+
+// remove takes a checkpoint away, its state first, so that none is there by halves.
+func remove(dir string, step int64) error {
+	for _, suffix := range []string{stateSuffix, bufferSuffix} {
+		if err := os.Remove(stem(dir, step) + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// durable writes a file whole or not at all, and has it on the disk before it returns.
+func durable(path string, write func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "writing-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err := write(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// saved is the steps of the checkpoints in dir, ascending.
+func saved(dir string) ([]int64, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "step-*"+stateSuffix))
+	if err != nil {
+		return nil, err
+	}
+	var steps []int64
+	for _, p := range paths {
+		var step int64
+		if _, err := fmt.Sscanf(filepath.Base(p), "step-%d"+stateSuffix, &step); err == nil {
+			steps = append(steps, step)
+		}
+	}
+	slices.Sort(steps)
+	return steps, nil
+}
+
+// Restore fills the buffers from the newest whole checkpoint in dir and reports whether there is one. Damaged ones are told
+// to warn and passed over. One made under other numerics is an error: its bits could not be those of an uninterrupted run.
+func (s *State) Restore(dir string, warn func(format string, args ...any)) (bool, error) {
+	scraps, _ := filepath.Glob(filepath.Join(dir, "writing-*")) // of a process that was killed
+	for _, p := range scraps {
+		if err := os.Remove(p); err != nil {
+			return false, err
+		}
+	}
+	steps, err := saved(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, step := range slices.Backward(steps) {
+		found, err := readState(dir, step)
+		if err == nil && found.Numerics != s.Numerics {
+			return false, fmt.Errorf("checkpoint of step %d: made with %s, this is %s, and the bits would differ: run it as before, or start again with --force",
+				step, describe(found.Numerics), describe(s.Numerics))
+		}
+		if err == nil {
+			err = s.fill(stem(dir, step)+bufferSuffix, found.Digest)
+		}
+		if err != nil {
+			warn("checkpoint of step %d is passed over: %v", step, err)
+			continue
+		}
+		s.Step, s.Sums, s.Digest = found.Step, found.Sums, found.Digest
+		return true, nil
+	}
+	return false, nil
+}
+
+func describe(n job.Numerics) string {
+	return fmt.Sprintf("%s, %s, libtorch %s, threads %d", n.Device, n.ISA, n.Libtorch, n.Threads)
+}
+
+func readState(dir string, step int64) (*State, error) {
+	b, err := os.ReadFile(stem(dir, step) + stateSuffix)
+	if err != nil {
+		return nil, err
+	}
+	var s State
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, err
+	}
+	if s.Step != step {
+		return nil, fmt.Errorf("its state says step %d", s.Step)
+	}
+	return &s, nil
+}
+
+// fill reads the buffers and checks what was read.
+func (s *State) fill(path, digest string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var size int64
+	for _, b := range s.Buffers {
+		size += int64(len(b.Bytes()))
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != size {
+		return errors.Join(err, fmt.Errorf("%d bytes are wanted", size))
+	}
+	// The whole is checked before a buffer is touched: a damaged newest checkpoint must not spoil the start of a run.
+	h := blake3.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	if hex.EncodeToString(h.Sum(nil)) != digest {
+		return errors.New("its bytes have changed")
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	for _, b := range s.Buffers {
+		if _, err := io.ReadFull(f, b.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

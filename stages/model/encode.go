@@ -1,0 +1,214 @@
+package model
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hone-ml/hone/internal/chat"
+	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/ordjson"
+	"github.com/hone-ml/hone/internal/tokenizer"
+	"github.com/hone-ml/hone/internal/train"
+	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
+)
+
+// folder is where a model's tokenizer and template are: an adapter's own, where it has them, else its base's.
+func folder(in job.Input) string {
+	if in.Base != nil && !exists(in.Path, "tokenizer.json") {
+		return in.Base.Path
+	}
+	return in.Path
+}
+
+// day reads a config's date.
+func day(date string) (time.Time, error) {
+	if date == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.DateOnly, date)
+	if err != nil {
+		return t, stages.Errorf("date", "%q is not YYYY-MM-DD", date)
+	}
+	return t, nil
+}
+
+// openTemplate reads a model's template and says so where it has none.
+func openTemplate(j *stages.Job, dir string) (*chat.Template, error) {
+	t, err := chat.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	if t.Substituted {
+		j.Warn("the model has no chat template: plain is used, and pad becomes eos")
+	}
+	return t, nil
+}
+
+// encoding is how rows of a dataset become ids and mask.
+type encoding struct {
+	dir       string // of the model
+	loss      string
+	maxLength int // 0 is no bound
+	date      string
+}
+
+// made is what encoding a dataset gave.
+type made struct {
+	examples           []train.Example
+	template           *chat.Template
+	truncated, dropped int64
+}
+
+// encode makes every row of the dataset at the input "data" ready. All bad rows are named at once. A row that truncation
+// leaves without trained tokens is dropped and counted.
+func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) (*made, error) {
+	date, err := day(e.date)
+	if err != nil {
+		return nil, err
+	}
+	template, err := openTemplate(j, e.dir)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.Load(e.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer tok.Close()
+	if template.Marked() {
+		j.Log("the template marks what is trained with {%% generation %%}")
+	}
+	type work struct {
+		row     dataset.Row
+		at      int64
+		encoded *chat.Encoded
+		err     error
+	}
+	rows, results := make(chan *work, 64), make([]*work, 0, d.Rows)
+	var group sync.WaitGroup
+	for range max(1, j.Threads) {
+		own, err := tok.Clone()
+		if err != nil {
+			return nil, err
+		}
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			defer own.Close()
+			for w := range rows {
+				row, err := chat.NewRow(func(role string) ordjson.Value { return d.Get(w.row, role) })
+				if err == nil {
+					w.encoded, err = chat.Encode(ctx, template, own, row, e.loss, date)
+				}
+				w.row, w.err = nil, err
+			}
+		}()
+	}
+	var reading error
+	for row, err := range d.All() {
+		if reading = err; err != nil {
+			break
+		}
+		if reading = ctx.Err(); reading != nil {
+			break
+		}
+		w := &work{row: row, at: int64(len(results))}
+		results = append(results, w)
+		rows <- w
+		j.Progress(int64(len(results)), d.Rows, "rows")
+	}
+	close(rows)
+	group.Wait()
+	if reading != nil {
+		return nil, reading
+	}
+	m := &made{template: template}
+	var bad dataset.BadRows
+	diverged := 0
+	for _, w := range results {
+		if w.err != nil {
+			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", w.at+1), Err: w.err})
+			continue
+		}
+		if w.encoded.Diverged {
+			diverged++
+		}
+		length := len(w.encoded.IDs)
+		w.encoded.Truncate(e.maxLength)
+		x := train.Example{IDs: w.encoded.IDs, Trained: w.encoded.Mask, Row: w.at + 1}
+		if len(x.IDs) < length {
+			m.truncated++
+		}
+		if x.Labels() == 0 {
+			m.dropped++
+			continue
+		}
+		m.examples = append(m.examples, x)
+	}
+	if err := bad.Err(); err != nil {
+		return nil, stages.Errorf("data", "%w", err)
+	}
+	if diverged > 0 {
+		j.Warn("%d rows whose prompt is tokenized otherwise alone than with its completion", diverged)
+	}
+	if len(m.examples) == 0 {
+		return nil, stages.Errorf("data", "no row with a trained token: %d rows, %d cut to nothing at maxLength %d", d.Rows, m.dropped, e.maxLength)
+	}
+	return m, nil
+}
+
+// report counts what became of the rows, in a line and in metrics.
+func (m *made) report(j *stages.Job, maxLength int) {
+	var tokens, labels int64
+	for _, e := range m.examples {
+		tokens += int64(len(e.IDs))
+		labels += e.Labels()
+	}
+	j.Summary("rows", float64(len(m.examples)))
+	j.Summary("rows_truncated", float64(m.truncated))
+	j.Summary("rows_dropped", float64(m.dropped))
+	j.Summary("tokens", float64(tokens))
+	j.Summary("trained_tokens", float64(labels))
+	j.Log("%d rows, %d tokens, %d of them trained", len(m.examples), tokens, labels)
+	if m.truncated > 0 {
+		j.Warn("%d rows are cut at maxLength %d; %d of them have no trained token left and are dropped", m.truncated, maxLength, m.dropped)
+	}
+}
+
+// counter counts tokens of rows for curate.filter.
+type counter struct {
+	header   *dataset.Header
+	template *chat.Template
+	tok      *tokenizer.Tokenizer
+}
+
+// openCounter opens what counts tokens: the input "model" with its template.
+func openCounter(j *stages.Job, h *dataset.Header) (data.Counter, error) {
+	dir := folder(j.In("model"))
+	template, err := openTemplate(j, dir)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &counter{header: h, template: template, tok: tok}, nil
+}
+
+// Count is the tokens that the row would be trained with.
+func (c *counter) Count(row dataset.Row) (int64, error) {
+	r, err := chat.NewRow(func(role string) ordjson.Value { return c.header.Get(row, role) })
+	if err != nil {
+		return 0, err
+	}
+	e, err := chat.Encode(context.Background(), c.template, c.tok, r, chat.LossAll, time.Time{})
+	if err != nil {
+		return 0, err
+	}
+	return int64(len(e.IDs)), nil
+}

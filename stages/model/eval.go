@@ -1,0 +1,202 @@
+package model
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/internal/grade"
+	"github.com/hone-ml/hone/internal/ordjson"
+	"github.com/hone-ml/hone/internal/sample"
+	"github.com/hone-ml/hone/internal/train"
+	"github.com/hone-ml/hone/schemas"
+	"github.com/hone-ml/hone/stages"
+)
+
+// Score is one suite's line of a report.
+type Score struct {
+	Metric string  `json:"metric"` // score (0 to 1) or perplexity
+	Value  float64 `json:"value"`
+	Rows   int64   `json:"rows"`
+	Tokens int64   `json:"tokens"`
+}
+
+// Report is report.json.
+type Report struct {
+	Suites   map[string]Score `json:"suites"`
+	Baseline map[string]Score `json:"baseline,omitempty"`
+}
+
+// Eval is eval: each suite's rows answered and graded, or their likelihood measured. The baseline is a report of its own,
+// which an internal stage made with the same suites.
+func Eval(ctx context.Context, j *stages.Job) error {
+	var c schemas.Eval
+	if err := j.Decode(&c); err != nil {
+		return err
+	}
+	s, err := OpenSpeaker(j.In("model"))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if s.Template.Substituted {
+		j.Warn("the model has no chat template: plain is used")
+	}
+	out := j.Out("report")
+	if err := os.MkdirAll(filepath.Join(out, "samples"), 0o755); err != nil {
+		return err
+	}
+	report := Report{Suites: map[string]Score{}}
+	for _, name := range slices.Sorted(maps.Keys(c.Suites)) {
+		suite, field := c.Suites[name], "suites."+name
+		d, err := dataset.Open(j.In(field + ".data").Path)
+		if err != nil {
+			return stages.Errorf(field, "%w", err)
+		}
+		measure := graded
+		if suite.Perplexity != nil {
+			measure = perplexity
+		}
+		score, err := measure(ctx, j, s, d, &c, name)
+		d.Close()
+		if err != nil {
+			return stages.Errorf(field, "%w", err)
+		}
+		report.Suites[name] = score
+		j.Summary(name, score.Value)
+	}
+	if in, ok := j.Inputs["baseline"]; ok {
+		var base Report
+		b, err := os.ReadFile(filepath.Join(in.Path, "report.json"))
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(b, &base); err != nil {
+			return stages.Errorf("baseline", "report.json: %w", err)
+		}
+		report.Baseline = base.Suites
+	}
+	b, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(out, "report.json"), append(b, '\n'), 0o644)
+}
+
+// graded answers every row and scores what came.
+func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, c *schemas.Eval, name string) (Score, error) {
+	suite := c.Suites[name]
+	g, err := grade.New(suite.Grader, &d.Header)
+	if err != nil {
+		return Score{}, err
+	}
+	rows, err := s.prompts(ctx, j, d, suite.System, c.Date, suite.MaxNewTokens)
+	if err != nil {
+		return Score{}, err
+	}
+	answers := make([]string, len(rows))
+	var requests []*sample.Request
+	var done, tokens int64
+	for i, p := range rows {
+		r := s.Request(p.ids, sample.Options{}, suite.MaxNewTokens, nil)
+		r.Done = func(answer []int32) error {
+			answers[i] = s.Text(answer)
+			done++
+			tokens += int64(len(answer))
+			j.Progress(done, int64(len(rows)), name+" rows")
+			return nil
+		}
+		requests = append(requests, r)
+	}
+	if err := sample.Generate(ctx, s.Model, requests, c.Batch); err != nil {
+		return Score{}, err
+	}
+	samples := make([]*ordjson.Object, len(rows))
+	var bad dataset.BadRows
+	var sum float64
+	for i, p := range rows {
+		score, err := g.Score(answers[i], p.from)
+		if err != nil {
+			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", p.row), Err: err})
+			continue
+		}
+		sum += score
+		samples[i] = ordjson.New(ordjson.Member{Key: "row", Value: number(p.row)},
+			ordjson.Member{Key: "prompt", Value: d.Get(p.from, promptRole(d.Format))},
+			ordjson.Member{Key: "completion", Value: answers[i]})
+		if answer, err := g.Answer(p.from); err == nil {
+			samples[i].Set("answer", answer)
+		}
+		samples[i].Set("score", float(score))
+	}
+	if err := bad.Err(); err != nil {
+		return Score{}, err
+	}
+	return Score{"score", sum / float64(len(rows)), int64(len(rows)), tokens}, writeSamples(j, name, samples)
+}
+
+// perplexity is exp of the mean negative log-likelihood of the tokens that train.sft would train by default.
+func perplexity(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, c *schemas.Eval, name string) (Score, error) {
+	rows, err := encode(ctx, j, d, encoding{dir: folder(j.In("model")), loss: (&schemas.TrainSFT{}).LossOf(string(d.Format)),
+		maxLength: int(s.Model.Config.MaxPositionEmbeddings), date: c.Date})
+	if err != nil {
+		return Score{}, err
+	}
+	if rows.truncated > 0 {
+		j.Warn("%s: %d rows are cut at the model's %d positions", name, rows.truncated, s.Model.Config.MaxPositionEmbeddings)
+	}
+	var total float64
+	var tokens int64
+	samples := make([]*ordjson.Object, len(rows.examples))
+	for i, e := range rows.examples {
+		if err := ctx.Err(); err != nil {
+			return Score{}, err
+		}
+		ll, n, err := train.LogLikelihood(s.Model, []train.Example{e})
+		if err != nil {
+			return Score{}, fmt.Errorf("row %d: %w", e.Row, err)
+		}
+		total += ll
+		tokens += n
+		samples[i] = ordjson.New(ordjson.Member{Key: "row", Value: number(e.Row)}, ordjson.Member{Key: "tokens", Value: number(n)},
+			ordjson.Member{Key: "perplexity", Value: float(math.Exp(-ll / float64(n)))})
+		j.Progress(int64(i+1), int64(len(rows.examples)), name+" rows")
+	}
+	value := math.Exp(-total / float64(tokens))
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return Score{}, fmt.Errorf("the perplexity is not finite")
+	}
+	return Score{"perplexity", value, int64(len(rows.examples)), tokens}, writeSamples(j, name, samples)
+}
+
+func number(n int64) ordjson.Number { return ordjson.Number(fmt.Sprint(n)) }
+
+func float(x float64) ordjson.Number {
+	b, _ := json.Marshal(x)
+	return ordjson.Number(b)
+}
+
+// writeSamples writes a line a row.
+func writeSamples(j *stages.Job, name string, samples []*ordjson.Object) error {
+	f, err := os.Create(filepath.Join(j.Out("report"), "samples", name+".jsonl"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := bufio.NewWriter(f)
+	for _, s := range samples {
+		w.Write(ordjson.Append(nil, s))
+		w.WriteByte('\n')
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,143 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/nn"
+	"github.com/hone-ml/hone/internal/optim"
+	"github.com/hone-ml/hone/internal/tensor"
+	"github.com/hone-ml/hone/internal/train"
+	"github.com/hone-ml/hone/schemas"
+	"github.com/hone-ml/hone/stages"
+)
+
+// computeDtype is what operators compute in: auto is float32 on the CPU.
+func computeDtype(name string) (tensor.Dtype, error) {
+	if name == "auto" || name == "" {
+		return tensor.Float32, nil
+	}
+	return model.ParseDtype(name)
+}
+
+// fit trains store (the base's weights, or an adapter's) on bins of examples, from the newest checkpoint on.
+func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, bins [][]train.Example) error {
+	order := &train.Order{Examples: len(bins), Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Shuffle: c.Shuffle, Seed: uint64(c.Seed)}
+	total := order.Steps(c.Epochs)
+	if c.MaxSteps != nil {
+		total = *c.MaxSteps
+	}
+	schedule := optim.Schedule(c.Schedule)
+	o := c.Optimizer
+	t := &train.Trainer{Model: m, Store: store, Clip: c.Clip, Checkpointing: c.GradientCheckpointing, Seed: uint64(c.Seed),
+		Optimizer: optim.NewAdamW(store, o.Beta1, o.Beta2, o.Epsilon, o.WeightDecay)}
+	defer t.Optimizer.Free()
+
+	numerics, err := Numerics(j.Job)
+	if err != nil {
+		return err
+	}
+	state := &train.State{Numerics: numerics, Sums: map[string]float64{}, Buffers: []tensor.Tensor{store.Values, t.Optimizer.M, t.Optimizer.V}}
+	resumed, err := state.Restore(j.Checkpoints, j.Warn)
+	if err != nil {
+		return stages.Errorf("", "%w", err)
+	}
+	if resumed {
+		store.Refresh()
+		t.Optimizer.Step = state.Step
+		if err := j.Resumed(state.Step); err != nil {
+			return err
+		}
+	}
+	saved := state.Step
+	save := func() error {
+		if saved == state.Step {
+			return nil
+		}
+		if err := state.Save(j.Checkpoints, c.SaveTotalLimit); err != nil {
+			return err
+		}
+		saved = state.Step
+		j.Checkpoint(state.Step)
+		return nil
+	}
+
+	last := time.Now()
+	for state.Step < total {
+		step := state.Step
+		share, err := schedule.At(step, total)
+		if err != nil {
+			return err
+		}
+		var micro [][]train.Example
+		for _, batch := range order.Step(step) {
+			var examples []train.Example
+			for _, k := range batch {
+				examples = append(examples, bins[k]...)
+			}
+			micro = append(micro, examples)
+		}
+		r, err := t.Step(ctx, micro, share*c.LearningRate)
+		if err != nil {
+			var bad *train.NotFinite
+			if errors.As(err, &bad) {
+				err = stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help", step+1, err)
+			}
+			return errors.Join(err, save())
+		}
+		state.Step++
+		state.Sums["steps"]++
+		state.Sums["loss"] += r.Loss
+		state.Sums["tokens"] += float64(r.Tokens)
+		state.Sums["total_tokens"] += float64(r.Tokens)
+		if state.Step%int64(c.LogEvery) == 0 || state.Step == total {
+			now := time.Now()
+			loss := state.Sums["loss"] / state.Sums["steps"]
+			err := j.Metric(state.Step, map[string]float64{
+				"loss": loss, "grad_norm": r.GradNorm, "learning_rate": share * c.LearningRate,
+				"epoch": order.Epoch(state.Step), "tokens": state.Sums["total_tokens"],
+				"tokens_per_second": state.Sums["tokens"] / math.Max(now.Sub(last).Seconds(), 1e-9),
+			})
+			if err != nil {
+				return err
+			}
+			j.Summary("loss", loss)
+			state.Sums["steps"], state.Sums["loss"], state.Sums["tokens"] = 0, 0, 0
+			last = now
+		}
+		j.Progress(state.Step, total, "steps")
+		if state.Step%int64(c.SaveEvery) == 0 {
+			if err := save(); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), save())
+		}
+	}
+	j.Summary("steps", float64(total))
+	return nil
+}
+
+// loadModel opens a model, or an adapter on its base, for reading.
+func loadModel(in job.Input, dtype tensor.Dtype) (*model.Model, error) {
+	base := in
+	if in.Base != nil {
+		base = *in.Base
+	}
+	m, err := model.Load(base.Path, dtype, false)
+	if err != nil {
+		return nil, err
+	}
+	if in.Base != nil {
+		if err := m.LoadAdapter(in.Path, false); err != nil {
+			m.Free()
+			return nil, err
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,242 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hone-ml/hone/internal/chat"
+	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/ordjson"
+	"github.com/hone-ml/hone/internal/sample"
+	"github.com/hone-ml/hone/internal/tensor"
+	"github.com/hone-ml/hone/internal/tokenizer"
+	"github.com/hone-ml/hone/stages"
+)
+
+// Speaker is a model open for answering: weights, tokenizer and template.
+type Speaker struct {
+	Model     *model.Model
+	Tokenizer *tokenizer.Tokenizer
+	Template  *chat.Template
+	end       map[int32]bool
+	penalty   float64 // repetition_penalty of generation_config.json
+}
+
+// OpenSpeaker opens a model, or an adapter on its base, in float32.
+func OpenSpeaker(in job.Input) (s *Speaker, err error) {
+	dir := folder(in)
+	s = &Speaker{end: map[int32]bool{}}
+	if s.Template, err = chat.Load(dir); err != nil {
+		return nil, err
+	}
+	if s.Tokenizer, err = tokenizer.Load(dir); err != nil {
+		return nil, err
+	}
+	for _, id := range s.Tokenizer.StopIDs {
+		s.end[id] = true
+	}
+	if s.Template.Substituted && s.Tokenizer.EOS.ID >= 0 {
+		s.end[s.Tokenizer.EOS.ID] = true
+	}
+	if s.penalty, err = repetitionPenalty(dir); err != nil {
+		return nil, err
+	}
+	if s.Model, err = loadModel(in, tensor.Float32); err != nil {
+		s.Tokenizer.Close()
+		return nil, stages.Errorf("model", "%w", err)
+	}
+	return s, nil
+}
+
+// Close frees the model.
+func (s *Speaker) Close() {
+	s.Model.Free()
+	s.Tokenizer.Close()
+}
+
+func repetitionPenalty(dir string) (float64, error) {
+	config, err := readObject(dir, "generation_config.json")
+	if err != nil || config == nil {
+		return 0, err
+	}
+	v, ok := config.Get("repetition_penalty")
+	n, number := v.(ordjson.Number)
+	if !ok || !number {
+		return 0, nil
+	}
+	return n.Float64()
+}
+
+// Prompt is the tokens of a conversation with the generation prompt.
+func (s *Speaker) Prompt(ctx context.Context, v chat.Vars) ([]int32, error) {
+	v.GenerationPrompt = true
+	text, err := s.Template.Render(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	ids, _, err := s.Tokenizer.Encode(text, false)
+	if err == nil && len(ids) == 0 {
+		err = errors.New("the prompt is empty")
+	}
+	return ids, err
+}
+
+// Row is the tokens of the prompt of a dataset's row. Messages lose a last assistant turn. Text of a prompt alone is a
+// user's turn; text of a row with a completion goes in as it stands, as train.sft trains it.
+func (s *Speaker) Row(ctx context.Context, d *dataset.Dataset, row dataset.Row, system string, date time.Time) ([]int32, error) {
+	var messages []chat.Message
+	switch value := d.Get(row, promptRole(d.Format)).(type) {
+	case string:
+		if d.Format != dataset.Prompt {
+			if system != "" {
+				return nil, errors.New("system: the row's prompt is plain text that goes in without a template")
+			}
+			ids, _, err := s.Tokenizer.Encode(value, true)
+			if err == nil && len(ids) == 0 {
+				err = errors.New("the prompt is empty")
+			}
+			return ids, err
+		}
+		messages = []chat.Message{chat.Turn("user", value)}
+	case nil:
+		return nil, fmt.Errorf("no %s", promptRole(d.Format))
+	default:
+		var err error
+		if messages, err = chat.Messages(value); err != nil {
+			return nil, err
+		}
+	}
+	if n := len(messages); n > 0 {
+		if role, _ := messages[n-1].Text("role"); role == "assistant" {
+			messages = messages[:n-1]
+		}
+	}
+	if len(messages) == 0 {
+		return nil, errors.New("no turn before the assistant's")
+	}
+	if role, _ := messages[0].Text("role"); system != "" && role != "system" {
+		messages = append([]chat.Message{chat.Turn("system", system)}, messages...)
+	}
+	r, err := chat.NewRow(func(role string) ordjson.Value {
+		switch role {
+		case "messages":
+			list := make([]ordjson.Value, len(messages))
+			for i, m := range messages {
+				list[i] = m
+			}
+			return list
+		case "tools", "chat_template_kwargs":
+			return d.Get(row, role)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Prompt(ctx, chat.Vars{Messages: r.Messages, Tools: r.Tools, Extra: r.Extra, Date: date})
+}
+
+func promptRole(f dataset.Format) string {
+	switch f {
+	case dataset.Messages:
+		return "messages"
+	case dataset.Text:
+		return "text"
+	}
+	return "prompt"
+}
+
+// Text is a completion as it is shown and graded: without special tokens and outer white space.
+func (s *Speaker) Text(tokens []int32) string {
+	return strings.TrimSpace(s.Tokenizer.DecodeSkipSpecial(tokens))
+}
+
+// Request makes a request for the prompt. A stop string ends a completion, which is then cut before it.
+func (s *Speaker) Request(prompt []int32, o sample.Options, maxNewTokens int, stop []string) *sample.Request {
+	if o.RepetitionPenalty == 0 {
+		o.RepetitionPenalty = s.penalty
+	}
+	r := &sample.Request{Prompt: prompt, Options: o, MaxNewTokens: maxNewTokens, End: s.end}
+	if len(stop) > 0 {
+		r.Stop = func(tokens []int32) bool { return cut(s.Tokenizer.DecodeSkipSpecial(tokens), stop) >= 0 }
+	}
+	return r
+}
+
+// cut is where the first of the stop strings begins in text, -1 where none does.
+func cut(text string, stop []string) int {
+	first := -1
+	for _, s := range stop {
+		if i := strings.Index(text, s); i >= 0 && (first < 0 || i < first) {
+			first = i
+		}
+	}
+	return first
+}
+
+// fits refuses prompts that the model has no positions for, and warns where an answer could not be as long as asked.
+func (s *Speaker) fits(j *stages.Job, prompts []prompt, maxNewTokens int) error {
+	limit := int(s.Model.Config.MaxPositionEmbeddings)
+	if limit <= 0 {
+		return nil
+	}
+	var bad dataset.BadRows
+	beyond := 0
+	for _, p := range prompts {
+		switch n := len(p.ids); {
+		case n > limit:
+			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", p.row), Err: fmt.Errorf("the prompt has %d tokens, the model %d positions", n, limit)})
+		case n+maxNewTokens > limit:
+			beyond++
+		}
+	}
+	if beyond > 0 {
+		j.Warn("%d prompts leave fewer than maxNewTokens %d of the model's %d positions", beyond, maxNewTokens, limit)
+	}
+	return bad.Err()
+}
+
+// prompt is a row with the tokens to continue.
+type prompt struct {
+	row  int64 // from one
+	ids  []int32
+	from dataset.Row
+}
+
+// prompts reads all rows of a dataset; all bad ones are named at once.
+func (s *Speaker) prompts(ctx context.Context, j *stages.Job, d *dataset.Dataset, system, date string, maxNewTokens int) ([]prompt, error) {
+	today, err := day(date)
+	if err != nil {
+		return nil, err
+	}
+	var all []prompt
+	var bad dataset.BadRows
+	var n int64
+	for row, err := range d.All() {
+		if err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n++
+		ids, err := s.Row(ctx, d, row, system, today)
+		if err != nil {
+			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", n), Err: err})
+			continue
+		}
+		all = append(all, prompt{row: n, ids: ids, from: row})
+	}
+	if err := bad.Err(); err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no rows")
+	}
+	return all, s.fits(j, all, maxNewTokens)
+}

@@ -1,0 +1,55 @@
+// Package model is the stage kinds that need tensors or token ids. It is linked into hone-worker alone.
+//
+//	load, template, export   folders of models: what is copied, converted and set
+//	sft, pretrain            training: rows made ready (encode.go), then steps (fit.go)
+//	merge                    an adapter added to its base
+//	generate, eval           decoding (prompt.go), and grading what came out
+package model
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/tensor"
+	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
+)
+
+// Stages returns all kinds that hone-worker does.
+func Stages() stages.Registry {
+	all := data.Stages(openCounter)
+	for kind, stage := range map[string]stages.Stage{
+		"model.load":     Load,
+		"model.pretrain": Pretrain,
+		"model.merge":    Merge,
+		"template.set":   TemplateSet,
+		"train.sft":      TrainSFT,
+		"generate":       Generate,
+		"eval":           Eval,
+		"export":         Export,
+	} {
+		all[kind] = guarded(stage)
+	}
+	return all
+}
+
+// guarded gives a stage a scope for its tensors and turns what libtorch throws into its error.
+func guarded(stage stages.Stage) stages.Stage {
+	return func(ctx context.Context, j *stages.Job) error {
+		return tensor.Guard(func() error {
+			defer tensor.Open().Close()
+			return stage(ctx, j)
+		})
+	}
+}
+
+// Numerics prepares libtorch for the job and tells what its bits depend on.
+func Numerics(j *job.Job) (job.Numerics, error) {
+	if j.Device != "" && j.Device != "cpu" {
+		return job.Numerics{}, errors.New("device " + j.Device + ": this worker computes on the CPU alone")
+	}
+	tensor.SetThreads(j.Threads)
+	version, capability, _ := tensor.Version()
+	return job.Numerics{Device: "cpu", ISA: capability, Libtorch: version, Threads: j.Threads}, nil
+}

@@ -1,0 +1,109 @@
+package model
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/hone-ml/hone/internal/chat"
+	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/ordjson"
+	"github.com/hone-ml/hone/internal/tensor"
+	"github.com/hone-ml/hone/internal/train"
+	"github.com/hone-ml/hone/schemas"
+	"github.com/hone-ml/hone/stages"
+)
+
+// TrainSFT is train.sft: next-token training on the tokens that the loss names, of the whole model or of an adapter.
+func TrainSFT(ctx context.Context, j *stages.Job) error {
+	var c schemas.TrainSFT
+	if err := j.Decode(&c); err != nil {
+		return err
+	}
+	base := j.In("model")
+	dtype, err := computeDtype(c.Dtype)
+	if err != nil {
+		return stages.Errorf("dtype", "%w", err)
+	}
+	d, err := dataset.Open(j.In("data").Path)
+	if err != nil {
+		return stages.Errorf("data", "%w", err)
+	}
+	defer d.Close()
+	rows, err := encode(ctx, j, d, encoding{dir: base.Path, loss: c.LossOf(string(d.Format)), maxLength: c.MaxLength, date: c.Date})
+	if err != nil {
+		return err
+	}
+	rows.report(j, c.MaxLength)
+	bins := train.Unpacked(rows.examples)
+	if c.Packing {
+		bins = train.Pack(rows.examples, c.MaxLength)
+		j.Log("packed into %d rows of at most %d tokens", len(bins), c.MaxLength)
+	}
+
+	m, err := model.Load(base.Path, dtype, c.LoRA == nil)
+	if err != nil {
+		return stages.Errorf("model", "%w", err)
+	}
+	defer m.Free()
+	store := &m.Base
+	if c.LoRA != nil {
+		if err := adapt(j, m, c.LoRA, c.Seed); err != nil {
+			return stages.Errorf("lora", "%w", err)
+		}
+		store = &m.Adapter
+	}
+	j.Log("%d parameters, %d of them trained", m.Parameters(), trainable(m))
+	if err := fit(ctx, j, &c.Training, m, store, bins); err != nil {
+		return err
+	}
+
+	out := j.Out("model")
+	if c.LoRA != nil {
+		name, err := baseName(ordjson.New(), &base)
+		if err != nil {
+			return err
+		}
+		return m.SaveAdapter(out, name)
+	}
+	if err := m.Save(out, base.Path, tensor.Float32); err != nil {
+		return err
+	}
+	return keepTemplate(out, rows.template)
+}
+
+// adapt puts a fresh adapter on m, or the one to start from.
+func adapt(j *stages.Job, m *model.Model, l *schemas.LoRA, seed int64) error {
+	if l.Init == nil {
+		return m.Adapt(&model.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.RSLoRA,
+			AllLinear: l.Targets.AllLinear, Targets: l.Targets.Suffixes}, seed, true)
+	}
+	dir := ""
+	if l.Init.Edge != nil {
+		dir = j.In("lora.init").Path
+	} else {
+		dir = j.File("lora.init")
+	}
+	return m.LoadAdapterAs(dir, l.Dropout, true)
+}
+
+func trainable(m *model.Model) int64 {
+	if m.LoRA != nil {
+		return m.AdapterParameters()
+	}
+	return m.Parameters()
+}
+
+// keepTemplate writes the template that the model was trained with where it had none of its own.
+func keepTemplate(out string, t *chat.Template) error {
+	if !t.Substituted {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(out, "chat_template.jinja"), []byte(t.Source), 0o644)
+}
+
+func exists(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
+}
