@@ -78,6 +78,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 	c.byName[name] = s
 	if !nameRule.MatchString(name) {
 		c.errorf(s, "", "a stage's name is letters, digits and _ . + -")
+		return
 	}
 	it, err := v.Fields(cue.Optional(false))
 	if err != nil {

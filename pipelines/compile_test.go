@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	cuecmd "cuelang.org/go/cmd/cue/cmd"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 )
@@ -39,6 +41,46 @@ func TestGraphs(t *testing.T) {
 		}
 		return render(g)
 	})
+}
+
+// TestPlainCUE has cue itself check the pipelines of testdata/graphs: what hone takes, cue takes too. And what is wrong
+// by the schemas alone, which is all that cue can see, cue refuses.
+func TestPlainCUE(t *testing.T) {
+	for dir, valid := range map[string]bool{"graphs": true, "mistakes": false} {
+		archives, err := filepath.Glob("testdata/" + dir + "/*.txtar")
+		if err != nil || len(archives) == 0 {
+			t.Fatal("no archives", err)
+		}
+		for _, path := range archives {
+			name := strings.TrimSuffix(filepath.Base(path), ".txtar")
+			if slices.Contains([]string{"cycle", "cycle_needs", "sources", "filter", "gate", "warmup", "top_level", "stage_name"}, name) {
+				continue // no schema can say these, and an embedded one closes nothing at the top
+			}
+			t.Run(name, func(t *testing.T) {
+				a, err := txtar.ParseFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Chdir(unpack(t, a))
+				if _, err := Vendor("."); err != nil {
+					t.Fatal(err)
+				}
+				args := []string{"vet", "-c", "./..."}
+				if b, err := os.ReadFile("tags"); err == nil {
+					args = append(args, "-t", strings.TrimSpace(string(b)))
+				}
+				c, err := cuecmd.New(args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var out strings.Builder
+				c.SetOut(&out)
+				if err := c.Run(t.Context()); (err == nil) != valid {
+					t.Errorf("cue vet: %v\n%s", err, &out)
+				}
+			})
+		}
+	}
 }
 
 func compileHere() (*Graph, error) {

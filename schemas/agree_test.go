@@ -9,6 +9,7 @@ import (
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/cuecontext"
 
+	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/schemas/jsonschema"
 )
@@ -245,5 +246,15 @@ func collect(t reflect.Type, into map[string]reflect.StructField) {
 		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		into[name] = f
+	}
+}
+
+// TestFamiliesAgree holds the families that a pipeline may name against the templates that there are.
+func TestFamiliesAgree(t *testing.T) {
+	family := lookup(definitions(t).LookupPath(cue.ParsePath("#TemplateSet")), "family")
+	named := strings.Fields(alternatives(family))
+	slices.Sort(named)
+	if have := chat.Families(); !slices.Equal(named, have) {
+		t.Errorf("the schema names %q, there are %q", named, have)
 	}
 }

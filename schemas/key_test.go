@@ -102,7 +102,7 @@ func TestDecodeIsStrict(t *testing.T) {
 }
 
 func TestLossOf(t *testing.T) {
-	for format, want := range map[string]string{"messages": "all", "text": "all", "prompt-completion": "completion"} {
+	for format, want := range map[string]string{"messages": "all", "text": "all", "prompt-completion": "completion", "kto": "completion"} {
 		if got := (&schemas.TrainSFT{}).LossOf(format); got != want {
 			t.Errorf("%s: %s, want %s", format, got, want)
 		}

@@ -160,7 +160,7 @@ func (t *TrainSFT) LossOf(format string) string {
 	switch {
 	case t.Loss != "":
 		return t.Loss
-	case format == "prompt-completion":
+	case format == "prompt-completion" || format == "kto":
 		return "completion"
 	}
 	return "all"
