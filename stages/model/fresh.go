@@ -155,6 +155,9 @@ func completeConfig(c *schemas.ModelLoad, out string) (*ordjson.Object, error) {
 			add(d.Key, d.Value)
 		}
 	}
+	if heads, ok := config.Get("num_attention_heads"); ok {
+		add("num_key_value_heads", heads) // transformers' own default for Qwen is 32, whatever the heads
+	}
 	dtype := c.Dtype
 	if dtype == "auto" {
 		dtype = "float32"
