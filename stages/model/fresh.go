@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/modeldir"
 	"github.com/hone-ml/hone/internal/nn"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/safetensors"
@@ -50,7 +51,7 @@ func fresh(ctx context.Context, j *stages.Job, c *schemas.ModelLoad, out string)
 	if err != nil {
 		return err
 	}
-	if err := writeObject(out, "config.json", config); err != nil {
+	if err := modeldir.WriteObject(out, "config.json", config); err != nil {
 		return err
 	}
 	parsed, err := model.ReadConfig(out)
@@ -123,10 +124,10 @@ func copyTokenizer(j *stages.Job, c *schemas.ModelLoad, out string) error {
 	} else {
 		dir = j.File("tokenizer")
 	}
-	if err := model.CopyFiles(out, dir); err != nil {
+	if err := modeldir.CopyCompanions(out, dir); err != nil {
 		return err
 	}
-	return edit(out, "tokenizer_config.json", dropPaths)
+	return modeldir.Edit(out, "tokenizer_config.json", dropPaths)
 }
 
 // completeConfig returns config.json: the user's fields, the architecture's defaults, and what the tokenizer knows.
@@ -201,5 +202,5 @@ func addTokens(config *ordjson.Object, c *schemas.ModelLoad, out string) error {
 		}
 	}
 	// The tokenizer's folder may be a model's, whose own generation defaults are not this model's.
-	return writeObject(out, "generation_config.json", generation)
+	return modeldir.WriteObject(out, "generation_config.json", generation)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/hone-ml/hone/internal/gguf"
 	"github.com/hone-ml/hone/internal/hub"
 	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/modeldir"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/safetensors"
 	"github.com/hone-ml/hone/internal/tokenizer"
@@ -79,7 +80,7 @@ func loadHub(ctx context.Context, j *stages.Job, source, out, dtype string) erro
 		return err
 	}
 	// The name under which others find this model: an adapter's base_model_name_or_path comes from it.
-	return edit(out, "config.json", func(o *ordjson.Object) { o.Set("_name_or_path", repository) })
+	return modeldir.Edit(out, "config.json", func(o *ordjson.Object) { o.Set("_name_or_path", repository) })
 }
 
 // loadFolder copies a Hugging Face folder, with its weights in another dtype where one is asked for.
@@ -92,11 +93,11 @@ func loadFolder(ctx context.Context, j *stages.Job, dir, out, dtype string) erro
 		return err
 	}
 	defer weights.Close()
-	if err := model.CopyFiles(out, dir); err != nil {
+	if err := modeldir.CopyCompanions(out, dir); err != nil {
 		return err
 	}
 	for _, name := range []string{"config.json", "tokenizer_config.json"} {
-		if err := edit(out, name, dropPaths); err != nil {
+		if err := modeldir.Edit(out, name, dropPaths); err != nil {
 			return errors.New(strings.ReplaceAll(err.Error(), out, dir)) // the copy is no better than the original
 		}
 	}
@@ -114,7 +115,7 @@ func loadFolder(ctx context.Context, j *stages.Job, dir, out, dtype string) erro
 	if err := safetensors.WriteDir(out, tensors, safetensors.MaxShard); err != nil {
 		return err
 	}
-	return edit(out, "config.json", func(o *ordjson.Object) { setDtype(o, dtype) })
+	return modeldir.Edit(out, "config.json", func(o *ordjson.Object) { setDtype(o, dtype) })
 }
 
 // recognise tells a folder that is not a model in safetensors, and what to do with it.
@@ -169,7 +170,7 @@ func setDtype(o *ordjson.Object, dtype string) {
 }
 
 func copyWeights(ctx context.Context, j *stages.Job, dir, out string) error {
-	names, err := weightFiles(dir)
+	names, err := modeldir.Weights(dir)
 	if err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func copyWeights(ctx context.Context, j *stages.Job, dir, out string) error {
 		total += info.Size()
 	}
 	for _, name := range names {
-		err := copyFile(ctx, filepath.Join(out, name), filepath.Join(dir, name), func(n int64) {
+		err := modeldir.Copy(ctx, filepath.Join(out, name), filepath.Join(dir, name), func(n int64) {
 			done += n
 			j.Progress(done, total, "bytes")
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/modeldir"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/sample"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -60,7 +61,7 @@ func (s *Speaker) Close() {
 }
 
 func repetitionPenalty(dir string) (float64, error) {
-	config, err := readObject(dir, "generation_config.json")
+	config, err := modeldir.ReadObject(dir, "generation_config.json")
 	if err != nil || config == nil {
 		return 0, err
 	}

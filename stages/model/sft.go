@@ -8,6 +8,7 @@ import (
 	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/modeldir"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/tensor"
 	"github.com/hone-ml/hone/internal/train"
@@ -61,7 +62,7 @@ func TrainSFT(ctx context.Context, j *stages.Job) error {
 
 	out := j.Out("model")
 	if c.LoRA != nil {
-		name, err := baseName(ordjson.New(), &base)
+		name, err := modeldir.BaseName(ordjson.New(), &base)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hone-ml/hone/internal/chat"
+	"github.com/hone-ml/hone/internal/modeldir"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/tokenizer"
 	"github.com/hone-ml/hone/schemas"
@@ -27,7 +28,7 @@ func TemplateSet(ctx context.Context, j *stages.Job) error {
 		return err
 	}
 	in, out := j.In("model").Path, j.Out("model")
-	if err := linkModel(ctx, out, in); err != nil {
+	if err := modeldir.CopyModel(ctx, out, in, modeldir.Link); err != nil {
 		return err
 	}
 	tokens, err := tokenizer.Load(in)
@@ -85,7 +86,7 @@ func setTemplate(out, source string) error {
 			return err
 		}
 	}
-	if err := edit(out, "tokenizer_config.json", func(o *ordjson.Object) { o.Delete("chat_template") }); err != nil {
+	if err := modeldir.Edit(out, "tokenizer_config.json", func(o *ordjson.Object) { o.Delete("chat_template") }); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(out, "chat_template.jinja"), []byte(source), 0o644)
@@ -113,10 +114,10 @@ func setSpecial(out string, t *tokenizer.Tokenizer, tokens map[string]string) er
 		}
 		key := role + "_token"
 		name := func(o *ordjson.Object) { o.Set(key, text) }
-		if err := edit(out, "tokenizer_config.json", name); err != nil {
+		if err := modeldir.Edit(out, "tokenizer_config.json", name); err != nil {
 			return err
 		}
-		if err := edit(out, "special_tokens_map.json", func(o *ordjson.Object) {
+		if err := modeldir.Edit(out, "special_tokens_map.json", func(o *ordjson.Object) {
 			if o.Len() > 0 {
 				name(o)
 			}
@@ -127,10 +128,10 @@ func setSpecial(out string, t *tokenizer.Tokenizer, tokens map[string]string) er
 			continue
 		}
 		number := ordjson.Number(fmt.Sprint(id))
-		if err := edit(out, "config.json", func(o *ordjson.Object) { o.Set(key+"_id", number) }); err != nil {
+		if err := modeldir.Edit(out, "config.json", func(o *ordjson.Object) { o.Set(key+"_id", number) }); err != nil {
 			return err
 		}
-		if err := edit(out, "generation_config.json", func(o *ordjson.Object) {
+		if err := modeldir.Edit(out, "generation_config.json", func(o *ordjson.Object) {
 			old, _ := o.Get(key + "_id")
 			if role == "eos" {
 				o.Set(key+"_id", alsoStop(number, old, t.StopIDs))
@@ -184,7 +185,7 @@ func setGeneration(out string, fields map[string]any) error {
 	if err := given.UnmarshalJSON(b); err != nil {
 		return stages.Errorf("generation", "%w", err)
 	}
-	return edit(out, "generation_config.json", func(o *ordjson.Object) {
+	return modeldir.Edit(out, "generation_config.json", func(o *ordjson.Object) {
 		// This mark tells transformers to make the file anew from config.json, which would lose the fields.
 		o.Delete("_from_model_config")
 		for _, m := range given.Members() {
