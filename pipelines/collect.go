@@ -38,22 +38,25 @@ func (c *compiler) header() string {
 				Msg: "field not allowed" + suggest(label, have) + "; a helper is written _" + label + ", #" + label + " or let"})
 		}
 	}
-	for _, label := range []string{"name", "description"} {
-		v := c.p.value.LookupPath(cue.MakePath(cue.Str(label)))
-		if label == "description" && !v.Exists() {
-			continue
-		}
-		if _, err := v.String(); err != nil {
-			msg := "missing: a pipeline has a name"
-			if pos := c.p.pos(v); v.Exists() && pos.IsValid() {
-				c.addCUE(nil, label, v, v.Validate(cue.Concrete(true)))
-				continue
-			}
-			c.errs = append(c.errs, Error{Pos: c.p.start(), Path: label, Msg: msg})
-		}
+	name, ok := c.text("name")
+	if !ok {
+		c.errs = append(c.errs, Error{Pos: c.p.start(), Path: "name", Msg: "missing: a pipeline has a name"})
 	}
-	name, _ := c.p.value.LookupPath(cue.MakePath(cue.Str("name"))).String()
+	c.text("description")
 	return name
+}
+
+// text reads a field beside the stages; false where nobody wrote it.
+func (c *compiler) text(label string) (string, bool) {
+	v := c.p.value.LookupPath(cue.MakePath(cue.Str(label)))
+	if !v.Exists() || !c.p.pos(v).IsValid() {
+		return "", false
+	}
+	if err := v.Validate(cue.Concrete(true)); err != nil {
+		c.addCUE(nil, label, v, err)
+	}
+	text, _ := v.String()
+	return text, true
 }
 
 // collectStages reads what the user said of each stage.

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"cuelang.org/go/cue"
 	"golang.org/x/tools/txtar"
 
 	"github.com/hone-ml/hone/schemas"
@@ -146,6 +148,29 @@ func TestTags(t *testing.T) {
 	}
 	if _, _, err := LoadAll("./...", Options{Tags: []string{"nodel=x"}}); !errors.As(err, &usage) {
 		t.Errorf("no pipeline has the tag: %v", err)
+	}
+}
+
+// TestCommonAgrees holds what every kind takes, as Compile knows it, against the schemas.
+func TestCommonAgrees(t *testing.T) {
+	enter(t, "-- p.cue --\n"+minimal)
+	p, err := Load(".", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for def, have := range map[string]map[string]*schemas.Shape{"#Stage": common, "#Resources": common["resources"].Fields} {
+		it, err := p.definitions(def).Fields(cue.Optional(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for it.Next() {
+			want = append(want, it.Selector().Unquoted())
+		}
+		slices.Sort(want)
+		if got := names(have); !slices.Equal(got, want) {
+			t.Errorf("%s has %q, Compile knows %q", def, want, got)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -55,6 +56,10 @@ func position(file string, line, column int) token.Position {
 
 func names[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
+// wired is a stage's definition as CUE prints it, with what only hone's wiring has.
+var wired = regexp.MustCompile(`\{.*#Ports.*\}`)
+
+// oneLine formats a message of CUE's as a line.
 func oneLine(format string, args []any) string {
-	return strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	return wired.ReplaceAllString(strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " "), "{…}")
 }
