@@ -4,7 +4,6 @@ go 1.27.0
 
 require (
 	cuelang.org/go v0.17.1
-	github.com/ardanlabs/jinja v1.11.0
 	github.com/daulet/tokenizers v1.24.0
 	github.com/google/go-cmp v0.7.0
 	github.com/parquet-go/parquet-go v0.32.0
@@ -47,7 +46,7 @@ require (
 	golang.org/x/net v0.56.0 // indirect
 	golang.org/x/oauth2 v0.36.0 // indirect
 	golang.org/x/sync v0.21.0 // indirect
-	golang.org/x/text v0.38.0 // indirect
+	golang.org/x/text v0.38.0
 	golang.org/x/tools v0.45.0 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
 )

@@ -51,7 +51,11 @@ EXPRESSIONS = r'''
 {% for i in [] %}{% else %}E{% endfor %}{% for i in l if i > 5 %}{% else %}F{% endfor %}
 {% for i in l %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first }}{{ loop.last }}{{ loop.length }}{{ loop.previtem }}{{ loop.nextitem }}{{ loop.cycle('a', 'b') }}{{ loop.changed(i > 1) }} {% endfor %}
 {% for i in l if i != 1 %}{{ loop.index }}{{ loop.last }}{{ loop.length }}{{ loop.revindex }}{% endfor %}
+{% for i in l %}{% continue %}{% else %}cut short{% endfor %}{% for i in l %}{% if i == 2 %}{% break %}{% endif %}{% else %}E{% endfor %}
 {% break %}
+a {#
+{{ 'a' % undefined_thing }}{{ 'a' % l }}{{ undefined_thing | last is defined }}{{ l.append | last is defined }}{{ 5 | map('upper') is iterable }}{{ range(4).count(1) }}{{ true.real }}{{ big.real }}
+{{ 5 | map('upper') | list }}
 {{ loop }}
 {{ range(3) }} {{ range(1, 10, 3) | list }} {{ range(5, 0, -2) | list }} {{ 3 in range(5) }} {{ range(10)[2] }} {{ range(10)[::3] }}
 {{ range(100001) | length }}

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"math/big"
 	"strings"
 	"unicode/utf8"
 )
@@ -148,6 +149,8 @@ func (r *run) attribute(v Value, name string) (Value, bool) {
 		}
 	case rangeValue:
 		switch name {
+		case "count", "index":
+			return method(listMethods[name], v), true
 		case "start":
 			return v.start, true
 		case "stop":
@@ -155,7 +158,7 @@ func (r *run) attribute(v Value, name string) (Value, bool) {
 		case "step":
 			return v.step, true
 		}
-	case bool, int64, float64:
+	case bool, int64, *big.Int, float64:
 		return numberAttr(v, name)
 	}
 	return nil, false
@@ -182,10 +185,7 @@ func (m *macro) attr(name string) (Value, bool) {
 }
 
 func unsafe(v Value, name string) Value {
-	return &Undefined{
-		hint:   "access to attribute " + quote(name) + " of " + quote(typeName(v)) + " object is unsafe.",
-		unsafe: true,
-	}
+	return &Undefined{hint: "access to attribute " + quote(name) + " of " + quote(typeName(v)) + " object is unsafe."}
 }
 
 // method binds self as the first argument of m.

@@ -149,7 +149,7 @@ func indent(r *run, a []Value) Value {
 }
 
 func truncate(r *run, a []Value) Value {
-	s, end := needString(a[0]), needString(or(a[3], "..."))
+	end := needString(or(a[3], "..."))
 	n := needInt(or(a[1], int64(255)))
 	leeway := int64(5)
 	if l := or(a[4], nil); l != nil {
@@ -159,9 +159,14 @@ func truncate(r *run, a []Value) Value {
 	if keep < 0 || leeway < 0 {
 		fail("expected length >= %d, got %d", runeLen(end), n)
 	}
-	if int64(runeLen(s)) <= n+leeway {
-		return s
+	size, ok := length(a[0])
+	if !ok {
+		fail("object of type '%s' has no len()", typeName(a[0]))
 	}
+	if int64(size) <= n+leeway {
+		return a[0]
+	}
+	s := needString(a[0])
 	s = r.slice(s, [3]Value{nil, keep}).(string)
 	if i := strings.LastIndexByte(s, ' '); i >= 0 && !truth(or(a[2], false)) {
 		s = s[:i]

@@ -10,8 +10,7 @@ import (
 func init() {
 	filter("length", nil, 0, func(r *run, a []Value) Value {
 		n, ok := length(a[0])
-		if u, is := a[0].(*Undefined); !ok || is && u.unsafe {
-			needDefined(a[0])
+		if !ok {
 			fail("object of type '%s' has no len()", typeName(a[0]))
 		}
 		return int64(n)
@@ -86,7 +85,7 @@ func init() {
 		return &List{Items: r.sortBy(r.items(a[0]), key, truth(or(a[1], false)))}
 	})
 	filter("unique", []string{"case_sensitive", "attribute"}, 0, func(r *run, a []Value) Value {
-		get, next := r.folded(or(a[2], nil), a[1], nil), r.iter(a[0])
+		get, next := r.folded(or(a[2], nil), a[1], nil), r.later(a[0])
 		seen := map[any]bool{}
 		return lazily("generator", func() (Value, bool) {
 			for v, ok := next(); ok; v, ok = next() {
@@ -138,12 +137,11 @@ func init() {
 // reversed is Python's reversed(v).
 func (r *run) reversed(v Value) func() (Value, bool) {
 	switch v.(type) {
-	case string, *List, *Tuple, *Dict, dictView, rangeValue:
+	case string, *List, *Tuple, *Dict, dictView, rangeValue, *Undefined:
 		items := r.items(v)
 		slices.Reverse(items)
 		return sliceIter(items)
 	}
-	needDefined(v)
 	fail("'%s' object is not reversible", typeName(v))
 	return nil
 }
@@ -231,7 +229,7 @@ func dictSort(r *run, a []Value) Value {
 }
 
 func batch(r *run, a []Value) Value {
-	n, next := needInt(a[1]), r.iter(a[0])
+	n, next := needInt(a[1]), r.later(a[0])
 	return lazily("generator", func() (Value, bool) {
 		row := &List{}
 		for int64(len(row.Items)) < n || len(row.Items) == 0 {
@@ -256,16 +254,19 @@ func batch(r *run, a []Value) Value {
 }
 
 func slicesFilter(r *run, a []Value) Value {
-	items, n := r.items(a[0]), int(needInt(a[1]))
-	if n == 0 {
-		fail("integer division or modulo by zero")
-	}
-	if n > maxRange {
-		fail("slice into %d", n)
-	}
-	each, extra := len(items)/max(n, 1), len(items)%max(n, 1)
-	i, at := 0, 0
+	var items []Value
+	var n, each, extra, i, at int
 	return lazily("generator", func() (Value, bool) {
+		if i == 0 {
+			items, n = r.items(a[0]), int(needInt(a[1]))
+			if n == 0 {
+				fail("integer division or modulo by zero")
+			}
+			if n > maxRange {
+				fail("slice into %d", n)
+			}
+			each, extra = len(items)/max(n, 1), len(items)%max(n, 1)
+		}
 		if i >= n {
 			return nil, false
 		}
@@ -316,7 +317,7 @@ func mapFilter(r *run, args []Value, kwargs []keyword) Value {
 	if !truth(args[0]) { // Jinja iterates only over what is true, so that None maps to nothing
 		return lazily("generator", sliceIter(nil))
 	}
-	next := r.iter(args[0])
+	next := r.later(args[0])
 	return lazily("generator", func() (Value, bool) {
 		v, ok := next()
 		if !ok {
@@ -344,7 +345,7 @@ func selected(r *run, args []Value, kwargs []keyword, keep, byAttribute bool) Va
 	if !truth(args[0]) {
 		return lazily("generator", sliceIter(nil))
 	}
-	next := r.iter(args[0])
+	next := r.later(args[0])
 	return lazily("generator", func() (Value, bool) {
 		for v, ok := next(); ok; v, ok = next() {
 			r.tick(2)

@@ -37,20 +37,16 @@ func init() {
 	one("string", func(r *run, v Value) bool { return typeName(v) == "str" })
 	one("mapping", func(r *run, v Value) bool { return typeName(v) == "dict" })
 	one("sequence", func(r *run, v Value) bool {
-		switch v := v.(type) {
-		case string, *List, *Tuple, *Dict, rangeValue:
+		switch v.(type) {
+		case string, *List, *Tuple, *Dict, rangeValue, *Undefined:
 			return true
-		case *Undefined:
-			return !v.unsafe
 		}
 		return false
 	})
 	one("iterable", func(r *run, v Value) bool {
-		switch v := v.(type) {
-		case string, *List, *Tuple, *Dict, rangeValue, dictView, *iterator, *loop:
+		switch v.(type) {
+		case string, *List, *Tuple, *Dict, rangeValue, dictView, *iterator, *loop, *Undefined:
 			return true
-		case *Undefined:
-			return !v.unsafe
 		}
 		return false
 	})

@@ -44,13 +44,21 @@ func (r *run) iter(v Value) func() (Value, bool) {
 			return &Tuple{Items: []Value{v.current, v}}, true
 		}
 	case *Undefined:
-		if v.unsafe {
-			needDefined(v)
-		}
 		return func() (Value, bool) { return nil, false }
 	}
 	fail("'%s' object is not iterable", typeName(v))
 	return nil
+}
+
+// later is iter for generators, which look at what they iterate over only when they are asked for an item.
+func (r *run) later(v Value) func() (Value, bool) {
+	var next func() (Value, bool)
+	return func() (Value, bool) {
+		if next == nil {
+			next = r.iter(v)
+		}
+		return next()
+	}
 }
 
 func sliceIter(items []Value) func() (Value, bool) {

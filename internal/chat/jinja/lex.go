@@ -197,6 +197,9 @@ func tagLength(s, name string, trimNewline bool) (n int, sign byte, ok bool) {
 
 func (l *lexer) comment() {
 	i := strings.Index(l.src[l.pos:], "#}")
+	if l.pos == len(l.src) {
+		return // Jinja lets a comment that begins at the very end pass
+	}
 	if i < 0 {
 		l.fail("Missing end of comment tag")
 	}

@@ -128,16 +128,19 @@ func (st *forStmt) loop(r *run, s *scope, items Value, depth int) flow {
 			return r.capture(func() { st.loop(r, s, items, depth) })
 		}
 	}
+	completed := false
 	for l.advance() {
 		r.tick(4)
 		// A new scope each time: names set in one iteration are gone in the next.
 		inner := &scope{parent: s, names: append(make([]string, 0, 4), "loop"), values: append(make([]Value, 0, 4), l)}
 		st.target.assign(r, inner, l.current)
-		if f := r.execAll(st.body, inner); f == flowBreak {
+		f := r.execAll(st.body, inner)
+		if f == flowBreak {
 			break
 		}
+		completed = completed || f == flowNext
 	}
-	if l.index0 < 0 {
+	if !completed { // Jinja's else is also for loops whose every iteration is cut short
 		return r.execAll(st.orElse, &scope{parent: s})
 	}
 	return flowNext

@@ -55,6 +55,10 @@ var listMethods = map[string]*builtin{
 func numberAttr(v Value, name string) (Value, bool) {
 	switch name {
 	case "real":
+		if b, ok := v.(bool); ok {
+			i, _ := toInt(b)
+			return i, true
+		}
 		return v, true
 	case "imag":
 		if _, ok := v.(float64); ok {

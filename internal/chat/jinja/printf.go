@@ -91,7 +91,9 @@ func (r *run) printf(format string, values Value) string {
 		w.add(r.convert(verb, v, spec))
 	}
 	if used < len(args) && !isDict {
-		if _, isTuple := values.(*Tuple); isTuple || used == 0 && typeName(values) != "list" {
+		switch values.(type) {
+		case *List, *Undefined, rangeValue: // Python takes them for mappings
+		default:
 			fail("not all arguments converted during string formatting")
 		}
 	}

@@ -25,10 +25,9 @@ func NewList(items ...Value) *List { return &List{Items: items} }
 
 // Undefined is what a missing name, attribute or item gives.
 type Undefined struct {
-	hint   string // what is said when it is used; made from name and owner where empty
-	name   string
-	owner  string // type name of the object that lacks the attribute
-	unsafe bool   // the sandbox refuses the attribute
+	hint  string // what is said when it is used; made from name and owner where empty
+	name  string
+	owner string // type name of the object that lacks the attribute
 }
 
 func (u *Undefined) message() string {

@@ -1,0 +1,149 @@
+package chat
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/hone-ml/hone/internal/ordjson"
+)
+
+// Row is one row to train on: Messages; or Prompt and Completion; or PromptText and CompletionText; or Text.
+type Row struct {
+	Messages                   []Message
+	Prompt, Completion         []Message
+	PromptText, CompletionText string
+	Text                       string
+	Kind                       RowKind
+
+	Tools ordjson.Value   // of conversations
+	Extra *ordjson.Object // further variables of the template, TRL's chat_template_kwargs
+}
+
+// RowKind says which fields of a Row are set.
+type RowKind int
+
+// The kinds of rows.
+const (
+	Conversation         RowKind = iota // Messages
+	PromptedConversation                // Prompt, Completion
+	PromptedText                        // PromptText, CompletionText
+	PlainText                           // Text
+)
+
+// NewRow reads a row by TRL's columns: messages; prompt and completion; text; beside them tools (a list, or JSON text
+// of one) and chat_template_kwargs. get gives a column's value, nil where there is none.
+func NewRow(get func(column string) ordjson.Value) (*Row, error) {
+	r := &Row{}
+	var err error
+	if r.Tools, err = tools(get("tools")); err != nil {
+		return nil, fmt.Errorf("tools: %w", err)
+	}
+	if extra := get("chat_template_kwargs"); extra != nil {
+		o, ok := extra.(*ordjson.Object)
+		if !ok {
+			return nil, errors.New("chat_template_kwargs: not an object")
+		}
+		r.Extra = o
+	}
+	messages, prompt, completion, text := get("messages"), get("prompt"), get("completion"), get("text")
+	switch {
+	case messages != nil:
+		r.Kind = Conversation
+		r.Messages, err = Messages(messages)
+		return r, within("messages", err)
+	case prompt != nil && completion != nil:
+		p, ok1 := prompt.(string)
+		c, ok2 := completion.(string)
+		if ok1 && ok2 {
+			r.Kind, r.PromptText, r.CompletionText = PromptedText, p, c
+			return r, nil
+		}
+		r.Kind = PromptedConversation
+		if r.Prompt, err = Messages(prompt); err != nil {
+			return nil, within("prompt", err)
+		}
+		r.Completion, err = Messages(completion)
+		return r, within("completion", err)
+	case text != nil:
+		s, ok := text.(string)
+		if !ok {
+			return nil, errors.New("text: not text")
+		}
+		r.Kind, r.Text = PlainText, s
+		return r, nil
+	}
+	return nil, errors.New("no messages, no prompt and completion, and no text")
+}
+
+func within(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// Messages reads a list of messages: objects with a role.
+func Messages(v ordjson.Value) ([]Message, error) {
+	list, ok := v.([]ordjson.Value)
+	if !ok {
+		return nil, errors.New("not a list of messages")
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no messages")
+	}
+	messages := make([]Message, len(list))
+	for i, item := range list {
+		m, ok := item.(*ordjson.Object)
+		if !ok {
+			return nil, fmt.Errorf("[%d]: not an object", i)
+		}
+		if _, ok := m.Text("role"); !ok {
+			return nil, fmt.Errorf("[%d]: no role", i)
+		}
+		messages[i] = m
+	}
+	return messages, nil
+}
+
+func tools(v ordjson.Value) (ordjson.Value, error) {
+	text, ok := v.(string)
+	if !ok {
+		return v, nil
+	}
+	return ordjson.Parse([]byte(text))
+}
+
+// check refuses text that tokenizers would cut (at a NUL) or replace.
+func (r *Row) check() error {
+	for _, part := range []struct {
+		path     string
+		messages []Message
+		text     string
+	}{{"messages", r.Messages, ""}, {"prompt", r.Prompt, r.PromptText}, {"completion", r.Completion, r.CompletionText}, {"text", nil, r.Text}} {
+		if err := checkText(part.text); err != nil {
+			return within(part.path, err)
+		}
+		for i, m := range part.messages {
+			if err := ordjson.Walk(m, checkText); err != nil {
+				return fmt.Errorf("%s[%d]: %w", part.path, i, err)
+			}
+		}
+	}
+	return within("tools", ordjson.Walk(r.Tools, checkText))
+}
+
+func checkText(s string) error {
+	if i := strings.IndexByte(s, 0); i >= 0 {
+		return fmt.Errorf("NUL byte at byte %d", i)
+	}
+	for i, r := range s {
+		if r == utf8.RuneError {
+			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 {
+				return fmt.Errorf("invalid UTF-8 at byte %d", i)
+			}
+		}
+	}
+	return nil
+}
