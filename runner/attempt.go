@@ -105,8 +105,8 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 				return err
 			}
 		}
-		os.RemoveAll(a.checkpoints(a.res))
-		os.Remove(a.store.Checkpoints(a.res.key)) // stays where another device's state is in it
+		os.RemoveAll(a.checkpoints())
+		os.Remove(filepath.Dir(a.checkpoints())) // stays where another device's state is in it
 		return nil
 	}
 	return nil
@@ -122,8 +122,11 @@ func (a *attempt) release() {
 	}
 }
 
-func (a *attempt) log() string   { return filepath.Join(a.checkpoints(a.res), "log") }
-func (a *attempt) state() string { return filepath.Join(a.checkpoints(a.res), "state") }
+// checkpoints is a folder that outlives the attempt. The log lies there too, so that it goes on where a killed
+// attempt's ended; a record takes it over.
+func (a *attempt) checkpoints() string { return a.store.Checkpoints(a.res.key, a.res.numerics) }
+func (a *attempt) log() string         { return filepath.Join(a.checkpoints(), "log") }
+func (a *attempt) state() string       { return filepath.Join(a.checkpoints(), "state") }
 
 func (a *attempt) say(level, message string) {
 	a.observe(Update{Stage: a.plan, Event: job.Event{Event: "log", Level: level, Message: message}})
@@ -153,7 +156,7 @@ func (a *attempt) verify() map[string]error {
 // machine: then it begins anew.
 func (a *attempt) process(ctx context.Context) (*ending, error) {
 	if !a.res.resume {
-		if err := os.RemoveAll(a.checkpoints(a.res)); err != nil {
+		if err := os.RemoveAll(a.checkpoints()); err != nil {
 			return nil, err
 		}
 	}

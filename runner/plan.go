@@ -253,7 +253,7 @@ func (r *Runner) LogDir(name string) (string, error) {
 		return r.store.LogDir(s.Record), nil
 	}
 	if s.Key != nil {
-		dir := filepath.Join(r.checkpoints(&resolution{key: *s.Key, numerics: r.numerics(s.Stage)}), "log")
+		dir := filepath.Join(r.store.Checkpoints(*s.Key, r.numerics(s.Stage)), "log")
 		if _, err := os.Stat(dir); err == nil {
 			return dir, nil
 		}

@@ -94,7 +94,7 @@ func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
 		res.gone = nil
 		return nil
 	}
-	entries, err := os.ReadDir(filepath.Join(r.checkpoints(res), "state"))
+	entries, err := os.ReadDir(filepath.Join(r.store.Checkpoints(res.key, res.numerics), "state"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -118,12 +118,6 @@ func (r *Runner) usable(s *pipelines.Stage, rec *store.Record) error {
 		}
 	}
 	return nil
-}
-
-// checkpoints is where an unfinished stage keeps what the next attempt goes on with. Another device or number of
-// threads has a place of its own: its bits are others.
-func (r *Runner) checkpoints(res *resolution) string {
-	return filepath.Join(r.store.Checkpoints(res.key), fmt.Sprintf("%s-%d", res.numerics.Device, res.numerics.Threads))
 }
 
 // artifact is what an edge carries; nil while its stage's outputs are not known.

@@ -299,21 +299,8 @@ func TestOnlyAStageAndWhatItNeeds(t *testing.T) {
 	b.want(story(result), "a ran, b ran")
 }
 
-func TestIndependentStagesRunSideBySide(t *testing.T) {
-	b := newBench(t)
-	var pipe []*pipelines.Stage
-	for i := range 4 {
-		pipe = append(pipe, stage(fmt.Sprintf("s%d", i), []string{"sleep 400", fmt.Sprintf("write out/t %d", i)}, nil))
-	}
-	began := time.Now()
-	b.run(pipe...)
-	if took := time.Since(began); took > 1200*time.Millisecond {
-		t.Fatalf("4 stages of 0.4 s with -j 4 took %v", took)
-	}
-}
-
-func TestReservedMemoryMakesStagesWait(t *testing.T) {
-	b := newBench(t)
+// busiest is how many stages were at work at once, most of the run.
+func (b *bench) busiest(pipe ...*pipelines.Stage) int {
 	var mu sync.Mutex
 	now, most := 0, 0
 	b.opts.Observe = func(u runner.Update) {
@@ -327,15 +314,34 @@ func TestReservedMemoryMakesStagesWait(t *testing.T) {
 			now--
 		}
 	}
-	var pipe []*pipelines.Stage
-	for i := range 3 {
-		s := stage(fmt.Sprintf("s%d", i), []string{"sleep 50", fmt.Sprintf("write out/t %d", i)}, nil)
-		s.Resources.Memory = 1 << 60 // more than there is: each has the machine to itself
+	b.wantCode(b.run(pipe...), 0)
+	return most
+}
+
+func independent(n int, resources pipelines.Resources) (pipe []*pipelines.Stage) {
+	for i := range n {
+		s := stage(fmt.Sprintf("s%d", i), []string{"sleep 200", fmt.Sprintf("write out/t %d", i)}, nil)
+		s.Resources = resources
 		pipe = append(pipe, s)
 	}
-	result := b.run(pipe...)
-	b.wantCode(result, 0)
-	b.want(fmt.Sprint(most), "1")
+	return pipe
+}
+
+func TestIndependentStagesRunSideBySide(t *testing.T) {
+	b := newBench(t)
+	b.want(fmt.Sprint(b.busiest(independent(6, pipelines.Resources{})...)), "4") // -j 4
+}
+
+func TestReservedResourcesMakeStagesWait(t *testing.T) {
+	for what, resources := range map[string]pipelines.Resources{
+		"memory": {Memory: 1 << 60}, // more than there is: each has the machine to itself
+		"cpus":   {CPUs: 1 << 20},
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t)
+			b.want(fmt.Sprint(b.busiest(independent(3, resources)...)), "1")
+		})
+	}
 }
 
 func TestMissingWorkerIsTheEnvironments(t *testing.T) {

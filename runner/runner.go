@@ -26,23 +26,23 @@ import (
 
 // Options say how a pipeline is carried out. None of them is an ingredient of a key.
 type Options struct {
-	Stages   []string // these and what they need; all where empty
-	Force    []string // run again although a record is there
-	Jobs     int      // stages at once; the number of cores where 0
-	Threads  int      // of a worker; the number of cores where 0
-	Device   string   // of stages that name none: auto, cpu, cuda, cuda:N
-	Exact    bool     // reuse only records of the same numerics
-	Hone     []string // argv of this program, for kinds without tensors
-	Worker   func() (string, error)
-	Resolve  func(ctx context.Context, repo, revision string) (commit string, err error)
-	Observe  func(Update)  // called from one goroutine at a time
-	Silence  time.Duration // after which a worker that says nothing is ended; a minute where 0
-	Grace    time.Duration // that an interrupted worker has; 12 seconds where 0
-	Version  string        // of hone, for the record
-	Warnings func(stage, message string)
+	Stages  []string // these and what they need; all where empty
+	Force   []string // run again although a record is there
+	Jobs    int      // stages at once; the number of cores where 0
+	Threads int      // of a worker; the number of cores where 0
+	Device  string   // of stages that name none: auto, cpu, cuda, cuda:N
+	Exact   bool     // reuse only records of the same numerics
+	Hone    []string // argv of this program, for kinds without tensors
+	Worker  func() (string, error)
+	Resolve func(ctx context.Context, repo, revision string) (commit string, err error)
+	Observe func(Update)  // called from one goroutine at a time
+	Silence time.Duration // after which a worker that says nothing is ended; a minute where 0
+	Grace   time.Duration // that an interrupted worker has; 12 seconds where 0
+	Version string        // of hone, for the record
 }
 
-// Update is what happened to a stage: an event of its worker, or its end.
+// Update is what happened to a stage: an event of its worker, or its end. Two events are the runner's own: planned, as
+// an attempt begins, and placed, when its artifacts are there and what depends on them may start.
 type Update struct {
 	Stage *StagePlan
 	Event job.Event

@@ -148,8 +148,9 @@ func (s *schedule) attempt(ctx context.Context, n *node) {
 func (s *schedule) take(rep report) {
 	n, out := rep.node, rep.outcome
 	if !rep.last {
-		n.state = placed
+		n.state, n.result.Seconds = placed, time.Since(n.began).Seconds()
 		s.publish(n, out.outputs)
+		s.r.observe(Update{Stage: n.result.StagePlan, Event: job.Event{Event: "placed"}})
 		return
 	}
 	s.pending--
@@ -160,7 +161,10 @@ func (s *schedule) take(rep report) {
 	}
 	n.forced = false
 	result := n.result
-	result.Metrics, result.Seconds = out.metrics, time.Since(n.began).Seconds()
+	result.Metrics = out.metrics
+	if n.state != placed {
+		result.Seconds = time.Since(n.began).Seconds()
+	}
 	n.notes = append(n.notes, out.notes...)
 	switch {
 	case out.err != nil:

@@ -214,7 +214,7 @@ func (w *worker) take(e job.Event) {
 
 // noteNumerics keeps what the checkpoint's bits depend on beside it, and refuses to go on with another's.
 func (w *worker) noteNumerics() error {
-	path := filepath.Join(w.checkpoints(w.res), "numerics.json")
+	path := filepath.Join(w.checkpoints(), "numerics.json")
 	now, err := json.Marshal(w.started)
 	if err != nil {
 		return err

@@ -86,6 +86,10 @@ func (t *terminal) update(u runner.Update) {
 		t.ended(s)
 		return
 	}
+	if u.Event.Event == "placed" { // its artifacts are there; a line follows once they are durable
+		t.rows = slices.DeleteFunc(t.rows, func(r *row) bool { return r.name == name })
+		return
+	}
 	r := t.row(name)
 	switch e := u.Event; e.Event {
 	case "progress":
@@ -118,14 +122,13 @@ func (t *terminal) row(name string) *row {
 // ended adds the lines of a stage that has ended.
 func (t *terminal) ended(s *runner.StageResult) {
 	line := fmt.Sprintf("%s %-*s  %-8s %7s", marks[s.Status], t.wide, s.Name, s.Status, seconds(s))
+	message, more, _ := strings.Cut(printable(s.Error), "\n")
 	if s.Status == runner.Ran || s.Status == runner.Resumed {
-		line += "  " + metricsLine(s.Metrics, 3)
+		message = metricsLine(s.Metrics, 3)
 	}
-	t.tell = append(t.tell, strings.TrimRight(line, " "))
-	if s.Error != "" {
-		for part := range strings.Lines(s.Error) {
-			t.tell = append(t.tell, "    "+printable(strings.TrimRight(part, "\n")))
-		}
+	t.tell = append(t.tell, strings.TrimRight(line+"  "+message, " "))
+	if more != "" {
+		t.tell = append(t.tell, "    "+strings.ReplaceAll(more, "\n", "\n    "))
 	}
 	for _, note := range s.Notes {
 		t.tell = append(t.tell, "    ! "+note)

@@ -36,13 +36,27 @@ func (s *Store) Lock(ctx context.Context, key string, held func(pid int)) (*Lock
 	}
 }
 
-// Use marks the store as in use until the lock is closed: GC keeps away. Many may hold it.
+// Use marks the store as in use until the lock is closed: GC keeps away. Many may hold it. The first to come removes
+// what killed processes left.
 func (s *Store) Use() (*Lock, error) {
-	lock, err := s.tryLock("store", unix.LOCK_SH)
-	if err == nil && lock == nil {
-		err = errors.New("hone gc is at work in this store: try again when it has ended")
+	alone, err := s.tryLock("store", unix.LOCK_EX)
+	if err != nil {
+		return nil, err
 	}
-	return lock, err
+	if alone != nil {
+		err := s.tidy()
+		if err = errors.Join(err, alone.Close()); err != nil {
+			return nil, err
+		}
+	}
+	for range 200 { // another may be tidying; gc takes longer
+		lock, err := s.tryLock("store", unix.LOCK_SH)
+		if err != nil || lock != nil {
+			return lock, err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return nil, errors.New("hone gc is at work in this store: try again when it has ended")
 }
 
 // tryLock takes a lock, or returns nil where another holds it.

@@ -25,6 +25,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hone-ml/hone/internal/job"
 )
 
 // Store is a folder of artifacts. The zero value is not usable: Open makes one.
@@ -93,8 +95,11 @@ func (s *Store) path(elem ...string) string {
 // Tree is the folder of the artifact with that hash. It may be gone: Check tells.
 func (s *Store) Tree(hash string) string { return s.path("trees", hash) }
 
-// Checkpoints is the folder in which an unfinished stage of that key keeps its state.
-func (s *Store) Checkpoints(key string) string { return s.path("checkpoints", key) }
+// Checkpoints is where an unfinished stage of a key keeps what its next attempt goes on with. Another device or number
+// of threads has a place of its own: its bits are others.
+func (s *Store) Checkpoints(key string, n job.Numerics) string {
+	return s.path("checkpoints", key, fmt.Sprintf("%s-%d", n.Device, n.Threads))
+}
 
 // Job makes an empty folder for one attempt at key. Only the holder of the key's lock may call it: what earlier
 // attempts left is removed.

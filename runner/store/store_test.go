@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/runner/store"
 	"github.com/hone-ml/hone/runner/store/storetest"
 )
@@ -75,7 +76,7 @@ func TestGC(t *testing.T) {
 	goneDir := filepath.Join(t.TempDir(), "gone")
 	orphan := put(t, s, goneDir, "c", "orphan", true) // its folder never was
 	write(t, filepath.Join(s.Dir, "tmp", "left"), "by a crash")
-	if err := os.MkdirAll(filepath.Join(s.Checkpoints(store.Sum([]byte("old"))), "cpu-2", "state"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.Checkpoints(store.Sum([]byte("old")), job.Numerics{Device: "cpu", Threads: 2}), "state"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	dry, err := s.GC(true)
@@ -135,6 +136,41 @@ func TestGCKeepsAwayFromWork(t *testing.T) {
 	lock.Close()
 	if _, err := s.GC(false); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What a killed run leaves is removed by the next one, but not from under a worker that is still at it.
+func TestUseTidies(t *testing.T) {
+	s := open(t, t.TempDir())
+	done, busy := store.Sum([]byte("done")), store.Sum([]byte("busy"))
+	n := job.Numerics{Device: "cpu", Threads: 2}
+	lock, err := s.Lock(context.Background(), busy, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for _, key := range []string{done, busy} {
+		if err := s.Commit(&store.Record{Key: key, Numerics: &n}, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Job(key); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(s.Checkpoints(key, n), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(s.Dir, "tmp", "write-1"), "half")
+	use, err := s.Use()
+	if err != nil {
+		t.Fatal(err)
+	}
+	use.Close()
+	for _, folder := range []string{"tmp", "checkpoints"} {
+		left, err := os.ReadDir(filepath.Join(s.Dir, folder))
+		if err != nil || len(left) != 1 || !strings.HasPrefix(left[0].Name(), busy) {
+			t.Errorf("left in %s: %v, %v", folder, left, err)
+		}
 	}
 }
 
