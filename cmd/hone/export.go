@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/internal/modeldir"
+)
+
+func exportCommand() *cobra.Command {
+	var f flags
+	var format, pipeline string
+	c := &cobra.Command{
+		Use:   "export MODEL DIR",
+		Short: "a model or an adapter as a folder that other tools read",
+		Long: `export writes MODEL to the new folder DIR: whole, or not at all.
+
+` + modelHelp + `
+
+--format hf is a Hugging Face folder, which AutoModelForCausalLM.from_pretrained(DIR) loads; peft is an adapter's folder
+for PeftModel.from_pretrained(base, DIR). Its base_model_name_or_path is the base's name on the hub where it has one,
+else null: a path of this machine would be wrong elsewhere.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			if format != "" && format != "hf" && format != "peft" {
+				return usage("--format %s: hf or peft", format)
+			}
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			c.SetContext(ctx)
+			m, err := f.openModel(c, args[0], pipeline)
+			if err != nil {
+				return err
+			}
+			defer m.close()
+			if format == "" {
+				format = "hf"
+				if m.Kind == "adapter" {
+					format = "peft"
+				}
+			}
+			err = newFolder(args[1], func(dir string) error {
+				return modeldir.Export(ctx, dir, m.Input, format, func(ctx context.Context, to, from string) error {
+					return modeldir.Copy(ctx, to, from, nil)
+				})
+			})
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return printJSON(c, map[string]any{"path": args[1], "format": format})
+			}
+			_, err = fmt.Fprintln(c.OutOrStdout(), args[1])
+			return err
+		},
+	}
+	c.Flags().StringVar(&format, "format", "", "`FORMAT`: hf or peft (what MODEL is)")
+	c.Flags().StringVar(&pipeline, "pipeline", ".", "`PATH` of the pipeline whose stage MODEL is")
+	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	return c
+}
+
+// newFolder makes the folder dir with what fill writes: beside its place first, so that it is there whole or not at all.
+// A folder that is there must be empty.
+func newFolder(dir string, fill func(dir string) error) error {
+	dir = filepath.Clean(dir)
+	switch entries, err := os.ReadDir(dir); {
+	case err == nil && len(entries) > 0:
+		return usage("%s: not empty", dir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return usage("%w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+strings.TrimLeft(filepath.Base(dir), ".")+".tmp-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := errors.Join(os.Chmod(tmp, 0o755), fill(tmp)); err != nil {
+		return err
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(tmp, dir)
+}
