@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -121,7 +122,7 @@ func (e *UnknownStageError) Error() string {
 	for _, s := range e.graph.Stages {
 		names = append(names, s.Name)
 	}
-	return fmt.Sprintf("%s: no such stage; %s has %v", e.Name, e.graph.Name, names)
+	return fmt.Sprintf("%s: no such stage; %s has %s", e.Name, e.graph.Name, strings.Join(names, ", "))
 }
 
 // closure is the named stages and all that they read or need, in the graph's order.

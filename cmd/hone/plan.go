@@ -90,6 +90,9 @@ func reason(s *runner.StagePlan, c runner.Change) string {
 	if _, input := s.Inputs[c.Field]; input && c.New == nil {
 		return c.Field + " is not made yet"
 	}
+	if c.Old == nil && c.New == nil {
+		return c.Field + " has no commit in hone.lock yet: hone run asks the hub"
+	}
 	line := fmt.Sprintf("%s %s → %s", c.Field, brief(c.Old), brief(c.New))
 	if c.Pos != "" {
 		line += "  " + c.Pos

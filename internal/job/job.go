@@ -26,7 +26,7 @@ type Job struct {
 
 	Config json.RawMessage   `json:"config"` // the kind's fields with defaults filled; an edge is {"kind", "from", "port"}
 	Inputs map[string]Input  `json:"inputs"` // by the field that holds the edge: "model", "data", "data[0].data", "suites.sql.data"
-	Files  map[string]string `json:"files"`  // source file or folder, by the field that names it: "source", "files[1]"
+	Files  map[string]string `json:"files"`  // source file or folder, or hf://org/name@commit, by the field that names it: "source", "files[1]"
 
 	Out         map[string]Output `json:"out"`         // one empty folder a port, made beforehand
 	Log         string            `json:"log"`         // folder for what varies: metrics.jsonl, TensorBoard events, stderr
