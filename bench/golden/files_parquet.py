@@ -51,7 +51,7 @@ def main():
     many = [{"messages": [{"role": "user", "content": f"{i} " * (i % 7)}] * (1 + i % 3), "id": i, "tags": [str(i)] * (i % 4)} for i in range(100)]
     table = pa.Table.from_pylist(many)
     write("pages", table, many, row_group_size=30, data_page_size=64, write_batch_size=3)
-    write("pages-v2", table, many, row_group_size=30, data_page_size=64, write_batch_size=3, data_page_version="2.0")
+    write("pages-v2", table, many, row_group_size=30, data_page_version="2.0")
     numbers = pa.table({"text": [f"line {i}" for i in range(500)], "i": list(range(500))})
     write("delta", numbers, numbers.to_pylist(), use_dictionary=False,
           column_encoding={"text": "DELTA_LENGTH_BYTE_ARRAY", "i": "DELTA_BINARY_PACKED"})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
@@ -26,13 +25,13 @@ const (
 	maxPageHeader = 16 << 20  // bytes; they hold statistics, which may be long texts
 	maxPage       = 512 << 20 // bytes, decompressed
 	maxWindow     = 128 << 20 // bytes that a zstd stream refers back to
-	maxPageValues = 64 << 20  // Arrow's writers put at most 64 Mi rows in a row group
+	maxPageValues = 16 << 20  // even where all are null and take no space
 )
 
 var errPage = errors.New("a page header is broken")
 
 // checkFooter reads the end of a file of this size and checks the form of its metadata.
-func checkFooter(f *os.File, size int64) error {
+func checkFooter(f io.ReaderAt, size int64) error {
 	if size < 12 {
 		return errors.New("no Parquet file: too short")
 	}
@@ -57,7 +56,7 @@ func checkFooter(f *os.File, size int64) error {
 
 // checkChunk checks the pages of a column chunk in a file of this size. Rows is the number of rows of its group
 // where the column has one value a row, else -1.
-func checkChunk(f *os.File, size int64, c *format.ColumnMetaData, def, rep int, rows int64) error {
+func checkChunk(f io.ReaderAt, size int64, c *format.ColumnMetaData, def, rep int, rows int64) error {
 	at := c.DataPageOffset
 	if d := c.DictionaryPageOffset; d > 0 && d < at {
 		at = d
@@ -94,7 +93,7 @@ func checkChunk(f *os.File, size int64, c *format.ColumnMetaData, def, rep int, 
 }
 
 // pageHeader reads the header at the offset and returns it with its length.
-func pageHeader(f *os.File, at, end int64) (*format.PageHeader, int, error) {
+func pageHeader(f io.ReaderAt, at, end int64) (*format.PageHeader, int, error) {
 	for window := int64(256); ; window *= 8 {
 		b := make([]byte, min(window, end-at))
 		if _, err := f.ReadAt(b, at); err != nil {
@@ -154,6 +153,9 @@ func (p *pageCheck) check(page *io.SectionReader) error {
 			return errPage
 		}
 		compressed = !d.IsCompressed.Valid || d.IsCompressed.V
+		if p.rep && d.RepetitionLevelsByteLength == 0 { // Arrow writes such pages, parquet-go v0.32 cannot read them
+			return errors.New("a page without values in a list; write the file with data pages of version 1.0")
+		}
 	default:
 		return fmt.Errorf("a page of type %v", h.Type)
 	}
@@ -171,12 +173,12 @@ func (p *pageCheck) check(page *io.SectionReader) error {
 	if encoding == format.DeltaByteArray {
 		return errors.New("encoding DELTA_BYTE_ARRAY is not read; write the file with plain or dictionary encoding")
 	}
-	head, n, err := inflate(page, codec, int64(h.UncompressedPageSize), delta)
+	head, n, err := inflate(page, codec, int64(h.UncompressedPageSize)-plain, delta)
 	if err != nil {
 		return err
 	}
-	if n > int64(h.UncompressedPageSize) {
-		return fmt.Errorf("a page is larger than its header says")
+	if plain+n != int64(h.UncompressedPageSize) {
+		return fmt.Errorf("a page of another size than its header says")
 	}
 	if delta {
 		return checkDelta(head, levels, p.values)
@@ -219,11 +221,17 @@ func inflate(r *io.SectionReader, codec format.CompressionCodec, limit int64, ke
 	return nil, n, err
 }
 
+// maxRatio is more than a block of LZ4 (255) or Snappy (32) can grow by.
+const maxRatio = 256
+
 // inflateBlock is inflate for codecs without a stream form.
 func inflateBlock(r *io.SectionReader, codec format.CompressionCodec, limit int64) ([]byte, int64, error) {
 	src, err := io.ReadAll(r)
 	if err != nil || len(src) == 0 {
 		return nil, 0, err
+	}
+	if limit < 0 || limit > int64(len(src))*maxRatio {
+		return nil, 0, errPage
 	}
 	if codec == format.Snappy {
 		n, err := snappy.DecodedLen(src)
@@ -235,7 +243,10 @@ func inflateBlock(r *io.SectionReader, codec format.CompressionCodec, limit int6
 	}
 	b := make([]byte, limit)
 	n, err := lz4.UncompressBlock(src, b)
-	return b[:max(n, 0)], int64(n), err
+	if err != nil {
+		return nil, 0, err
+	}
+	return b[:n], int64(n), nil
 }
 
 // checkDelta checks that a delta-encoded page claims no more values than its header.

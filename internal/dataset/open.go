@@ -14,6 +14,7 @@ type Dataset struct {
 	file   *parquetFile
 	memory []Row  // all rows, once Row was called
 	spool  *spool // or that
+	limit  int    // spillBytes
 }
 
 // Open opens the artifact in the folder dir.
@@ -30,7 +31,7 @@ func Open(dir string) (*Dataset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, dataFile), err)
 	}
-	d := &Dataset{Header: *h, file: file}
+	d := &Dataset{Header: *h, file: file, limit: spillBytes}
 	if err := d.check(); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, dataFile), err)
@@ -123,7 +124,7 @@ func (d *Dataset) load() (err error) {
 			return err
 		}
 		rows = append(rows, row)
-		if bytes += size(row); bytes < spillBytes {
+		if bytes += size(row); bytes < d.limit {
 			continue
 		}
 		if s == nil {

@@ -15,39 +15,49 @@ import (
 
 // parquetFile is a Parquet file open for reading.
 type parquetFile struct {
-	f       *os.File
+	f       io.ReaderAt
 	size    int64
 	file    *parquet.File
 	columns []*node
+	close   func()
 	starts  []int64 // row at which each row group begins, and the number of rows at the end
 }
 
 // maxRows bounds a file whose columns are all one repeated value and so take no space.
 const maxRows = 1 << 32
 
-func openParquet(name string, p policy) (_ *parquetFile, err error) {
-	defer guard(&err)
+func openParquet(name string, p policy) (*parquetFile, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
 	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a file")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	pf, err := newParquet(f, info.Size(), p)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	pf.close = func() { f.Close() }
+	return pf, nil
+}
+
+func newParquet(f io.ReaderAt, size int64, p policy) (_ *parquetFile, err error) {
+	defer guard(&err)
+	if err := checkFooter(f, size); err != nil {
+		return nil, err
+	}
+	file, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.FileReadMode(parquet.ReadModeSync))
 	if err != nil {
 		return nil, err
 	}
-	if err := checkFooter(f, info.Size()); err != nil {
-		return nil, err
-	}
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.FileReadMode(parquet.ReadModeSync))
-	if err != nil {
-		return nil, err
-	}
-	pf := &parquetFile{f: f, size: info.Size(), file: file, starts: []int64{0}}
+	pf := &parquetFile{f: f, size: size, file: file, starts: []int64{0}, close: func() {}}
 	for i := range file.Metadata().RowGroups {
 		rows := file.Metadata().RowGroups[i].NumRows
 		total := pf.starts[i] + rows
@@ -84,8 +94,6 @@ func (pf *parquetFile) plan(p policy) error {
 	return nil
 }
 
-func (pf *parquetFile) close() { pf.f.Close() }
-
 func (pf *parquetFile) rows() int64 { return pf.starts[len(pf.starts)-1] }
 
 func (pf *parquetFile) names() []string {
@@ -121,7 +129,10 @@ func (pf *parquetFile) readGroup(i int, yield func(Row, error) bool) (err error)
 	if err := pf.checkGroup(i); err != nil {
 		return fmt.Errorf("row group %d: %w", i, err)
 	}
-	rows := pf.file.RowGroups()[i].Rows()
+	rows, err := pf.openGroup(i)
+	if err != nil {
+		return fmt.Errorf("row group %d: %w", i, err)
+	}
 	defer rows.Close()
 	buffer := make([]parquet.Row, 64)
 	want := pf.starts[i+1] - pf.starts[i]
@@ -152,7 +163,12 @@ func (pf *parquetFile) readGroup(i int, yield func(Row, error) bool) (err error)
 	return nil
 }
 
-// readRows is rows.ReadRows with the library's panics on broken pages as errors. Only this call is guarded: a panic
+func (pf *parquetFile) openGroup(i int) (rows parquet.Rows, err error) {
+	defer guard(&err)
+	return pf.file.RowGroups()[i].Rows(), nil
+}
+
+// readRows is rows.ReadRows with the library's panics on broken pages as errors. Only its calls are guarded: a panic
 // of whoever consumes the rows is no fault of the file's.
 func readRows(rows parquet.Rows, buffer []parquet.Row) (n int, err error) {
 	defer guard(&err)

@@ -33,6 +33,7 @@ type Writer struct {
 	rows   []Row // not yet in the spill file
 	bytes  int   // of rows, about
 	spill  *spool
+	limit  int // spillBytes
 }
 
 // Create begins a dataset in the folder dir, which exists. Format and roles are those of its rows; columns, where
@@ -42,7 +43,7 @@ func Create(dir string, format Format, roles map[Role]string, columns ...string)
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	w := &Writer{dir: dir, header: h, schema: newSchema(&h)}
+	w := &Writer{dir: dir, header: h, schema: newSchema(&h), limit: spillBytes}
 	for _, name := range columns {
 		w.schema.column(name)
 	}
@@ -57,7 +58,7 @@ func (w *Writer) Write(row Row) error {
 	w.schema.add(row)
 	w.header.Rows++
 	w.rows = append(w.rows, row)
-	if w.bytes += size(row); w.bytes > spillBytes {
+	if w.bytes += size(row); w.bytes > w.limit {
 		return w.spillRows()
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -141,4 +142,42 @@ func TestMask(t *testing.T) {
 func crcOf(s string) uint32 {
 	m := mask([]byte(s)) - 0xa282ead8
 	return m>>17 | m<<15
+}
+
+// TensorBoard reads two files of one run: what a killed process wrote beyond the checkpoint does not count.
+// HONE_PEERS names a Python that has it.
+func TestTensorBoardReadsIt(t *testing.T) {
+	python := os.Getenv("HONE_PEERS")
+	if python == "" {
+		t.Skip("HONE_PEERS is not set")
+	}
+	dir := t.TempDir()
+	at := time.Unix(1700000000, 0)
+	write := func(at time.Time, restart int64, steps ...int64) {
+		w, err := Create(dir, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		if restart > 0 {
+			if err := w.Restart(at, restart); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, step := range steps {
+			if err := w.Scalars(at.Add(time.Duration(step)*time.Second), step, map[string]float64{"train/loss": 1 / float64(step)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(at, 0, 1, 2, 3, 4)
+	write(at.Add(time.Minute), 3, 3, 4, 8)
+	out, err := exec.Command(python, "../../bench/peers/tensorboard_check.py", dir).Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, err.(*exec.ExitError).Stderr)
+	}
+	want := `{"train/loss": [[1, 1.0], [2, 0.5], [3, 0.3333333432674408], [4, 0.25], [8, 0.125]]}` + "\n"
+	if d := cmp.Diff(want, string(out)); d != "" {
+		t.Error(d)
+	}
 }

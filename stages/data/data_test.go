@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -19,6 +22,7 @@ import (
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/schemas"
+	"github.com/hone-ml/hone/stages"
 	"github.com/hone-ml/hone/stages/stagetest"
 )
 
@@ -302,4 +306,98 @@ func sumOut(t *testing.T, j *job.Job) string {
 		}
 	}
 	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// A cancelled program and what it started are ended, and the stage says that it was interrupted.
+func TestExecCancelled(t *testing.T) {
+	j := stagetest.New(t, "exec", `{"command": ["sh", "-c", "sleep 60 & echo $! > out/pid/pid; wait"], "out": {"pid": {"kind": "files"}}}`, map[string]string{"pid": "files"})
+	pidFile := filepath.Join(filepath.Dir(j.Log), "work", "out", "pid", "pid")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	pid := 0
+	go func() {
+		for range 500 {
+			if b, err := os.ReadFile(pidFile); err == nil && bytes.HasSuffix(b, []byte("\n")) {
+				fmt.Sscan(string(b), &pid)
+				cancel()
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		cancel()
+	}()
+	r := stagetest.Run(ctx, t, j, execute)
+	if r.Code != 130 {
+		t.Errorf("exit code %d, want 130", r.Code)
+	}
+	if pid == 0 {
+		t.Fatal("the program did not start")
+	}
+	for range 200 { // until init has collected it
+		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || isZombie(pid) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the program's child is still there")
+}
+
+func isZombie(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && bytes.Contains(b, []byte(") Z "))
+}
+
+// The counter of a program with tokenizers is asked once a row, and its bounds hold.
+func TestFilterCountsTokens(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rows.jsonl")
+	if err := os.WriteFile(file, []byte(`{"text": "one two three"}`+"\n"+`{"text": "one"}`+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	j := stagetest.New(t, "curate.filter", `{"data": {"kind": "dataset", "from": "a", "port": "data"}, "model": {"kind": "model", "from": "m", "port": "model"}, "steps": [{"length": {"tokens": {"min": 2}}}]}`,
+		map[string]string{"data": "dataset", "dropped": "dataset"})
+	j.Inputs["data"] = job.Input{Kind: "dataset", Path: artifact(t, file)}
+	j.Inputs["model"] = job.Input{Kind: "model", Path: t.TempDir()}
+	r := stagetest.Run(t.Context(), t, j, Filter(func(*stages.Job, *dataset.Header) (Counter, error) { return wordCounter{}, nil }))
+	if got, want := rows(t, r.Out("dropped")), `{"text":"one","dropped_by":"steps[0].length.tokens"}`; !strings.Contains(got, want) || r.Code != 0 {
+		t.Errorf("%+v\n%s", r.Last(), got)
+	}
+}
+
+type wordCounter struct{}
+
+func (wordCounter) Count(row dataset.Row) (int64, error) {
+	s, _ := row.Text("text")
+	return int64(len(strings.Fields(s))), nil
+}
+
+func TestApportion(t *testing.T) {
+	for _, test := range []struct {
+		total   int64
+		weights []float64
+		want    []int64
+	}{
+		{10, []float64{0.8, 0.1, 0.1}, []int64{8, 1, 1}},
+		{10, []float64{1, 1, 1}, []int64{4, 3, 3}},
+		{3, []float64{0.9, 0.1}, []int64{3, 0}},
+		{1000000007, []float64{0.1, 0.2, 0.7}, []int64{100000001, 200000001, 700000005}},
+		{0, []float64{1}, []int64{0}},
+	} {
+		if d := cmp.Diff(test.want, apportion(test.total, test.weights)); d != "" {
+			t.Errorf("%d by %v: %s", test.total, test.weights, d)
+		}
+	}
+}
+
+// The order is part of every key's bytes: it must not change with a library.
+func TestShuffled(t *testing.T) {
+	if d := cmp.Diff([]int64{3, 5, 8, 6, 0, 2, 4, 9, 7, 1}, shuffled(10, 42)); d != "" {
+		t.Error(d)
+	}
+	seen := map[int64]bool{}
+	for _, i := range shuffled(1000, 7) {
+		seen[i] = true
+	}
+	if len(seen) != 1000 {
+		t.Errorf("%d of 1000 numbers", len(seen))
+	}
 }
