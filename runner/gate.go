@@ -112,3 +112,22 @@ func judge(g schemas.Gate, suite string, report *Report) (why []string) {
 	}
 	return why
 }
+
+// judge reads the report of an eval stage that has a gate.
+func (r *Runner) judge(s *pipelines.Stage, outputs Outputs) ([]Failure, error) {
+	gate, err := Gate(s)
+	if err != nil || len(gate) == 0 {
+		return nil, err
+	}
+	for _, out := range outputs {
+		if out.Kind != "report" {
+			continue
+		}
+		report, err := ReadReport(r.store.Tree(out.Hash))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		return Judge(gate, report), nil
+	}
+	return nil, fmt.Errorf("%s: a gate, and no report to judge", s.Name)
+}

@@ -1,9 +1,7 @@
 package runner
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,49 +191,6 @@ func gateMessage(stage string, failures []Failure) string {
 		said[i] = f.String()
 	}
 	return fmt.Sprintf("the gate of %s fails: %s", stage, strings.Join(said, "; "))
-}
-
-// judge reads the report of an eval stage that has a gate.
-func (r *Runner) judge(s *pipelines.Stage, outputs Outputs) ([]Failure, error) {
-	gate, err := Gate(s)
-	if err != nil || len(gate) == 0 {
-		return nil, err
-	}
-	for _, out := range outputs {
-		if out.Kind != "report" {
-			continue
-		}
-		report, err := ReadReport(r.store.Tree(out.Hash))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Name, err)
-		}
-		return Judge(gate, report), nil
-	}
-	return nil, fmt.Errorf("%s: a gate, and no report to judge", s.Name)
-}
-
-// missing is what the machine lacks for a stage.
-func (r *Runner) missing(s *pipelines.Stage) error {
-	if Inline(s) {
-		return nil
-	}
-	if r.opts.Worker == nil {
-		return errors.New("this program was started without a worker")
-	}
-	if _, err := r.opts.Worker(); err != nil {
-		return err
-	}
-	if n := r.numerics(s); n.Device != "cpu" && !anyExists("/dev/nvidiactl", "/dev/dxg") {
-		return fmt.Errorf("device %s: this machine has no NVIDIA device", n.Device)
-	}
-	return nil
-}
-
-func anyExists(paths ...string) bool {
-	return slices.ContainsFunc(paths, func(p string) bool {
-		_, err := os.Stat(p)
-		return !errors.Is(err, fs.ErrNotExist)
-	})
 }
 
 // LogDir is the folder of what a stage logged: of its current record, else of the attempt under way, interrupted or

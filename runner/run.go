@@ -175,3 +175,32 @@ func (n *node) failed() bool {
 func (n *node) ready() bool {
 	return n.state == waiting && !slices.ContainsFunc(n.upstream, func(u *node) bool { return u.state < placed || u.failed() })
 }
+
+// result puts the nodes together. Of several exit codes the smallest holds.
+func (s *schedule) result() *Result {
+	result := &Result{Pipeline: s.r.graph.Name}
+	worst := func(code int) {
+		if code != 0 && (result.Code == 0 || code < result.Code) {
+			result.Code = code
+		}
+	}
+	for _, n := range s.nodes {
+		result.Stages = append(result.Stages, n.result)
+		worst(n.result.code)
+		if len(n.result.Failures) > 0 {
+			worst(4)
+		}
+	}
+	return result
+}
+
+// keys of the stages that came to one, for the ref.
+func (s *schedule) keys() map[string]string {
+	keys := map[string]string{}
+	for _, n := range s.nodes {
+		if n.res != nil && n.res.key != "" {
+			keys[n.stage.Name] = n.res.key
+		}
+	}
+	return keys
+}

@@ -179,6 +179,31 @@ func TestNotReproducible(t *testing.T) {
 	}
 }
 
+// What is made again with other bytes has its readers run again, and those that were reused before look once more.
+func TestDamageThatComesBackOtherwise(t *testing.T) {
+	b := newBench(t)
+	a := stage("a", []string{"random out/t"}, nil)
+	reader := stage("b", []string{"read inputs.from out/t"}, map[string]string{"from": "a"})
+	first := b.run(a, reader)
+	path := filepath.Join(b.store.Tree(first.Stage("a").Artifacts["out"].Hash), "t")
+	text := b.artifact(first, "a", "t")
+	info, err := os.Stat(path)
+	check(err)
+	check(os.Chmod(path, 0o644))
+	check(os.WriteFile(path, []byte(strings.ToUpper(text)), 0o644))
+	check(os.Chmod(path, 0o444))
+	check(os.Chtimes(path, info.ModTime(), info.ModTime()))
+	b.want(outlook(b.plan(a, reader)), "a reuse, b reuse") // reading alone would tell
+	late := stage("c", []string{"read inputs.from out/other"}, map[string]string{"from": "a"})
+	result := b.run(a, reader, late)
+	b.want(story(result), "a ran, b ran, c ran")
+	b.wantCode(result, 0)
+	b.want(b.artifact(result, "b", "t"), b.artifact(result, "c", "other"))
+	if notes := fmt.Sprint(result.Stage("a").Notes); !strings.Contains(notes, "not reproducible") || !strings.Contains(notes, "damaged") {
+		t.Fatalf("notes %s", notes)
+	}
+}
+
 func TestForceRunsAgain(t *testing.T) {
 	b := newBench(t)
 	count := filepath.Join(b.dir, "count")
@@ -267,6 +292,11 @@ func TestInterruptAndResume(t *testing.T) {
 		fmt.Fprintf(&want, "step %d\n", i)
 	}
 	b.want(b.artifact(result, "b", "t"), want.String())
+	dir, err := b.runner(a, never).LogDir("a")
+	check(err)
+	log, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+	check(err)
+	b.want(fmt.Sprint(strings.Count(string(log), "\n")), "20") // both attempts' steps, each once
 	if left, _ := os.ReadDir(filepath.Join(b.store.Dir, "checkpoints")); len(left) != 0 {
 		t.Fatalf("checkpoints left after success: %v", left)
 	}
