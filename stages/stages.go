@@ -58,7 +58,8 @@ func Main(dir string, registry Registry, numerics NumericsFunc) int {
 		return exitEnvironment
 	}
 	// A runner that is gone must not end the stage before its checkpoint: without this, a write to the closed pipe would.
-	signal.Ignore(syscall.SIGPIPE)
+	// Not signal.Ignore: programs that a stage starts would inherit it, and a shell's `yes | head` would never end.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := make(chan os.Signal, 1)
