@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func (f *flags) openModel(c *cobra.Command, name, pipeline string) (*openedModel
 	case err == nil && info.IsDir():
 		return f.openFolder(c, name)
 	case err == nil && strings.HasSuffix(name, ".gguf"):
-		return openGGUF(name)
+		return openGGUF(c.Context(), name)
 	case err == nil:
 		return nil, usage("%s: neither a folder nor a .gguf file", name)
 	case strings.HasPrefix(name, "/"), strings.HasPrefix(name, "./"), strings.HasPrefix(name, "../"), strings.HasSuffix(name, ".gguf"):
@@ -88,13 +89,13 @@ func (f *flags) openFolder(c *cobra.Command, dir string) (*openedModel, error) {
 }
 
 // openGGUF writes the file as a folder that lasts as long as it is open.
-func openGGUF(file string) (*openedModel, error) {
+func openGGUF(ctx context.Context, file string) (*openedModel, error) {
 	dir, err := os.MkdirTemp("", "hone-gguf-")
 	if err != nil {
 		return nil, err
 	}
 	remove := func() { os.RemoveAll(dir) }
-	if err := gguf.Convert(file, dir, "auto"); err != nil {
+	if err := gguf.Convert(ctx, file, dir, "auto", nil); err != nil {
 		remove()
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,20 +11,21 @@ import (
 
 // Convert writes the file at path as a Hugging Face folder into dir, which exists: config.json, the weights, and the
 // tokenizer with its template. dtype is float32, bfloat16, or auto: bfloat16 where the file's matrices are BF16, else
-// float32, in which every quantised value is exact. Errors name the file and the tensor or key.
-func Convert(path, dir, dtype string) error {
+// float32, in which every quantised value is exact. progress, if any, is told the bytes written of all. Errors name the
+// file and the tensor or key; a cancelled conversion leaves files that are not whole.
+func Convert(ctx context.Context, path, dir, dtype string, progress func(done, total int64)) error {
 	f, err := Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := f.convert(dir, dtype); err != nil {
+	if err := f.convert(ctx, dir, dtype, progress); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
 
-func (f *File) convert(dir, dtype string) error {
+func (f *File) convert(ctx context.Context, dir, dtype string, progress func(done, total int64)) error {
 	if n, found, err := f.Meta.Int("split.count"); err != nil || found && n > 1 {
 		return errors.Join(err, fmt.Errorf("one of %d parts of a split model: join them first with llama-gguf-split --merge", n))
 	}
@@ -51,7 +53,7 @@ func (f *File) convert(dir, dtype string) error {
 		tensors[i] = safetensors.Tensor{Name: w.name, Dtype: d, Shape: w.source.Shape,
 			Stream: func(out io.Writer) error { return w.stream(out, d) }}
 	}
-	if err := safetensors.WriteDir(dir, tensors, safetensors.MaxShard); err != nil {
+	if err := safetensors.WriteDir(dir, safetensors.Watch(ctx, tensors, progress), safetensors.MaxShard); err != nil {
 		return err
 	}
 	if err := writeJSON(dir, "config.json", c.json(t, d)); err != nil {

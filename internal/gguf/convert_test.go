@@ -28,7 +28,7 @@ var models = map[string]map[string]any{
 func convertToy(t *testing.T, name, dtype string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := Convert(filepath.Join("testdata", "models", name+".gguf"), dir, dtype); err != nil {
+	if err := Convert(t.Context(), filepath.Join("testdata", "models", name+".gguf"), dir, dtype, nil); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -144,7 +144,7 @@ func TestConvertRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		test.change(f)
-		if err := f.convert(t.TempDir(), "float32"); err == nil || !strings.Contains(err.Error(), test.want) {
+		if err := f.convert(t.Context(), t.TempDir(), "float32", nil); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("got %v, want %q", err, test.want)
 		}
 		f.Close()

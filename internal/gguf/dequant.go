@@ -6,6 +6,8 @@ import (
 	"math"
 	"runtime"
 	"sync"
+
+	"github.com/hone-ml/hone/internal/safetensors"
 )
 
 // Type is how a tensor's values are stored, by ggml's number.
@@ -93,26 +95,17 @@ func blockBF16(dst []float32, src []byte) {
 func blockF16(dst []float32, src []byte) { dst[0] = half(src) }
 
 // halves holds every float16 as float32: 256 KB that make a block's scales one load.
-var halves = sync.OnceValue(func() *[1 << 16]float32 {
+var halves = func() *[1 << 16]float32 {
+	bytes := make([]byte, 2<<16)
+	for i := range 1 << 16 {
+		binary.LittleEndian.PutUint16(bytes[2*i:], uint16(i))
+	}
 	var table [1 << 16]float32
-	for i := range table {
-		table[i] = float16(uint16(i))
-	}
+	safetensors.Floats(table[:], safetensors.F16, bytes)
 	return &table
-})
+}()
 
-func half(b []byte) float32 { return halves()[binary.LittleEndian.Uint16(b)] }
-
-func float16(h uint16) float32 {
-	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
-	switch exponent {
-	case 0: // zero and subnormals: fraction × 2⁻²⁴
-		return math.Float32frombits(math.Float32bits(float32(fraction)*(1.0/(1<<24))) | sign)
-	case 31:
-		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
-	}
-	return math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)
-}
+func half(b []byte) float32 { return halves[binary.LittleEndian.Uint16(b)] }
 
 // In all blocks below a product is converted to float32 before it is added to: without that Go may fuse the two on
 // some processors, and the bits would differ from machine to machine.

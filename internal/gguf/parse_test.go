@@ -154,6 +154,6 @@ func FuzzParse(f *testing.F) {
 			}
 			x.Dequantize(make([]float32, n), 0)
 		}
-		g.convert(t.TempDir(), "auto")
+		g.convert(t.Context(), t.TempDir(), "auto", nil)
 	})
 }

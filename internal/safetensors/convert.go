@@ -53,7 +53,7 @@ func PutFloats(dst []byte, d Dtype, src []float32) {
 func toBF16(v float32) uint16 {
 	b := math.Float32bits(v)
 	if b&0x7fffffff > 0x7f800000 {
-		return 0x7fc0 // PyTorch's NaN
+		return 0x7fc0 // a NaN stays one
 	}
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }

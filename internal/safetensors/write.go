@@ -3,6 +3,7 @@ package safetensors
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json/jsontext"
 	"errors"
@@ -223,5 +224,43 @@ func (c *counter) Write(b []byte) (int, error) {
 	}
 	n, err := c.w.Write(b)
 	c.left -= int64(n)
+	return n, err
+}
+
+// Watch returns tensors that are written as before, but stop when ctx is cancelled, and tell progress, if any, the bytes
+// written of all.
+func Watch(ctx context.Context, tensors []Tensor, progress func(done, total int64)) []Tensor {
+	watched := slices.Clone(tensors)
+	w := &watcher{ctx: ctx, progress: progress}
+	for i := range watched {
+		t := tensors[i]
+		n, _ := t.Bytes()
+		w.total += n
+		watched[i].Data = nil
+		watched[i].Stream = func(out io.Writer) error { return writeData(&watchedWriter{w, out}, &t) }
+	}
+	return watched
+}
+
+type watcher struct {
+	ctx         context.Context
+	progress    func(done, total int64)
+	done, total int64
+}
+
+type watchedWriter struct {
+	*watcher
+	out io.Writer
+}
+
+func (w *watchedWriter) Write(b []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := w.out.Write(b)
+	w.done += int64(n)
+	if w.progress != nil {
+		w.progress(w.done, w.total)
+	}
 	return n, err
 }

@@ -56,7 +56,7 @@ func fresh(ctx context.Context, j *stages.Job, c *schemas.ModelLoad, out string)
 	}
 	parsed, err := model.ReadConfig(out)
 	if err != nil {
-		return trim(err, out+string(filepath.Separator)+"config.json: ")
+		return reworded(err, filepath.Join(out, "config.json")+": ", "")
 	}
 	m, err := model.New(parsed)
 	if err != nil {
@@ -80,16 +80,17 @@ func fresh(ctx context.Context, j *stages.Job, c *schemas.ModelLoad, out string)
 	}
 	var tensors []safetensors.Tensor
 	if err := m.Base.Each(func(t nn.Tensor, _ int64) error {
-		tensors = append(tensors, initial(ctx, t, dtype, c.Seed, f.InitializerRange, pad))
+		tensors = append(tensors, initial(t, dtype, c.Seed, f.InitializerRange, pad))
 		return nil
 	}); err != nil {
 		return err
 	}
 	slices.SortFunc(tensors, func(a, b safetensors.Tensor) int { return strings.Compare(a.Name, b.Name) })
-	return safetensors.WriteDir(out, tensors, safetensors.MaxShard)
+	progress := func(done, total int64) { j.Progress(done, total, "bytes") }
+	return safetensors.WriteDir(out, safetensors.Watch(ctx, tensors, progress), safetensors.MaxShard)
 }
 
-func initial(ctx context.Context, t nn.Tensor, d safetensors.Dtype, seed int64, std float64, pad int64) safetensors.Tensor {
+func initial(t nn.Tensor, d safetensors.Dtype, seed int64, std float64, pad int64) safetensors.Tensor {
 	x := safetensors.Tensor{Name: t.Name, Dtype: d, Shape: t.Shape}
 	n := x.Elements()
 	switch {
@@ -104,9 +105,6 @@ func initial(ctx context.Context, t nn.Tensor, d safetensors.Dtype, seed int64, 
 			zero = pad
 		}
 		x.Stream = func(w io.Writer) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
 			return normals(w, d, seed, t.Name, n, std, zero, t.Shape[len(t.Shape)-1])
 		}
 	}

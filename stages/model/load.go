@@ -55,7 +55,7 @@ func load(ctx context.Context, j *stages.Job, source, out, dtype string) error {
 	case info.IsDir():
 		return loadFolder(ctx, j, source, out, dtype)
 	}
-	return gguf.Convert(source, out, dtype)
+	return gguf.Convert(ctx, source, out, dtype, func(done, total int64) { j.Progress(done, total, "bytes") })
 }
 
 func loadHub(ctx context.Context, j *stages.Job, source, out, dtype string) error {
@@ -98,7 +98,7 @@ func loadFolder(ctx context.Context, j *stages.Job, dir, out, dtype string) erro
 	}
 	for _, name := range []string{"config.json", "tokenizer_config.json"} {
 		if err := modeldir.Edit(out, name, dropPaths); err != nil {
-			return errors.New(strings.ReplaceAll(err.Error(), out, dir)) // the copy is no better than the original
+			return reworded(err, out, dir) // the copy is no better than the original
 		}
 	}
 	want, err := parseDtype(dtype)
@@ -112,7 +112,8 @@ func loadFolder(ctx context.Context, j *stages.Job, dir, out, dtype string) erro
 	for i, t := range tensors {
 		tensors[i] = t.As(want)
 	}
-	if err := safetensors.WriteDir(out, tensors, safetensors.MaxShard); err != nil {
+	progress := func(done, total int64) { j.Progress(done, total, "bytes") }
+	if err := safetensors.WriteDir(out, safetensors.Watch(ctx, tensors, progress), safetensors.MaxShard); err != nil {
 		return err
 	}
 	return modeldir.Edit(out, "config.json", func(o *ordjson.Object) { setDtype(o, dtype) })
@@ -234,6 +235,17 @@ func check(j *stages.Job, dir string) error {
 }
 
 // trim takes the job's own folder, which means nothing to the user, from a message.
-func trim(err error, dir string) error {
-	return errors.New(strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), ""))
+func trim(err error, dir string) error { return reworded(err, dir+string(filepath.Separator), "") }
+
+// reworded is err with another path in its message.
+func reworded(err error, old, new string) error {
+	return &rewordedError{strings.ReplaceAll(err.Error(), old, new), err}
 }
+
+type rewordedError struct {
+	message string
+	err     error
+}
+
+func (e *rewordedError) Error() string { return e.message }
+func (e *rewordedError) Unwrap() error { return e.err }
