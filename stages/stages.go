@@ -49,7 +49,7 @@ const (
 )
 
 // Main does the job in the folder dir and returns the exit code. Standard output carries the events; anything else
-// that the process prints there, C libraries included, goes to standard error. SIGTERM, SIGINT and the end of
+// that the process prints there, C libraries included, goes to standard error. SIGTERM, SIGINT, SIGHUP and the end of
 // standard input (the runner has gone) cancel the stage. A nil numerics is that of a process without tensors.
 func Main(dir string, registry Registry, numerics NumericsFunc) int {
 	out, err := takeStdout()
@@ -57,13 +57,16 @@ func Main(dir string, registry Registry, numerics NumericsFunc) int {
 		fmt.Fprintln(os.Stderr, err)
 		return exitEnvironment
 	}
+	// Descriptor 3 is the lock of the stage's key, handed down by the runner. It is to end with this process, not with a
+	// program that a stage starts.
+	syscall.CloseOnExec(3)
 	// A runner that is gone must not end the stage before its checkpoint: without this, a write to the closed pipe would.
 	// Not signal.Ignore: programs that a stage starts would inherit it, and a shell's `yes | head` would never end.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP) // SIGHUP: the terminal was closed
 	gone := make(chan struct{})
 	go func() {
 		io.Copy(io.Discard, os.Stdin)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/hone-ml/hone/stages"
 	"github.com/hone-ml/hone/stages/data"
@@ -16,9 +15,6 @@ func stageCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			// Descriptor 3 is the lock of the stage's key. It is to end with this process, not with a program that a
-			// stage starts.
-			unix.CloseOnExec(3)
 			if code := stages.Main(args[0], data.Stages(nil), nil); code != 0 {
 				return &exit{code: code}
 			}
