@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/runner/store"
+	"github.com/hone-ml/hone/schemas"
 )
 
 // checkup is one line of doctor: what was looked for, what was found, and what mends it.
@@ -101,9 +104,12 @@ func examineWorker(ctx context.Context) checkup {
 		return f
 	}
 	var said struct {
-		Version  string `json:"version"`
-		Protocol int    `json:"protocol"`
-		job.Numerics
+		Protocol      int            `json:"protocol"`
+		Libtorch      string         `json:"libtorch"`
+		CPUCapability string         `json:"cpu_capability"`
+		Threads       int            `json:"threads"`
+		Devices       []string       `json:"devices"`
+		Kinds         map[string]int `json:"kinds"` // implementation versions
 	}
 	if err := json.Unmarshal(out, &said); err != nil {
 		f.Found = fmt.Sprintf("%s version --json: %v", path, err)
@@ -113,9 +119,17 @@ func examineWorker(ctx context.Context) checkup {
 		f.Found = fmt.Sprintf("%s speaks job protocol %d, this hone %d", path, said.Protocol, job.Protocol)
 		return f
 	}
+	for _, kind := range slices.Sorted(maps.Keys(said.Kinds)) {
+		if want := schemas.Implementation(kind); said.Kinds[kind] != want {
+			f.Found = fmt.Sprintf("%s has version %d of %s, this hone %d", path, said.Kinds[kind], kind, want)
+			return f
+		}
+	}
 	f.Status, f.Mend = fine, ""
-	f.Found = fmt.Sprintf("%s: %s, libtorch %s, %s, %d threads", path, said.Version, said.Libtorch, said.ISA, said.Threads)
-	f.Detail = map[string]any{"path": path, "version": said.Version, "libtorch": said.Libtorch, "isa": said.ISA, "threads": said.Threads, "device": said.Device}
+	f.Found = fmt.Sprintf("%s: libtorch %s, %s, %d threads, %s", path, said.Libtorch, said.CPUCapability, said.Threads, strings.Join(said.Devices, " "))
+	f.Detail = map[string]any{
+		"path": path, "libtorch": said.Libtorch, "cpu_capability": said.CPUCapability, "threads": said.Threads, "devices": said.Devices,
+	}
 	return f
 }
 

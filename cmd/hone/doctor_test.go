@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/schemas"
 )
 
 // doctorWith runs doctor --json beside a worker that is the given shell script; none where it is empty.
@@ -45,7 +46,8 @@ func doctorWith(t *testing.T, script, store string) (code int, checks map[string
 }
 
 func TestDoctorFindsWhatIsThere(t *testing.T) {
-	said := fmt.Sprintf(`{"version": "v1", "protocol": %d, "libtorch": "2.11.0", "isa": "AVX512", "threads": 4, "device": "cpu"}`, job.Protocol)
+	said := fmt.Sprintf(`{"protocol": %d, "libtorch": "2.11.0", "cpu_capability": "AVX512", "threads": 4, "devices": ["cpu"], "kinds": {"train.sft": %d}}`,
+		job.Protocol, schemas.Implementation("train.sft"))
 	store := filepath.Join(t.TempDir(), "not", "yet")
 	code, checks := doctorWith(t, "echo '"+said+"'", store)
 	if code != 0 {
@@ -73,6 +75,7 @@ func TestDoctorNamesWhatIsMissing(t *testing.T) {
 		{"no worker", "", "no hone-worker"},
 		{"no library", "echo 'hone-worker: libc10.so: cannot open shared object file' >&2; exit 127", "libc10.so: cannot open"},
 		{"other protocol", `echo '{"protocol": 999}'`, "job protocol 999"},
+		{"other implementation", fmt.Sprintf(`echo '{"protocol": %d, "kinds": {"train.sft": 999}}'`, job.Protocol), "version 999 of train.sft"},
 		{"not a worker", "echo hello", "version --json"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
