@@ -1,0 +1,289 @@
+package tensor
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	Lock()
+	os.Exit(m.Run())
+}
+
+func guarded(t *testing.T, f func()) {
+	t.Helper()
+	Lock()
+	defer Open().Close()
+	if err := Guard(func() error { f(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func normal(r *rand.Rand, shape ...int64) Tensor {
+	x := make([]float64, product(shape))
+	for i := range x {
+		x[i] = r.NormFloat64()
+	}
+	return Of(x, shape...)
+}
+
+// Every operator with a backward pass of our own, in float64, against central differences: the gradient of Σ c·outᵢ for random c
+// and every element of every input.
+func TestGradients(t *testing.T) {
+	positions := Of([]int64{0, 1, 2, 0, 1}, 5).Forget()
+	cos, sin := make([]float32, 8*2), make([]float32, 8*2)
+	for i := range cos {
+		angle := float64(i/2) * math.Pow(10, -float64(i%2))
+		cos[i], sin[i] = float32(math.Cos(angle)), float32(math.Sin(angle))
+	}
+	c, s := Of(cos, 8, 2).Forget(), Of(sin, 8, 2).Forget()
+	none := Tensor{}
+	operators := []struct {
+		name   string
+		shapes [][]int64
+		f      func(in []Tensor) []Tensor
+	}{
+		{"rmsnorm", [][]int64{{5, 6}, {6}}, func(in []Tensor) []Tensor {
+			_, y := RMSNorm(in[0], none, in[1], 1e-5, 0)
+			return []Tensor{y}
+		}},
+		{"rmsnorm shifted, a head at a time", [][]int64{{5, 2, 6}, {6}}, func(in []Tensor) []Tensor {
+			_, y := RMSNorm(in[0], none, in[1], 1e-5, 1)
+			return []Tensor{y}
+		}},
+		{"residual and rmsnorm", [][]int64{{5, 6}, {5, 6}, {6}}, func(in []Tensor) []Tensor {
+			sum, y := RMSNorm(in[0], in[1], in[2], 1e-5, 0)
+			return []Tensor{sum, y}
+		}},
+		{"embedding", [][]int64{{7, 6}}, func(in []Tensor) []Tensor {
+			return []Tensor{Embedding(in[0], Of([]int64{3, 0, 3, 6, 1}, 5))}
+		}},
+		{"split and rope, part of a head", [][]int64{{5, 3 * 6}}, func(in []Tensor) []Tensor {
+			p := Split(in[0], 12, 6)
+			return []Tensor{Rope(p[0], c, s, positions, 2), p[1]}
+		}},
+		{"swiglu", [][]int64{{5, 8}}, func(in []Tensor) []Tensor { return []Tensor{SwiGLU(in[0])} }},
+		{"linear", [][]int64{{5, 6}, {4, 6}, {4}}, func(in []Tensor) []Tensor { return []Tensor{Linear(in[0], in[1], in[2])} }},
+		{"lora on the first and last of three projections", [][]int64{{5, 6}, {9, 6}, {9}, {4, 6}, {7, 2}}, func(in []Tensor) []Tensor {
+			parts := []Part{{From: 0, Rows: 4, Scale: 1.5}, {From: 6, Rows: 3, Scale: -0.5}}
+			return []Tensor{LoRA(in[0], in[1], in[2], Adapter{A: in[3], B: in[4], Parts: parts}, 0, 0)}
+		}},
+		{"attention of two rows, heads in groups", [][]int64{{5, 4, 8}, {5, 2, 8}, {5, 2 * 8}}, func(in []Tensor) []Tensor {
+			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 3, 5}, 0.3)}
+		}},
+	}
+	for _, o := range operators {
+		t.Run(o.name, func(t *testing.T) { guarded(t, func() { check64(t, o.shapes, o.f) }) })
+	}
+	t.Run("cross entropy in chunks", func(t *testing.T) {
+		guarded(t, func() {
+			labels, weights := []int64{2, 0, 9, 4, 4}, []float64{0.5, 1, 0.25, 2, 0}
+			check64(t, [][]int64{{5, 6}, {10, 6}}, func(in []Tensor) []Tensor {
+				loss, _ := CrossEntropy(in[0], in[1], Of(labels, 5), Of(weights, 5), 2)
+				return []Tensor{loss}
+			})
+		})
+	})
+}
+
+func check64(t *testing.T, shapes [][]int64, f func([]Tensor) []Tensor) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var in []Tensor
+	for _, shape := range shapes {
+		in = append(in, normal(r, shape...).RequireGrad())
+	}
+	outs := f(in)
+	var weights []Tensor
+	for _, o := range outs {
+		if len(o.Shape()) == 0 {
+			weights = append(weights, Of([]float64{1}))
+			continue
+		}
+		weights = append(weights, normal(r, o.Shape()...))
+	}
+	BackwardFrom(outs, weights)
+	value := func() (total float64) {
+		defer Open().Close()
+		NoGrad(func() {
+			for i, o := range f(in) {
+				total += o.Contiguous().Mul(weights[i]).Sum().Scalar()
+			}
+		})
+		return total
+	}
+	const h = 1e-5
+	for k, x := range in {
+		got, data := x.Gradient().Contiguous().Doubles(), x.Doubles()
+		for i := range data {
+			keep := data[i]
+			data[i] = keep + h
+			up := value()
+			data[i] = keep - h
+			down := value()
+			data[i] = keep
+			if want := (up - down) / (2 * h); math.Abs(got[i]-want) > 1e-6*(1+math.Abs(want)) {
+				t.Errorf("input %d, element %d: gradient %.9g, differences %.9g", k, i, got[i], want)
+			}
+		}
+	}
+}
+
+// The update against torch.optim.AdamW's formula in double, over elements that are no multiple of anything.
+func TestAdamW(t *testing.T) {
+	guarded(t, func() {
+		r := rand.New(rand.NewPCG(3, 4))
+		const n = 70001
+		data := make([][]float32, 4)
+		for k := range data {
+			data[k] = make([]float32, n)
+			for i := range data[k] {
+				data[k][i] = float32(r.NormFloat64())
+			}
+		}
+		for i := range data[3] {
+			data[3][i] *= data[3][i]
+		}
+		w, g, m, v := Of(data[0], n), Of(data[1], n), Of(data[2], n), Of(data[3], n)
+		u := AdamW{LearningRate: 1e-2, Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-8, Decay: 0.1, Scale: 0.5, Step: 3}
+		u.Update(w, g, m, v, 0, n)
+		for i := range n {
+			grad := float64(data[1][i]) * u.Scale
+			m1 := u.Beta1*float64(data[2][i]) + (1-u.Beta1)*grad
+			v1 := u.Beta2*float64(data[3][i]) + (1-u.Beta2)*grad*grad
+			want := float64(data[0][i])*(1-u.LearningRate*u.Decay) -
+				u.LearningRate*(m1/(1-math.Pow(u.Beta1, 3)))/(math.Sqrt(v1/(1-math.Pow(u.Beta2, 3)))+u.Epsilon)
+			if got := float64(w.Floats()[i]); math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
+				t.Fatalf("element %d: %g, want %g", i, got, want)
+			}
+			if g.Floats()[i] != 0 {
+				t.Fatalf("element %d: the gradient is left", i)
+			}
+		}
+	})
+}
+
+// A few rows take our kernel, many the library's: the results agree, and a row's does not depend on its company.
+func TestSkinnyRows(t *testing.T) {
+	guarded(t, func() {
+		r := rand.New(rand.NewPCG(5, 6))
+		const in, out = 83, 71 // neither a multiple of a tile
+		w := normal(r, out, in).To(Float32)
+		all := normal(r, 40, in).To(Float32)
+		NoGrad(func() {
+			want := Linear(all, w, Tensor{}).Floats() // above the bound: the library's GEMM
+			var first []float32
+			for rows := int64(1); rows <= 32; rows++ {
+				got := Linear(all.Narrow(0, 0, rows).Contiguous(), w, Tensor{}).Floats()
+				for i, x := range got {
+					if math.Abs(float64(x-want[i])) > 1e-4 {
+						t.Fatalf("%d rows, element %d: %g, library %g", rows, i, x, want[i])
+					}
+				}
+				if rows == 1 {
+					first = append(first, got...)
+				}
+				for i, x := range first {
+					if got[i] != x {
+						t.Fatalf("the first of %d rows: element %d is %g, alone %g", rows, i, got[i], x)
+					}
+				}
+			}
+		})
+	})
+}
+
+// Attention over a cache, token by token, is attention over the row.
+func TestCache(t *testing.T) {
+	for _, width := range []int64{8, 64, 80} {
+		t.Run(fmt.Sprint(width), func(t *testing.T) {
+			guarded(t, func() {
+				r := rand.New(rand.NewPCG(7, 8))
+				const n, heads, kv = 9, 4, 2
+				q, k, v := normal(r, n, heads, width).To(Float32), normal(r, n, kv, width).To(Float32), normal(r, n, kv, width).To(Float32)
+				want := Attention(q, k, v, []int64{0, n}, 0.2).Floats()
+				keys, values := Empty(Float32, 3, kv, 12, width), Empty(Float32, 3, kv, 12, width)
+				const first = 4
+				CacheWrite(k, v, keys, values, []int64{1}, []int64{0, first})
+				for i := int64(first); i < n; i++ {
+					got := AttendCache(q.Narrow(0, i, 1).Contiguous(), k.Narrow(0, i, 1), v.Narrow(0, i, 1), keys, values, []int64{1}, []int64{i + 1}, 0.2).Floats()
+					for x, g := range got {
+						if w := want[i*heads*width+int64(x)]; math.Abs(float64(g-w)) > 1e-5 {
+							t.Fatalf("token %d, element %d: %g, over the row %g", i, x, g, w)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// Dropout's draw is the same forward and backward, depends on its seed, and keeps as many as it should.
+func TestDropout(t *testing.T) {
+	guarded(t, func() {
+		const rows, in, p = 50, 64, 0.25
+		x := Of(ones(rows*in), rows, in).RequireGrad()
+		identity := make([]float32, in*in)
+		for i := range in {
+			identity[i*in+i] = 1
+		}
+		w, a, b := Zeros(Float32, in, in), Of(identity, in, in), Of(identity, in, in)
+		adapter := Adapter{A: a, B: b, Parts: []Part{{Rows: in, Scale: 1}}}
+		y := LoRA(x, w, Tensor{}, adapter, p, 11)
+		y.Sum().Backward()
+		kept, got, again, other := 0, y.Floats(), x.Gradient().Floats(), LoRA(x, w, Tensor{}, adapter, p, 12).Floats()
+		same := 0
+		for i, v := range got {
+			if v != 0 {
+				kept++
+				if math.Abs(float64(v)-1/(1-p)) > 1e-6 {
+					t.Fatalf("kept element %g", v)
+				}
+			}
+			if again[i] != v {
+				t.Fatalf("element %d: forward %g, backward %g", i, v, again[i])
+			}
+			if (other[i] != 0) == (v != 0) {
+				same++
+			}
+		}
+		if share := float64(kept) / (rows * in); math.Abs(share-(1-p)) > 0.03 {
+			t.Errorf("kept %g of the elements", share)
+		}
+		if same == rows*in {
+			t.Error("another seed drew the same")
+		}
+	})
+}
+
+func ones(n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = 1
+	}
+	return x
+}
+
+// What libtorch throws is an error that names the operator.
+func TestErrors(t *testing.T) {
+	Lock()
+	defer Open().Close()
+	for name, f := range map[string]func(){
+		"linear": func() { Linear(Zeros(Float32, 2, 3), Zeros(Float32, 4, 5), Tensor{}) },
+		"swiglu": func() { SwiGLU(Zeros(Float32, 2, 3)) },
+		"cross entropy": func() {
+			CrossEntropy(Zeros(Float32, 1, 3), Zeros(Float32, 4, 3), Of([]int64{9}, 1), Zeros(Float32, 1), 8)
+		},
+		"matmul": func() { Zeros(Float32, 2, 3).MatMul(Zeros(Float32, 2, 3)) },
+	} {
+		err := Guard(func() error { f(); return nil })
+		var e *Error
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		} else if e, _ = err.(*Error); e == nil || e.Op != name {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
