@@ -1,7 +1,10 @@
 """Makes internal/tokenizer/testdata: small tokenizers of each kind in use, and what AutoTokenizer (transformers 5.23)
-gives on them: ids, byte offsets and decoded text. Their vocabularies are learnt from this file's own texts."""
+gives on them: ids, byte offsets and decoded text. Their vocabularies are learnt from the texts below; the toys of
+files_gguf.py are made from them, so run that after this."""
 
+import collections
 import json
+import math
 import pathlib
 import shutil
 
@@ -16,13 +19,56 @@ texts = [
     "<|im_start|>a<|im_end|> b <|extra|> c<tool>d</tool> e", "   ", "\n", "", "x", "</s><s> text </s>", "don 't stop ! , . ?",
     "\u200bzero width\u00a0nbsp\u3000ideographic",
 ]
-corpus = texts * 3 + [pathlib.Path(__file__).read_text()]
+corpus = texts * 3 + """
+A whetstone does not make the steel; it finds the edge that was there all along. The first pass is coarse and loud, the
+second is quiet, and the last is hardly more than a habit of the hand. Who hurries takes off too much, and who stops early
+cuts tomatoes with a spoon. There are three things to watch: the angle, the pressure and the water. Of these the angle
+matters most, since every stroke that leaves it undoes the stroke before. At 15 degrees a blade is keen and brittle, at
+25 it is dull but forgiving, and somewhere between the two is the knife that its owner would have asked for.
+def hone(blade, stone, strokes=120): return [stone.pass_over(blade, angle=17.5) for _ in range(strokes)]
+""".splitlines()
 chatml = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 split = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 alphabet = pre_tokenizers.ByteLevel.alphabet()
+
+
+# The library's trainers break ties by the order of a hash map, but for byte-level BPE with its fixed alphabet: what else is
+# needed is learnt here, so that the same values come out each time.
+words = collections.Counter(w for line in corpus for w in line.split())
+
+
+def common(counter, n):
+    return [x for x, _ in sorted(counter.items(), key=lambda kv: (-kv[1], kv[0]))[:n]]
+
+
+letters = sorted(common(collections.Counter(c for line in corpus for c in line if not c.isspace()), 60))
+
+
+def learn_merges(n):
+    """Byte-pair encoding (Sennrich et al. 2016) over words that begin with ▁."""
+    parts = {("▁", *w): c for w, c in words.items() if set(w) <= set(letters)}
+    merges = []
+    for _ in range(n):
+        pairs = collections.Counter()
+        for word, c in parts.items():
+            for pair in zip(word, word[1:]):
+                pairs[pair] += c
+        best = common(pairs, 1)[0]
+        merges.append(best)
+        joined = {}
+        for word, c in parts.items():
+            out = []
+            for piece in word:
+                if out and (out[-1], piece) == best:
+                    out[-1] += piece
+                else:
+                    out.append(piece)
+            joined[tuple(out)] = c
+        parts = joined
+    return merges
 
 
 def byte_level(pre, special, size, **model):
@@ -74,42 +120,55 @@ def qwen2():
 
 def llama2():
     """sentencepiece's BPE, as Llama 2 and Mistral have it: a space before the first word, bytes as tokens."""
-    t = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    merges = learn_merges(140)
+    pieces = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + ["".join(m) for m in merges] + ["▁", *letters]
+    vocab = {}
+    for i, p in enumerate(pieces):
+        vocab.setdefault(p, i)  # the ids of pieces that come twice stay free: real vocabularies have such holes too
+    t = Tokenizer(models.BPE(vocab, merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
     t.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    special = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
-    t.train_from_iterator(corpus[:40], trainers.BpeTrainer(vocab_size=460, special_tokens=special, limit_alphabet=60, show_progress=False))
-    saved = json.loads(t.to_str())
-    saved["added_tokens"] = saved["added_tokens"][:2]  # </s> is in the vocabulary alone: transformers adds it by its role
-    t = Tokenizer.from_str(json.dumps(saved))
+    t.add_special_tokens(["<unk>", "<s>"])  # </s> is in the vocabulary alone: transformers adds it by its role
     t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     t.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
     return t, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": False, "clean_up_tokenization_spaces": True}
 
 
 def unigram():
-    t = Tokenizer(models.Unigram())
+    scores = [(p, 0.0) for p in ["<unk>", "<s>", "</s>"]] + [("▁", -5.0)]
+    scores += [("▁" + w, math.log(words[w] / words.total())) for w in common(words, 80)] + [(c, -8.0) for c in letters]
+    t = Tokenizer(models.Unigram(scores, unk_id=0))
     t.normalizer = normalizers.NFKC()
     t.pre_tokenizer = pre_tokenizers.Metaspace()
     t.decoder = decoders.Metaspace()
-    t.train_from_iterator(corpus[:40], trainers.UnigramTrainer(vocab_size=200, special_tokens=["<unk>", "<s>", "</s>"], unk_token="<unk>", show_progress=False))
+    t.add_special_tokens(["<unk>", "<s>", "</s>"])
     return t, {"special_tokens_map": {"bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}, "unk_token": "<unk>"}}
 
 
 def wordpiece():
-    t = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    whole = common(collections.Counter({w.lower(): 1 for w in words}), 80)
+    pieces = dict.fromkeys(special + letters + ["##" + c for c in letters] + whole)
+    t = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
     t.normalizer = normalizers.BertNormalizer(lowercase=True)
     t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     t.decoder = decoders.WordPiece()
-    t.train_from_iterator(corpus[:40], trainers.WordPieceTrainer(vocab_size=300, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"], show_progress=False))
+    t.add_special_tokens(special)
     t.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     return t, {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "clean_up_tokenization_spaces": False}
+
+
+def literal():
+    """Special tokens in a text are text."""
+    t, config = smollm()
+    return t, {**config, "split_special_tokens": True}
 
 
 stops = {  # generation_config.json and config.json
     "smollm": ({"eos_token_id": 2}, {}), "llama3": ({"eos_token_id": [1, 2, 1]}, {"eos_token_id": 1}), "qwen2": (None, {"eos_token_id": [2, 0]}),
     "llama2": (None, None), "unigram": ({}, {"eos_token_id": None}), "wordpiece": (None, None),
+    "literal": (None, None),
 }
-for make in [smollm, llama3, qwen2, llama2, unigram, wordpiece]:
+for make in [smollm, llama3, qwen2, llama2, unigram, wordpiece, literal]:
     name = make.__name__
     folder = out / name
     shutil.rmtree(folder, ignore_errors=True)

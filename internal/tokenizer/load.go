@@ -39,10 +39,13 @@ func Load(dir string) (*Tokenizer, error) {
 		}
 	}
 	t := &Tokenizer{ids: file.ids, size: len(file.ids), last: file.next - 1}
+	if names.split {
+		t.options = append(t.options, lib.WithEncodeSpecialTokens())
+	}
 	if t.json, err = file.encode(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file.path, err)
 	}
-	if t.lib, err = lib.FromBytes(t.json); err != nil {
+	if t.lib, err = lib.FromBytes(t.json, t.options...); err != nil {
 		return nil, fmt.Errorf("%s: %s", file.path, strings.TrimPrefix(err.Error(), "Failed to create tokenizer from bytes: "))
 	}
 	t.texts, t.inRun = file.withNUL(), file.inRun()
@@ -266,8 +269,8 @@ func (f *file) withNUL() map[int32]string {
 	return texts
 }
 
-// inRun returns for byte tokens true, and for special tokens, which are skipped and end no run, false. It is nil for a
-// tokenizer without byte fallback.
+// inRun returns for byte tokens true, and false for ids that are skipped and so end no run: special tokens, and holes in
+// the vocabulary. It is nil for a tokenizer without byte fallback.
 func (f *file) inRun() map[int32]bool {
 	if !slices.ContainsFunc(f.members, func(m member) bool {
 		return m.name == "decoder" && bytes.Contains(m.value, []byte(`"ByteFallback"`))
@@ -275,7 +278,11 @@ func (f *file) inRun() map[int32]bool {
 		return nil
 	}
 	run := map[int32]bool{}
+	for id := range f.next {
+		run[id] = false
+	}
 	for token, id := range f.ids {
+		delete(run, id)
 		if len(token) == 6 && strings.HasPrefix(token, "<0x") && token[5] == '>' {
 			run[id] = true
 		}
@@ -312,6 +319,7 @@ type names struct {
 	added   []addedToken          // of added_tokens_decoder, by id
 	special map[string]addedToken // by role: bos_token, …, and extra ones
 	order   []string              // roles, in the order in which transformers adds them
+	split   bool                  // special tokens in a text are text (split_special_tokens)
 }
 
 // roles that transformers knows by name, in its order.
@@ -330,6 +338,7 @@ func readNames(dir string) (*names, error) {
 	if err := n.readRoles(config); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	n.split = config["split_special_tokens"].Kind() == 't'
 	if len(n.added) == 0 {
 		// The map is the older place for the same names; where tokens are listed with their ids it is not read.
 		path := filepath.Join(dir, "special_tokens_map.json")

@@ -10,7 +10,7 @@
 // outside it is done here: truncation and padding of tokenizer.json are switched off, and tokens that only
 // tokenizer_config.json or special_tokens_map.json know are added. Unlike transformers 5, whose GPT2Tokenizer and
 // Qwen2Tokenizer replace the file's pre-tokenizer by their own, tokenizer.json is taken at its word: it is what the
-// model was trained with.
+// model was trained with. clean_up_tokenization_spaces, which transformers 5 ignores for BPE, is not done for any.
 package tokenizer
 
 import (
@@ -36,21 +36,22 @@ type Tokenizer struct {
 	// where transformers' generate stops. EOSIDs are those and the tokenizer's eos. Both are ascending.
 	StopIDs, EOSIDs []int32
 
-	lib    *lib.Tokenizer
-	json   []byte // what lib was made from
-	ids    map[string]int32
-	texts  map[int32]string // of tokens with a NUL, which lib cannot decode
-	inRun  map[int32]bool   // with byte fallback: true for byte tokens, false for special ones
-	size   int
-	last   int32
-	closed bool
+	lib     *lib.Tokenizer
+	json    []byte // what lib was made from
+	options []lib.TokenizerOption
+	ids     map[string]int32
+	texts   map[int32]string // of tokens with a NUL, which lib cannot decode
+	inRun   map[int32]bool   // with byte fallback: true for byte tokens, false for ids that are skipped
+	size    int
+	last    int32
+	closed  bool
 }
 
 // Clone returns an independent tokenizer for another goroutine.
 func (t *Tokenizer) Clone() (*Tokenizer, error) {
 	c := *t
 	var err error
-	c.lib, err = lib.FromBytes(t.json)
+	c.lib, err = lib.FromBytes(t.json, t.options...)
 	return &c, err
 }
 
@@ -63,7 +64,7 @@ func (t *Tokenizer) Close() {
 }
 
 // Encode returns the token ids of text and for each the bytes [begin, end) of text that it stands for.
-// Special tokens written in text are always recognised; addSpecial adds those of the post-processor, with empty
+// Special tokens written in text are recognised (unless tokenizer_config.json says split_special_tokens); addSpecial adds those of the post-processor, with empty
 // offsets. A token that is a part of a character has the character's offsets, and a post-processor with trim_offsets
 // leaves a token's leading white space out of them. Text with a NUL byte or that is not UTF-8 is refused: the library
 // would cut it at the first and replace the second.

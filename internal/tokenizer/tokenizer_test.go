@@ -25,7 +25,7 @@ type golden struct {
 }
 
 // folders are the small tokenizers of bench/golden/files_tokenizer.py, one of each kind in use.
-var folders = []string{"smollm", "llama3", "qwen2", "llama2", "unigram", "wordpiece"}
+var folders = []string{"smollm", "llama3", "qwen2", "llama2", "unigram", "wordpiece", "literal"}
 
 func open(t testing.TB, name string) (*Tokenizer, golden) {
 	t.Helper()
