@@ -28,7 +28,9 @@ type networkError struct {
 	err  error
 }
 
-func (e *networkError) Error() string { return fmt.Sprintf("%s: %v", e.host, e.err) }
+func (e *networkError) Error() string {
+	return fmt.Sprintf("%s does not answer: %v: check the network; HF_ENDPOINT names another hub", e.host, e.err)
+}
 func (e *networkError) Unwrap() error { return e.err }
 
 // unreachable tells whether err means that the hub did not answer, so that a cached copy may serve.
@@ -193,6 +195,10 @@ func (c *Client) info(ctx context.Context, repository, revision string) (*reposi
 		}
 		return nil
 	})
+	var network *networkError
+	if errors.As(err, &network) {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
 	if err != nil {
 		return nil, err
 	}
