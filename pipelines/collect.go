@@ -35,7 +35,7 @@ func (c *compiler) header() string {
 	for it.Next() {
 		if label := it.Selector().Unquoted(); !slices.Contains(have, label) {
 			c.errs = append(c.errs, Error{Pos: shown(c.p.pos(it.Value())), Path: label,
-				Msg: "field not allowed" + suggest(label, have) + "; a helper is written _" + label + ", #" + label + " or let"})
+				Msg: "field not allowed" + Suggest(label, have) + "; a helper is written _" + label + ", #" + label + " or let"})
 		}
 	}
 	name, ok := c.text("name")
@@ -104,7 +104,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 		return
 	}
 	if s.shape = schemas.ShapeOf(text); s.shape == nil {
-		c.errorf(s, "kind", "unknown kind %q%s", text, suggest(text, schemas.Kinds()))
+		c.errorf(s, "kind", "unknown kind %q%s", text, Suggest(text, schemas.Kinds()))
 		return
 	}
 	s.kind = text
@@ -123,7 +123,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 			}
 		case shape == nil:
 			s.where[label] = shown(c.p.pos(field))
-			c.errorf(s, label, "field not allowed%s", suggest(label, append(names(s.shape.Fields), names(common)...)))
+			c.errorf(s, label, "field not allowed%s", Suggest(label, append(names(s.shape.Fields), names(common)...)))
 		default:
 			s.tree[label] = c.collect(s, label, field, shape)
 		}
@@ -199,7 +199,7 @@ func (c *compiler) collectStruct(s *stage, path string, v cue.Value, shape *sche
 					continue // from and port of an exec's ports
 				}
 				s.where[sub] = shown(c.p.pos(field))
-				c.errorf(s, sub, "field not allowed%s", suggest(label, names(shape.Fields)))
+				c.errorf(s, sub, "field not allowed%s", Suggest(label, names(shape.Fields)))
 				continue
 			}
 		}

@@ -30,7 +30,7 @@ func (c *compiler) resolve(f *edgeField) (Edge, string) {
 	}
 	from := c.byName[edge.From]
 	if from == nil {
-		return Edge{}, fmt.Sprintf("there is no stage %s%s", edge.From, suggest(edge.From, names(c.byName)))
+		return Edge{}, fmt.Sprintf("there is no stage %s%s", edge.From, Suggest(edge.From, names(c.byName)))
 	}
 	if from.kind == "" {
 		return Edge{}, "" // told at that stage
@@ -59,7 +59,7 @@ func (c *compiler) notAnEdge(v cue.Value) string {
 		from := c.byName[name]
 		switch {
 		case from == nil:
-			return fmt.Sprintf("there is no stage %s%s", name, suggest(name, names(c.byName)))
+			return fmt.Sprintf("there is no stage %s%s", name, Suggest(name, names(c.byName)))
 		case from.kind == "":
 			return "" // told at that stage
 		case port != "":
@@ -112,7 +112,7 @@ func (s *stage) noPort(port string) string {
 	for _, o := range s.outs {
 		have = append(have, o.Port)
 	}
-	return fmt.Sprintf("stage %s has no out port %s%s", s.name, port, suggest(port, have))
+	return fmt.Sprintf("stage %s has no out port %s%s", s.name, port, Suggest(port, have))
 }
 
 func (s *stage) edgesOut() string {

@@ -50,7 +50,7 @@ func Load(path string, opts Options) (*Pipeline, error) {
 			return nil, err
 		}
 	} else if _, ok := packages[pkg]; !ok {
-		return nil, usagef("%s: no package %s%s", shownPath(dir), pkg, suggest(pkg, names(packages)))
+		return nil, usagef("%s: no package %s%s", shownPath(dir), pkg, Suggest(pkg, names(packages)))
 	}
 	p, err := load1(dir, pkg, opts)
 	if err != nil {

@@ -115,7 +115,7 @@ func (c *compiler) senseEval(s *stage, v *schemas.Eval) {
 		gate, path := v.Gate[name], "gate."+name
 		suite, ok := v.Suites[name]
 		if !ok {
-			c.errorf(s, path, "there is no suite %s%s", name, suggest(name, names(v.Suites)))
+			c.errorf(s, path, "there is no suite %s%s", name, Suggest(name, names(v.Suites)))
 			continue
 		}
 		for _, bound := range []struct {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// suggest ends a message about an unknown name: with the name that was probably meant, else with all there are.
-func suggest(name string, have []string) string {
+// Suggest ends a message about an unknown name: with the name that was probably meant, else with all there are.
+func Suggest(name string, have []string) string {
 	have = slices.Sorted(slices.Values(have))
 	best, distance := "", (len(name)+1)/3+1
 	for _, h := range have {

@@ -12,11 +12,9 @@ package runner
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -122,7 +120,7 @@ func (e *UnknownStageError) Error() string {
 	for _, s := range e.graph.Stages {
 		names = append(names, s.Name)
 	}
-	return fmt.Sprintf("%s: no such stage; %s has %s", e.Name, e.graph.Name, strings.Join(names, ", "))
+	return e.Name + ": no such stage" + pipelines.Suggest(e.Name, names)
 }
 
 // closure is the named stages and all that they read or need, in the graph's order.
