@@ -5,8 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
+	"os"
+	"os/signal"
 	"time"
 
 	"github.com/hone-ml/hone/internal/chat"
@@ -17,43 +20,52 @@ import (
 	"github.com/hone-ml/hone/stages/model"
 )
 
+// exitEnvironment is the exit code, and the code of a reply, where this machine or this worker lacks something.
+const exitEnvironment = 6
+
 // complete answers the requests on in until it ends and returns the exit code. The first line names the model.
 func complete(in io.Reader, out io.Writer) int {
-	lines := bufio.NewReader(in)
+	// Ctrl-C goes to every process of the terminal. What it ends is for hone to say, by a cancelling line.
+	signal.Ignore(os.Interrupt)
 	w := json.NewEncoder(out)
-	var first job.CompleteRequest
-	if err := next(lines, &first); err != nil || first.Model == nil {
-		w.Encode(job.CompleteReply{Error: "the first line names no model"})
-		return 2
+	refuse := func(code int, err error) int {
+		w.Encode(job.CompleteReply{Error: err.Error(), Code: code})
+		return code
 	}
-	if first.Threads > 0 {
-		tensor.SetThreads(first.Threads)
+	lines := readLines(in)
+	first, err := lines.next()
+	switch {
+	case err != nil:
+		return refuse(1, err)
+	case first.Protocol != job.Protocol:
+		return refuse(exitEnvironment, fmt.Errorf("protocol %d, this worker speaks %d: install hone and hone-worker of one version", first.Protocol, job.Protocol))
+	case first.Model == nil:
+		return refuse(1, errors.New("the first line names no model"))
+	}
+	if _, err := model.Numerics(&job.Job{Device: first.Device, Threads: max(1, first.Threads)}); err != nil {
+		return refuse(exitEnvironment, err)
 	}
 	var s *model.Speaker
-	err := tensor.Guard(func() (err error) { s, err = model.OpenSpeaker(*first.Model); return err })
-	if err != nil {
-		w.Encode(job.CompleteReply{Error: err.Error()})
-		return 1
+	if err := tensor.Guard(func() (err error) { s, err = model.OpenSpeaker(*first.Model); return err }); err != nil {
+		return refuse(1, err)
 	}
 	defer s.Close()
 	w.Encode(job.CompleteReply{Ready: &job.CompleteReady{Plain: s.Template.Substituted}})
 	for {
-		var r job.CompleteRequest
-		err := next(lines, &r)
+		r, err := lines.next()
 		if errors.Is(err, io.EOF) {
 			return 0
 		}
 		var reply job.CompleteReply
 		if err == nil {
-			err = tensor.Guard(func() error {
+			err = tensor.Guard(func() (err error) {
 				defer tensor.Open().Close()
-				answer, err := answer(s, &r, func(delta string) { w.Encode(job.CompleteReply{Delta: delta}) })
-				reply.Answer = answer
+				reply.Answer, err = answer(s, r, lines.cancelled, func(r job.CompleteReply) { w.Encode(r) })
 				return err
 			})
 		}
 		if err != nil {
-			reply = job.CompleteReply{Error: err.Error()}
+			reply = job.CompleteReply{Error: err.Error(), Code: 1}
 		}
 		if w.Encode(reply) != nil {
 			return 1
@@ -61,15 +73,71 @@ func complete(in io.Reader, out io.Writer) int {
 	}
 }
 
-func next(r *bufio.Reader, v any) error {
-	line, err := r.ReadBytes('\n')
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(line, v)
+// requests are lines that are read while an answer is under way, so that one can end it.
+type requests struct {
+	lines  chan line
+	cancel chan struct{} // holds one where the answer under way is to end
+	gone   chan struct{} // closed at the end of input: nobody waits for answers
 }
 
-func answer(s *model.Speaker, r *job.CompleteRequest, delta func(string)) (*job.Completion, error) {
+type line struct {
+	request *job.CompleteRequest
+	err     error
+}
+
+func readLines(in io.Reader) *requests {
+	q := &requests{lines: make(chan line), cancel: make(chan struct{}, 1), gone: make(chan struct{})}
+	go func() {
+		defer close(q.gone)
+		b := bufio.NewReader(in)
+		for {
+			text, err := b.ReadBytes('\n')
+			if err != nil {
+				return
+			}
+			r := &job.CompleteRequest{}
+			err = json.Unmarshal(text, r)
+			if err == nil && r.Cancel {
+				select {
+				case q.cancel <- struct{}{}:
+				default:
+				}
+				continue
+			}
+			q.lines <- line{r, err}
+		}
+	}()
+	return q
+}
+
+// next waits for a request; io.EOF where none follows. What was cancelled before it came is over.
+func (q *requests) next() (*job.CompleteRequest, error) {
+	select {
+	case l := <-q.lines:
+		select {
+		case <-q.cancel:
+		default:
+		}
+		return l.request, l.err
+	case <-q.gone:
+		return nil, io.EOF
+	}
+}
+
+// cancelled reports whether the answer under way is no longer wanted.
+func (q *requests) cancelled() bool {
+	select {
+	case <-q.cancel:
+		return true
+	case <-q.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// answer completes one conversation. stop is asked after each token.
+func answer(s *model.Speaker, r *job.CompleteRequest, stop func() bool, say func(job.CompleteReply)) (*job.Completion, error) {
 	vars, err := variables(r)
 	if err != nil {
 		return nil, err
@@ -79,22 +147,29 @@ func answer(s *model.Speaker, r *job.CompleteRequest, delta func(string)) (*job.
 	if err != nil {
 		return nil, err
 	}
+	limit, warning, err := s.Fits(len(prompt), r.MaxNewTokens, r.Fit)
+	if err != nil {
+		return nil, err
+	}
+	if warning != "" {
+		say(job.CompleteReply{Warning: warning})
+	}
 	q := s.Request(prompt, sample.Options{Temperature: r.Temperature, TopP: r.TopP, TopK: r.TopK, MinP: r.MinP,
-		RepetitionPenalty: r.RepetitionPenalty, Seed: r.Seed}, r.MaxNewTokens, nil)
+		RepetitionPenalty: r.RepetitionPenalty, Seed: r.Seed}, limit, nil)
 	if r.IgnoreEOS {
 		q.End = nil
 	}
+	q.Stop = func([]int32) bool { return stop() }
 	stream := s.Tokenizer.NewStream()
-	q.Token = func(t int32) {
-		if text := stream.Next(t); text != "" {
-			delta(text)
+	delta := func(text string) {
+		if text != "" {
+			say(job.CompleteReply{Delta: text})
 		}
 	}
+	q.Token = func(t int32) { delta(stream.Next(t)) }
 	c := &job.Completion{PromptTokens: len(prompt), Tokens: []int32{}}
 	q.Done = func(tokens []int32) error {
-		if rest := stream.Flush(); rest != "" {
-			delta(rest)
-		}
+		delta(stream.Flush())
 		c.Tokens = append(c.Tokens, tokens...)
 		c.Text = s.Text(tokens)
 		return nil

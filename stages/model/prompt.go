@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,10 +43,17 @@ func OpenSpeaker(in job.Input) (s *Speaker, err error) {
 	for _, id := range s.Tokenizer.StopIDs {
 		s.end[id] = true
 	}
+	generation := dir
+	if in.Base != nil && !exists(dir, "generation_config.json") { // an adapter with a tokenizer of its own
+		generation = in.Base.Path
+		if err := alsoEnds(s.end, generation); err != nil {
+			return nil, err
+		}
+	}
 	if s.Template.Substituted && s.Tokenizer.EOS.ID >= 0 {
 		s.end[s.Tokenizer.EOS.ID] = true
 	}
-	if s.penalty, err = repetitionPenalty(dir); err != nil {
+	if s.penalty, err = repetitionPenalty(generation); err != nil {
 		return nil, err
 	}
 	if s.Model, err = loadModel(in, tensor.Float32); err != nil {
@@ -58,6 +67,28 @@ func OpenSpeaker(in job.Input) (s *Speaker, err error) {
 func (s *Speaker) Close() {
 	s.Model.Free()
 	s.Tokenizer.Close()
+}
+
+// alsoEnds adds the eos_token_id, a number or a list, of a folder's generation_config.json to the tokens that end an answer.
+func alsoEnds(end map[int32]bool, dir string) error {
+	config, err := modeldir.ReadObject(dir, "generation_config.json")
+	if err != nil || config == nil {
+		return err
+	}
+	v, _ := config.Get("eos_token_id")
+	ids, list := v.([]ordjson.Value)
+	if !list && v != nil {
+		ids = []ordjson.Value{v}
+	}
+	for _, id := range ids {
+		n, _ := id.(ordjson.Number)
+		i, err := strconv.ParseInt(string(n), 10, 32)
+		if err != nil {
+			return fmt.Errorf("%s: eos_token_id: %w", filepath.Join(dir, "generation_config.json"), err)
+		}
+		end[int32(i)] = true
+	}
+	return nil
 }
 
 func repetitionPenalty(dir string) (float64, error) {
@@ -200,6 +231,22 @@ func (s *Speaker) fits(j *stages.Job, prompts []prompt, maxNewTokens int) error 
 		j.Warn("%d prompts leave fewer than maxNewTokens %d of the model's %d positions", beyond, maxNewTokens, limit)
 	}
 	return bad.Err()
+}
+
+// Fits is how many new tokens a prompt of so many may get: as many as asked for, with a warning where that is beyond the
+// model's positions, or with fit fewer. A prompt that leaves no position is refused.
+func (s *Speaker) Fits(prompt, maxNewTokens int, fit bool) (limit int, warning string, err error) {
+	positions := int(s.Model.Config.MaxPositionEmbeddings)
+	left := positions - prompt
+	switch {
+	case positions <= 0 || maxNewTokens <= left:
+		return maxNewTokens, "", nil
+	case left < 0 || fit && left == 0:
+		return 0, "", fmt.Errorf("the prompt has %d tokens, the model %d positions", prompt, positions)
+	case fit:
+		return left, "", nil
+	}
+	return maxNewTokens, fmt.Sprintf("a prompt of %d tokens and %d new ones are more than the model's %d positions", prompt, maxNewTokens, positions), nil
 }
 
 // prompt is a row with the tokens to continue.
