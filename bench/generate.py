@@ -30,6 +30,7 @@ def main():
     prompts = rows.prompts(a.prompts or max(4, a.batch))
     print(f"{machine.processor()}, {a.threads} threads; {len(prompts)} prompts, {a.batch} at once, {a.new} new tokens; {a.dtype}", flush=True)
 
+    others = machine.warn_if_busy()
     found = {"transformers": [], "hone": []}
     with tempfile.TemporaryDirectory() as folder:
         pipeline = side.Pipeline(folder, f"""{{
@@ -53,7 +54,7 @@ def main():
     print(f"transformers {theirs:.1f} tokens/s")
     print(f"hone         {ours:.1f} tokens/s")
     print(f"limit        {limit:.1f} tokens/s: {size / 2**20:.0f} MiB of weights at {bandwidth / 1e9:.1f} GB/s")
-    print(json.dumps({"times_transformers": round(ours / theirs, 2), "of_limit": round(ours / limit, 2)}))
+    print(json.dumps({"times_transformers": round(ours / theirs, 2), "of_limit": round(ours / limit, 2), "others_busy": round(others, 1)}))
 
 
 if __name__ == "__main__":

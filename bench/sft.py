@@ -73,6 +73,7 @@ def main():
     print(f"{machine.processor()}, {a.threads} threads; {a.rows} rows of {min(lengths)} to {max(lengths)} tokens a step; {a.dtype}"
           + (f", LoRA r={a.lora} all-linear" if a.lora else ", all weights"), flush=True)
 
+    others = machine.warn_if_busy()
     found = {"trl": [], "hone": []}
     peak = {"trl": [], "hone": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +97,7 @@ def main():
     print(f"TRL   {trl:.3f} s a step, {memory['trl'] / 2**30:.2f} GiB at most")
     print(f"hone  {hone:.3f} s a step, {memory['hone'] / 2**30:.2f} GiB at most")
     print(f"limit {limit:.3f} s a step: {flops / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s")
-    print(json.dumps({"times_trl": round(trl / hone, 2), "memory_of_trl": round(memory["hone"] / memory["trl"], 2), "of_limit": round(limit / hone, 2)}))
+    print(json.dumps({"times_trl": round(trl / hone, 2), "memory_of_trl": round(memory["hone"] / memory["trl"], 2), "of_limit": round(limit / hone, 2), "others_busy": round(others, 1)}))
 
 
 if __name__ == "__main__":
