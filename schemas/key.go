@@ -2,6 +2,8 @@ package schemas
 
 import (
 	"encoding/json"
+	"path/filepath"
+	"strings"
 )
 
 // KeyConfig is what of a configuration goes into its stage's key, as canonical JSON: decoded to the kind's type and
@@ -11,8 +13,8 @@ import (
 //   - fields marked @key(none) stay out: each says why beside its definition
 //   - an edge goes in as the kind of artifact it carries, since an adapter is used otherwise than a model; the names of
 //     the stage and port stay out, since renaming them changes nothing, and the content is an ingredient of its own
-//   - a path goes in as the bare fact that it is there: its bytes, or its hub commit, are an ingredient of their own; the files of
-//     an exec keep their names, which its program opens
+//   - a path goes in as the ending of its name, which says how a file is read (.csv, .jsonl.gz): its bytes, or its hub commit,
+//     are an ingredient of their own; the files of an exec keep their names, which its program opens
 //   - description, needs and resources are no part of a configuration
 //   - everything else goes in
 func KeyConfig(kind string, config json.RawMessage) ([]byte, error) {
@@ -55,10 +57,23 @@ func keyed(v any, s *Shape) any {
 		}
 	case string:
 		if s.File && !s.Named {
-			return map[string]any{"file": true}
+			return map[string]any{"file": ending(v)}
 		}
 	}
 	return v
+}
+
+// ending is what the name of a file tells of its format: .csv, .jsonl.gz; nothing for a name on a hub.
+func ending(path string) string {
+	if strings.Contains(path, "://") {
+		return ""
+	}
+	name := strings.ToLower(filepath.Base(path))
+	last := filepath.Ext(name)
+	if last == ".gz" || last == ".zst" {
+		return filepath.Ext(strings.TrimSuffix(name, last)) + last
+	}
+	return last
 }
 
 // child is the shape of a field or of a map's value; nil where the shape says nothing.

@@ -83,6 +83,10 @@ func TestKeyConfigOfOtherKinds(t *testing.T) {
 	same("eval", strings.Replace(report, "GATE", `, "gate": {"a": {"minimum": 0.5}}`, 1), strings.Replace(report, "GATE", "", 1), true)
 	same("eval", strings.Replace(report, "GATE", "", 1), strings.Replace(strings.Replace(report, "GATE", "", 1), "exact", "contains", 1), false)
 	same("data.load", `{"source": "a.jsonl"}`, `{"source": "b.jsonl"}`, true)
+	same("data.load", `{"source": "a.jsonl"}`, `{"source": "far/away/A.JSONL"}`, true)
+	same("data.load", `{"source": "a.jsonl"}`, `{"source": "a.txt"}`, false) // other rows from the same bytes
+	same("data.load", `{"source": "a.jsonl.gz"}`, `{"source": "a.txt.gz"}`, false)
+	same("model.load", `{"source": "hf://a/b1.5@main", "dtype": "auto"}`, `{"source": "hf://a/b1.7@v2.1", "dtype": "auto"}`, true) // the commit decides
 	same("data.load", `{"source": "a.jsonl"}`, `{"source": "a.jsonl", "columns": {"text": "body"}}`, false)
 	same("model.load", `{"config": {"hidden_size": 64}, "seed": 1, "dtype": "auto"}`, `{"config": {"hidden_size": 64.0}, "seed": 1, "dtype": "auto"}`, true)
 	same("model.load", `{"config": {"source": "x"}, "seed": 1, "dtype": "auto"}`, `{"config": {"source": "y"}, "seed": 1, "dtype": "auto"}`, false)

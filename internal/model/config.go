@@ -27,6 +27,7 @@ type Config struct {
 	MLPBias               bool
 	RopeTheta             float64
 	RopeScaling           nn.RopeScaling
+	PadTokenID            int64  // whose embedding is not trained as an input; -1 is none
 	Dtype                 string // what the weights are stored in: float32, bfloat16, float16
 }
 
@@ -75,6 +76,7 @@ func ParseConfig(b []byte) (*Config, error) {
 		RopeTheta             *float64  `json:"rope_theta"`
 		RopeScaling           *ropeFile `json:"rope_scaling"`
 		RopeParameters        *ropeFile `json:"rope_parameters"`
+		Pad                   *int64    `json:"pad_token_id"`
 		Dtype                 string    `json:"dtype"`
 		TorchDtype            string    `json:"torch_dtype"`
 		Quantization          any       `json:"quantization_config"`
@@ -94,6 +96,10 @@ func ParseConfig(b []byte) (*Config, error) {
 	}
 	if c.Dtype == "" {
 		c.Dtype = f.TorchDtype
+	}
+	c.PadTokenID = -1
+	if f.Pad != nil {
+		c.PadTokenID = *f.Pad
 	}
 	if f.Tie != nil {
 		c.TieWordEmbeddings = *f.Tie

@@ -98,7 +98,7 @@ func (m *Model) Hidden(in Input) (tensor.Tensor, error) {
 	if err := m.begin(&in); err != nil {
 		return tensor.Tensor{}, err
 	}
-	x, r := tensor.Embedding(m.embedding.Tensor, tensor.Of(in.IDs, int64(len(in.IDs)))), tensor.Tensor{}
+	x, r := tensor.Embedding(m.embedding.Tensor, tensor.Of(in.IDs, int64(len(in.IDs))), m.Config.PadTokenID), tensor.Tensor{}
 	for _, b := range m.blocks {
 		scope := tensor.Open()
 		x, r = b.forward(m, x, r, in)

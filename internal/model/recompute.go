@@ -25,7 +25,7 @@ func (m *Model) WithHidden(in Input, recompute bool, f func(h tensor.Tensor)) er
 	ids := tensor.Of(in.IDs, int64(len(in.IDs)))
 	var h tensor.Tensor
 	tensor.NoGrad(func() {
-		x, r := tensor.Embedding(m.embedding.Tensor, ids), tensor.Tensor{}
+		x, r := tensor.Embedding(m.embedding.Tensor, ids, m.Config.PadTokenID), tensor.Tensor{}
 		for i, b := range m.blocks {
 			states[i] = state{x, r, m.Draws.At()}
 			scope := tensor.Open()
@@ -63,7 +63,7 @@ func (m *Model) WithHidden(in Input, recompute bool, f func(h tensor.Tensor)) er
 	}
 	m.Draws.Rewind(end)
 	if m.Base.Grads.Defined() {
-		tensor.BackwardFrom([]tensor.Tensor{tensor.Embedding(m.embedding.Tensor, ids)}, []tensor.Tensor{dx})
+		tensor.BackwardFrom([]tensor.Tensor{tensor.Embedding(m.embedding.Tensor, ids, m.Config.PadTokenID)}, []tensor.Tensor{dx})
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/hone-ml/hone/internal/gguf"
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/safetensors"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -64,9 +65,13 @@ func answers(t *testing.T, m *model.Model, prompts [][]int32, batch, tokens int,
 // SmolLM2-135M-Instruct answers twenty prompts token by token as transformers' generate(do_sample=False) does, one at a time
 // and in batches whose places change hands.
 func TestGreedySmolLM2(t *testing.T) {
-	dir := os.Getenv("HONE_TEST_SMOLLM2")
-	if dir == "" {
-		t.Skip("HONE_TEST_SMOLLM2 names no folder with SmolLM2-135M-Instruct")
+	file := os.Getenv("HONE_SMOLLM2")
+	if file == "" {
+		t.Skip("HONE_SMOLLM2 names no GGUF file of SmolLM2-135M-Instruct")
+	}
+	dir := t.TempDir()
+	if err := gguf.Convert(context.Background(), file, dir, "float32", nil); err != nil {
+		t.Fatal(err)
 	}
 	var golden struct {
 		Prompts []struct{ Prompt, Completion []int32 }

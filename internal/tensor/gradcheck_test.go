@@ -59,7 +59,7 @@ func TestGradients(t *testing.T) {
 			return []Tensor{sum, y}
 		}},
 		{"embedding", [][]int64{{7, 6}}, func(in []Tensor) []Tensor {
-			return []Tensor{Embedding(in[0], Of([]int64{3, 0, 3, 6, 1}, 5))}
+			return []Tensor{Embedding(in[0], Of([]int64{3, 0, 3, 6, 1}, 5), -1)}
 		}},
 		{"split and rope, part of a head", [][]int64{{5, 3 * 6}}, func(in []Tensor) []Tensor {
 			p := Split(in[0], 12, 6)
@@ -129,6 +129,20 @@ func check64(t *testing.T, shapes [][]int64, f func([]Tensor) []Tensor) {
 			}
 		}
 	}
+}
+
+// The row of the padding token gets no gradient, the others theirs.
+func TestEmbeddingPadding(t *testing.T) {
+	guarded(t, func() {
+		w := Zeros(Float32, 4, 2).RequireGrad()
+		Embedding(w, Of([]int64{2, 1, 2, 3}, 4), 2).Sum().Backward()
+		want := []float32{0, 0, 1, 1, 0, 0, 1, 1}
+		for i, g := range w.Gradient().Floats() {
+			if g != want[i] {
+				t.Errorf("element %d: %g, want %g", i, g, want[i])
+			}
+		}
+	})
 }
 
 // The update against torch.optim.AdamW's formula in double, over elements that are no multiple of anything.

@@ -1,5 +1,5 @@
 #define HONE_ISA baseline
-#include "kernels.inc"
+#include "kernels_impl.h"
 
 namespace hone {
 namespace avx512 { extern const Kernels kTable; }

@@ -4,4 +4,4 @@
 #include "kernels.h"
 #pragma GCC target("avx2,fma")
 #define HONE_ISA avx2
-#include "kernels.inc"
+#include "kernels_impl.h"

@@ -4,4 +4,4 @@
 #include "kernels.h"
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx2,prefer-vector-width=512")
 #define HONE_ISA avx512
-#include "kernels.inc"
+#include "kernels_impl.h"

@@ -25,7 +25,7 @@ int hone_clone(hten *out, hten t, char **err);
 void hone_free(hten t);
 
 // One file an idea below.
-int hone_embedding(hten *out, hten weight, hten ids, char **err);
+int hone_embedding(hten *out, hten weight, hten ids, int64_t padding, char **err);
 int hone_rmsnorm(hten *sum, hten *out, hten x, hten residual, hten weight, double eps, double shift, char **err);
 int hone_split(hten *outs, hten x, const int64_t *sizes, int n, char **err);
 int hone_rope(hten *out, hten x, hten cos, hten sin, hten position, int64_t heads, char **err);

@@ -6,11 +6,12 @@ import "C"
 // Operators of our own. Shapes are in rows of tokens: a batch is its rows behind one another, without padding. Each has the
 // reference of its mathematics in its C++ file; tests hold it against libtorch's composite, forward and backward.
 
-// Embedding is the rows of weight [vocabulary, dim] for ids [tokens]: [tokens, dim].
-func Embedding(weight, ids Tensor) Tensor {
+// Embedding is the rows of weight [vocabulary, dim] for ids [tokens]: [tokens, dim]. Row padding is not trained by it, as in
+// torch.nn.Embedding; below zero there is none.
+func Embedding(weight, ids Tensor, padding int64) Tensor {
 	var out C.hten
 	var e *C.char
-	check("embedding", C.hone_embedding(&out, weight.h(), ids.h(), &e), e)
+	check("embedding", C.hone_embedding(&out, weight.h(), ids.h(), C.int64_t(padding), &e), e)
 	return wrap(out)
 }
 

@@ -211,8 +211,11 @@ static inline v16 sum_lanes(v16 *a) {
   return __builtin_shuffle(a[0], a[1], lo1) + __builtin_shuffle(a[0], a[1], hi1);
 }
 
+//
+// The weights come from memory once, and a processor's own prefetching loses track of this many short rows: the first pass
+// over columns asks for the ones `ahead` elements on.
 template <int R, int C, class T>
-static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys) {
+static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
   v16 acc[16] = {};
   int64_t j = 0;
   for (; j + 16 <= k; j += 16) {
@@ -222,6 +225,7 @@ static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, 
 #pragma GCC unroll 16
     for (int c = 0; c < C; c++) {
       v16 wc = load16(w + c * k + j);
+      if (ahead) __builtin_prefetch(w + c * k + j + ahead);
 #pragma GCC unroll 4
       for (int r = 0; r < R; r++) acc[r * C + c] += xs[r] * wc;
     }
@@ -261,13 +265,14 @@ static void skinny(const T *x, const T *w, const T *bias, T *y, int64_t rows, in
     int64_t n = n0;
     for (; n + kSkinnyColumns <= n1; n += kSkinnyColumns) {
       int64_t r = 0;
+      const int64_t next = n + 2 * kSkinnyColumns <= n1 ? kSkinnyColumns * k : 0;
       for (; r + 4 <= rows; r += 4)
         for (int64_t c = n; c < n + 16; c += 4)
-          tile<4, 4>(x + r * k, w + c * k, bias ? bias + c : nullptr, y + r * ys + c, k, ys);
+          tile<4, 4>(x + r * k, w + c * k, bias ? bias + c : nullptr, y + r * ys + c, k, ys, r ? 0 : next);
       for (; r + 2 <= rows; r += 2)
         for (int64_t c = n; c < n + 16; c += 8)
-          tile<2, 8>(x + r * k, w + c * k, bias ? bias + c : nullptr, y + r * ys + c, k, ys);
-      for (; r < rows; r++) tile<1, 16>(x + r * k, w + n * k, bias ? bias + n : nullptr, y + r * ys + n, k, ys);
+          tile<2, 8>(x + r * k, w + c * k, bias ? bias + c : nullptr, y + r * ys + c, k, ys, r ? 0 : next);
+      for (; r < rows; r++) tile<1, 16>(x + r * k, w + n * k, bias ? bias + n : nullptr, y + r * ys + n, k, ys, r ? 0 : next);
     }
     plain_columns(x, w, bias, y, rows, k, ys, n, n1);
   }
