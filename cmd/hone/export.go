@@ -17,8 +17,8 @@ import (
 )
 
 func exportCommand() *cobra.Command {
-	var f flags
-	var format, pipeline string
+	var f modelFlags
+	var format string
 	c := &cobra.Command{
 		Use:   "export MODEL DIR",
 		Short: "a model or an adapter as a folder that other tools read",
@@ -37,7 +37,7 @@ else null: a path of this machine would be wrong elsewhere.`,
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			c.SetContext(ctx)
-			m, err := f.openModel(c, args[0], pipeline)
+			m, err := f.openModel(c, args[0], false)
 			if err != nil {
 				return err
 			}
@@ -64,8 +64,7 @@ else null: a path of this machine would be wrong elsewhere.`,
 		},
 	}
 	c.Flags().StringVar(&format, "format", "", "`FORMAT`: hf or peft (what MODEL is)")
-	c.Flags().StringVar(&pipeline, "pipeline", ".", "`PATH` of the pipeline whose stage MODEL is")
-	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	f.register(c, "json")
 	return c
 }
 
@@ -90,8 +89,25 @@ func newFolder(dir string, fill func(dir string) error) error {
 	if err := errors.Join(os.Chmod(tmp, 0o755), fill(tmp)); err != nil {
 		return err
 	}
+	if err := settle(tmp); err != nil {
+		return err
+	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return os.Rename(tmp, dir)
+}
+
+// settle makes the files of a folder durable, so that its new name never stands for less than all of it.
+func settle(dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
 }

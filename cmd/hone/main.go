@@ -66,7 +66,7 @@ what would run and why, runs only what changed, and keeps every artifact by the 
 	for _, command := range []func() *cobra.Command{
 		initCommand, vetCommand, planCommand, runCommand, whyCommand,
 		showCommand, pathCommand, logCommand,
-		exportCommand, templateCommand, gcCommand, fsckCommand, schemaCommand, doctorCommand, versionCommand, stageCommand,
+		generateCommand, chatCommand, exportCommand, templateCommand, gcCommand, fsckCommand, schemaCommand, doctorCommand, versionCommand, stageCommand,
 	} {
 		root.AddCommand(checked(command()))
 	}

@@ -1,20 +1,18 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/hone-ml/hone/internal/gguf"
 	"github.com/hone-ml/hone/internal/hub"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/modeldir"
@@ -27,79 +25,124 @@ import (
 const modelHelp = `MODEL is a folder, a .gguf file, a name on the hub (hf://org/name[@revision] or org/name), or else a stage of the
 pipeline at --pipeline PATH (STAGE, or STAGE.PORT where it makes several).`
 
+// baseHelp is for verbs that need an adapter's base.
+const baseHelp = `An adapter of a stage comes with its base. That of an adapter's folder is --base MODEL, else what its
+base_model_name_or_path names. A .gguf file is converted once, into hone-gguf in the user's cache folder.`
+
+// modelFlags find MODEL.
+type modelFlags struct {
+	flags
+	pipeline string
+	base     string
+}
+
+func (f *modelFlags) register(c *cobra.Command, names ...string) {
+	c.Flags().StringVar(&f.pipeline, "pipeline", ".", "`PATH` of the pipeline whose stage MODEL is")
+	c.Flags().StringVar(&f.base, "base", "", "the `MODEL` that the adapter in a folder adapts")
+	f.flags.register(c, append(names, "store", "tags", "device", "threads", "numerics")...)
+}
+
 // openedModel is what MODEL means: a model or an adapter, ready to be read until close.
 type openedModel struct {
 	job.Input
 	close func()
 }
 
-// openModel finds MODEL. The artifact of a stage is checked byte by byte, and gc keeps away from it until close.
-func (f *flags) openModel(c *cobra.Command, name, pipeline string) (*openedModel, error) {
+// openModel finds MODEL. The artifact of a stage is checked byte by byte, and gc keeps away from it until close. With
+// whole an adapter has its base, fetched where need be; without, only one that is at hand.
+func (f *modelFlags) openModel(c *cobra.Command, name string, whole bool) (*openedModel, error) {
+	m, err := f.find(c, name)
+	if err != nil {
+		return nil, err
+	}
+	if m.Kind == "adapter" && m.Base == nil {
+		if err = f.openBase(c, m, whole); err != nil {
+			m.close()
+			return nil, err
+		}
+	} else if f.base != "" {
+		m.close()
+		return nil, usage("--base is for the folder of an adapter, which %s is not", name)
+	}
+	return m, nil
+}
+
+// find tells what a name means. The adapter in a folder comes without its base.
+func (f *modelFlags) find(c *cobra.Command, name string) (*openedModel, error) {
 	info, err := os.Stat(name)
 	switch {
 	case err == nil && info.IsDir():
-		return f.openFolder(c, name)
+		return openFolder(name)
 	case err == nil && strings.HasSuffix(name, ".gguf"):
-		return openGGUF(c.Context(), name)
+		return f.openGGUF(c, name)
 	case err == nil:
 		return nil, usage("%s: neither a folder nor a .gguf file", name)
-	case strings.HasPrefix(name, "/"), strings.HasPrefix(name, "./"), strings.HasPrefix(name, "../"), strings.HasSuffix(name, ".gguf"):
-		return nil, usage("%w", err)
 	case strings.HasPrefix(name, "hf://"):
 		return openHub(c, name)
-	case strings.Count(name, "/") == 1:
+	case filepath.IsAbs(name), strings.HasPrefix(name, "."), strings.HasSuffix(name, ".gguf"), strings.Count(name, "/") > 1:
+		return nil, usage("%w", err)
+	case strings.Contains(name, "/"):
 		return openHub(c, "hf://"+name)
 	}
-	return f.openStage(name, pipeline)
+	return f.openStage(name)
 }
 
-// openFolder opens a model folder, or an adapter's with the base that it names.
-func (f *flags) openFolder(c *cobra.Command, dir string) (*openedModel, error) {
+// openFolder opens a model folder, or an adapter's. Some trainers leave a config.json beside the adapter, and some an
+// adapter_config.json beside merged weights: the weights tell.
+func openFolder(dir string) (*openedModel, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	adapter, err := modeldir.ReadObject(dir, "adapter_config.json")
-	if err != nil {
-		return nil, err
+	has := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
 	}
-	_, err = os.Stat(filepath.Join(dir, "config.json"))
-	if err == nil || adapter == nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fail(exitFailed, "%s: no config.json and no adapter_config.json: neither a model nor an adapter", dir)
-		}
-		return &openedModel{job.Input{Kind: "model", Path: dir}, func() {}}, err
+	m := &openedModel{job.Input{Kind: "model", Path: dir}, func() {}}
+	switch {
+	case has("adapter_config.json") && !has("model.safetensors") && !has("model.safetensors.index.json"):
+		m.Kind = "adapter"
+	case !has("config.json"):
+		return nil, fail(exitFailed, "%s: no config.json and no adapter_config.json: neither a model nor an adapter", dir)
 	}
-	name, _ := adapter.Text("base_model_name_or_path")
+	return m, nil
+}
+
+// hubName is org/name, or name alone as the hub's oldest models have.
+var hubName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)?(@.+)?$`)
+
+// openBase opens the base of the adapter in a folder: --base, else what the adapter names, a folder or a hub's name.
+func (f *modelFlags) openBase(c *cobra.Command, adapter *openedModel, whole bool) error {
+	name := f.base
 	if name == "" {
-		return nil, fail(exitFailed, "%s: adapter_config.json names no base (base_model_name_or_path): write there the base's folder, or its name on the hub", dir)
+		config, err := modeldir.ReadObject(adapter.Path, "adapter_config.json")
+		if err != nil {
+			return err
+		}
+		if name, _ = config.Text("base_model_name_or_path"); name == "" && whole {
+			return fail(exitFailed, "%s: adapter_config.json names no base (base_model_name_or_path): --base MODEL does", adapter.Path)
+		}
+		switch info, err := os.Stat(name); {
+		case err == nil && info.IsDir():
+		case !whole:
+			return nil
+		case strings.HasPrefix(name, "hf://"):
+		case hubName.MatchString(name):
+			name = "hf://" + name
+		default:
+			return fail(exitFailed, "%s: adapter_config.json names the base %s, which is neither a folder here nor a name on the hub: --base MODEL names another", adapter.Path, name)
+		}
 	}
-	if local := filepath.Join(dir, name); !filepath.IsAbs(name) && strings.HasPrefix(name, ".") {
-		name = local
-	}
-	base, err := f.openModel(c, name, "")
+	base, err := f.find(c, name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: base %s: %w", dir, name, err)
+		return fmt.Errorf("base %s: %w", name, err)
 	}
 	if base.Kind != "model" {
 		base.close()
-		return nil, fail(exitFailed, "%s: base %s: an adapter too", dir, name)
+		return fail(exitFailed, "base %s: an adapter too, not a model", name)
 	}
-	return &openedModel{job.Input{Kind: "adapter", Path: dir, Base: &base.Input}, base.close}, nil
-}
-
-// openGGUF writes the file as a folder that lasts as long as it is open.
-func openGGUF(ctx context.Context, file string) (*openedModel, error) {
-	dir, err := os.MkdirTemp("", "hone-gguf-")
-	if err != nil {
-		return nil, err
-	}
-	remove := func() { os.RemoveAll(dir) }
-	if err := gguf.Convert(ctx, file, dir, "auto", nil); err != nil {
-		remove()
-		return nil, err
-	}
-	return &openedModel{job.Input{Kind: "model", Path: dir}, remove}, nil
+	adapter.Base, adapter.close = &base.Input, base.close
+	return nil
 }
 
 func openHub(c *cobra.Command, source string) (*openedModel, error) {
@@ -111,7 +154,7 @@ func openHub(c *cobra.Command, source string) (*openedModel, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.Progress = downloadBar(c.ErrOrStderr(), repository)
+	client.Progress = bytesBar(c.ErrOrStderr(), repository)
 	commit, err := client.Resolve(c.Context(), repository, revision)
 	if err != nil {
 		return nil, err
@@ -123,8 +166,8 @@ func openHub(c *cobra.Command, source string) (*openedModel, error) {
 	return &openedModel{job.Input{Kind: "model", Path: dir}, func() {}}, nil
 }
 
-// downloadBar shows a download on a terminal, and nothing elsewhere.
-func downloadBar(w io.Writer, name string) func(done, total int64) {
+// bytesBar shows on a terminal how many bytes there are of all, and nothing elsewhere.
+func bytesBar(w io.Writer, name string) func(done, total int64) {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
@@ -142,10 +185,14 @@ func downloadBar(w io.Writer, name string) func(done, total int64) {
 }
 
 // openStage finds the current artifact of a stage, and an adapter's base with it.
-func (f *flags) openStage(name, pipeline string) (*openedModel, error) {
-	args := []string{pipeline}
+func (f *modelFlags) openStage(name string) (*openedModel, error) {
+	args := []string{f.pipeline}
 	g, err := f.graph(args)
 	if err != nil {
+		var none *pipelines.UsageError
+		if errors.As(err, &none) {
+			err = usage("%s: no such folder, so a stage of --pipeline %s: %w", name, f.pipeline, err)
+		}
 		return nil, err
 	}
 	stage, port := splitPort(g, name)

@@ -126,7 +126,7 @@ func (f *templateFlags) load() (*chat.Template, error) {
 	return t, nil
 }
 
-// read reads the variables.
+// read reads the variables; messages where there are any to read.
 func (f *templateFlags) read(stdin io.Reader) (chat.Vars, error) {
 	v := chat.Vars{GenerationPrompt: f.generationPrompt, Date: time.Now()}
 	if f.date != "" {
@@ -136,18 +136,21 @@ func (f *templateFlags) read(stdin io.Reader) (chat.Vars, error) {
 		}
 		v.Date = day
 	}
-	messages, err := readJSON("messages", f.messages, stdin)
-	if err != nil {
-		return v, err
-	}
-	if o, ok := messages.(*ordjson.Object); ok {
-		v.Tools, _ = o.Get("tools")
-		messages, _ = o.Get("messages")
-	}
-	if v.Messages, err = chat.Messages(messages); err != nil {
-		return v, usage("--messages: %s: %w", f.messages, err)
+	if f.messages != "" {
+		messages, err := readJSON("messages", f.messages, stdin)
+		if err != nil {
+			return v, err
+		}
+		if o, ok := messages.(*ordjson.Object); ok {
+			v.Tools, _ = o.Get("tools")
+			messages, _ = o.Get("messages")
+		}
+		if v.Messages, err = chat.Messages(messages); err != nil {
+			return v, usage("--messages: %s: %w", f.messages, err)
+		}
 	}
 	if f.tools != "" {
+		var err error
 		if v.Tools, err = readJSON("tools", f.tools, stdin); err != nil {
 			return v, err
 		}
