@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/grade"
 	"github.com/hone-ml/hone/internal/ordjson"
@@ -142,9 +143,14 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 	return Score{"score", sum / float64(len(rows)), int64(len(rows)), tokens}, writeSamples(j, name, samples)
 }
 
-// perplexity is exp of the mean negative log-likelihood of the tokens that train.sft would train by default.
+// perplexity is exp of the mean negative log-likelihood of what the model is to say: the assistant's turns of messages, the
+// completion of prompt and completion, all of a text.
 func perplexity(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, c *schemas.Eval, name string) (Score, error) {
-	rows, err := encode(ctx, j, d, encoding{dir: folder(j.In("model")), loss: (&schemas.TrainSFT{}).LossOf(string(d.Format)),
+	loss := (&schemas.TrainSFT{}).LossOf(string(d.Format))
+	if d.Format == dataset.Messages {
+		loss = chat.LossAssistant
+	}
+	rows, err := encode(ctx, j, d, encoding{dir: folder(j.In("model")), loss: loss,
 		maxLength: int(s.Model.Config.MaxPositionEmbeddings), date: c.Date})
 	if err != nil {
 		return Score{}, err

@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/ordjson"
@@ -55,9 +56,11 @@ func Generate(ctx context.Context, j *stages.Job) error {
 			requests = append(requests, r)
 		}
 	}
+	start := time.Now()
 	if err := sample.Generate(ctx, s.Model, requests, c.Batch); err != nil {
 		return err
 	}
+	j.Summary("seconds", time.Since(start).Seconds())
 	j.Summary("rows", float64(len(rows)))
 	j.Summary("tokens", float64(tokens))
 	return writeCompletions(j, d, rows, texts, c.N)
