@@ -130,7 +130,7 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 		}
 		sum += score
 		samples[i] = ordjson.New(ordjson.Member{Key: "row", Value: number(p.row)},
-			ordjson.Member{Key: "prompt", Value: d.Get(p.from, promptRole(d.Format))},
+			ordjson.Member{Key: "prompt", Value: p.shown},
 			ordjson.Member{Key: "completion", Value: answers[i]})
 		if answer, err := g.Answer(p.from); err == nil {
 			samples[i].Set("answer", answer)

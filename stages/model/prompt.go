@@ -118,9 +118,9 @@ func (s *Speaker) Prompt(ctx context.Context, v chat.Vars) ([]int32, error) {
 	return ids, err
 }
 
-// Row is the tokens of the prompt of a dataset's row. Messages lose a last assistant turn. Text of a prompt alone is a
-// user's turn; text of a row with a completion goes in as it stands, as train.sft trains it.
-func (s *Speaker) Row(ctx context.Context, d *dataset.Dataset, row dataset.Row, system string, date time.Time) ([]int32, error) {
+// row is the prompt of a dataset's row. Messages lose a last assistant turn. Text of a prompt alone is a user's turn; text of
+// a row with a completion goes in as it stands, as train.sft trains it.
+func (s *Speaker) row(ctx context.Context, d *dataset.Dataset, row dataset.Row, system string, date time.Time) (*prompt, error) {
 	var messages []chat.Message
 	switch value := d.Get(row, promptRole(d.Format)).(type) {
 	case string:
@@ -132,7 +132,7 @@ func (s *Speaker) Row(ctx context.Context, d *dataset.Dataset, row dataset.Row, 
 			if err == nil && len(ids) == 0 {
 				err = errors.New("the prompt is empty")
 			}
-			return ids, err
+			return &prompt{ids: ids, shown: value, from: row}, err
 		}
 		messages = []chat.Message{chat.Turn("user", value)}
 	case nil:
@@ -154,13 +154,13 @@ func (s *Speaker) Row(ctx context.Context, d *dataset.Dataset, row dataset.Row, 
 	if role, _ := messages[0].Text("role"); system != "" && role != "system" {
 		messages = append([]chat.Message{chat.Turn("system", system)}, messages...)
 	}
+	list := make([]ordjson.Value, len(messages))
+	for i, m := range messages {
+		list[i] = m
+	}
 	r, err := chat.NewRow(func(role string) ordjson.Value {
 		switch role {
 		case "messages":
-			list := make([]ordjson.Value, len(messages))
-			for i, m := range messages {
-				list[i] = m
-			}
 			return list
 		case "tools", "chat_template_kwargs":
 			return d.Get(row, role)
@@ -170,7 +170,8 @@ func (s *Speaker) Row(ctx context.Context, d *dataset.Dataset, row dataset.Row, 
 	if err != nil {
 		return nil, err
 	}
-	return s.Prompt(ctx, chat.Vars{Messages: r.Messages, Tools: r.Tools, Extra: r.Extra, Date: date})
+	ids, err := s.Prompt(ctx, chat.Vars{Messages: r.Messages, Tools: r.Tools, Extra: r.Extra, Date: date})
+	return &prompt{ids: ids, shown: list, from: row}, err
 }
 
 func promptRole(f dataset.Format) string {
@@ -251,9 +252,10 @@ func (s *Speaker) Fits(prompt, maxNewTokens int, fit bool) (limit int, warning s
 
 // prompt is a row with the tokens to continue.
 type prompt struct {
-	row  int64 // from one
-	ids  []int32
-	from dataset.Row
+	row   int64 // from one
+	ids   []int32
+	shown ordjson.Value // text, or the messages that were rendered
+	from  dataset.Row
 }
 
 // prompts reads all rows of a dataset; all bad ones are named at once.
@@ -273,12 +275,13 @@ func (s *Speaker) prompts(ctx context.Context, j *stages.Job, d *dataset.Dataset
 			return nil, err
 		}
 		n++
-		ids, err := s.Row(ctx, d, row, system, today)
+		p, err := s.row(ctx, d, row, system, today)
 		if err != nil {
 			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", n), Err: err})
 			continue
 		}
-		all = append(all, prompt{row: n, ids: ids, from: row})
+		p.row = n
+		all = append(all, *p)
 	}
 	if err := bad.Err(); err != nil {
 		return nil, err
