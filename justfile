@@ -64,7 +64,7 @@ lint: setup cue golangci-lint
 # The expected values of the ML core anew, by transformers, peft and TRL; hone's own goldens: go test PACKAGE -update
 golden: bench-env model
     [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2
-    cd bench/golden && {{ python }} files_parquet.py && {{ python }} files_safetensors.py && {{ python }} files_tokenizer.py && {{ python }} files_gguf.py && {{ python }} models.py && {{ python }} rows.py && {{ python }} sft.py && {{ python }} greedy.py {{ root }}/.tools/smollm2
+    cd bench/golden && {{ python }} files_parquet.py && {{ python }} files_safetensors.py && {{ python }} files_tokenizer.py && {{ python }} files_gguf.py && {{ python }} models.py && {{ python }} rows.py && {{ python }} sft.py && {{ python }} speak.py && {{ python }} greedy.py {{ root }}/.tools/smollm2
 
 # hone beside TRL or transformers on this machine: bench sft, bench generate
 bench KIND *ARGUMENTS: build model bench-env

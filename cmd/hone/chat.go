@@ -78,7 +78,7 @@ func (f *speakFlags) chat(c *cobra.Command, name string) error {
 		fmt.Fprintf(d.errs, "%s has no chat template: plain is used\n", name)
 	}
 	f.newSeed(c)
-	d.lines = openLines(c.InOrStdin(), d.out, d.errs)
+	d.lines = openLines(c.InOrStdin())
 	defer d.lines.close()
 	if d.lines.live() {
 		fmt.Fprintln(d.errs, "/help says what can be typed beside text; Ctrl-D leaves")

@@ -40,15 +40,16 @@ func next(ctx context.Context, l lines) (string, error) {
 	}
 }
 
-// openLines reads from a terminal, showing what is typed on out or errs, or from anything else.
-func openLines(in io.Reader, out, errs io.Writer) lines {
-	for _, w := range []io.Writer{out, errs} {
-		if isTerminal(in) && isTerminal(w) {
-			if before, err := term.GetState(int(in.(*os.File).Fd())); err == nil {
-				k := &keyboard{in: in.(*os.File), out: w.(*os.File), before: before}
-				k.fresh()
-				return k
+// openLines reads from a terminal, or from anything else.
+func openLines(in io.Reader) lines {
+	if f, ok := in.(*os.File); ok && isTerminal(f) {
+		if before, err := term.GetState(int(f.Fd())); err == nil {
+			k := &keyboard{in: f, out: f, before: before}
+			if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil { // where standard input may be open for reading alone
+				k.out = tty
 			}
+			k.fresh()
+			return k
 		}
 	}
 	return &pipe{bufio.NewReader(in)}

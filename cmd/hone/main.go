@@ -42,7 +42,10 @@ func hone(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	if message := err.Error(); message != "" {
+	switch message := err.Error(); {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "interrupted")
+	case message != "":
 		fmt.Fprintln(stderr, message)
 	}
 	return exitCode(err)

@@ -24,12 +24,13 @@ import (
 var update = flag.Bool("update", false, "rewrite what the scripts expect")
 
 // Scripts run hone as a program of its own. hone-worker is one that needs no libtorch: it scores a model by the number
-// that its config.json has as "score", which is enough to try gates and baselines.
+// that its config.json has as "score", which is enough to try gates and baselines, and it answers with what it was asked.
+// A script that needs the real one asks for it by REAL_WORKER.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"hone":        main,
 		"cue":         func() { os.Exit(cuecmd.Main()) }, // of the same module as the library
-		"hone-worker": func() { os.Exit(stages.Main(os.Args[2], stages.Registry{"eval": scoreByConfig}, nil)) },
+		"hone-worker": worker,
 	})
 }
 
@@ -41,7 +42,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HONE_STORE", filepath.Join(env.WorkDir, ".store"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("HONE_WORKER", "")
-			return nil
+			env.Setenv("FOUND_WORKER", os.Getenv("HONE_WORKER"))
+			internal, err := filepath.Abs("../../internal")
+			env.Setenv("TOY", filepath.Join(internal, "train/testdata/toy"))
+			env.Setenv("GGUF", filepath.Join(internal, "gguf/testdata/models/llama.gguf"))
+			return err
 		},
 		Condition: conditions,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -178,8 +183,12 @@ func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { unmount(dir) })
 }
 
-// conditions knows [tmpfs]: this user may mount one.
+// conditions knows [tmpfs]: this user may mount one; and [worker]: HONE_WORKER names the real one.
 func conditions(name string) (bool, error) {
+	if name == "worker" {
+		_, err := exec.LookPath(os.Getenv("HONE_WORKER"))
+		return err == nil, nil
+	}
 	if name != "tmpfs" {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
