@@ -84,7 +84,11 @@ func (s *Store) Allocate(values, compute tensor.Dtype, trained bool) {
 	if trained {
 		s.Grads = tensor.Zeros(tensor.Float32, s.Size).Forget()
 	}
-	s.Values = tensor.Zeros(values, s.Size).Forget()
+	zeros := tensor.Zeros
+	if !trained {
+		zeros = tensor.ZerosRead
+	}
+	s.Values = zeros(values, s.Size).Forget()
 	s.Compute = s.Values
 	if values != compute {
 		s.Compute = tensor.Zeros(compute, s.Size).Forget()

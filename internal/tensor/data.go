@@ -38,6 +38,16 @@ func Zeros(d Dtype, shape ...int64) Tensor {
 	return t
 }
 
+// ZerosRead is Zeros for what is written once and read often: in huge pages it is read up to a quarter faster, and first
+// written more slowly.
+func ZerosRead(d Dtype, shape ...int64) Tensor {
+	t := Empty(d, shape...)
+	var e *C.char
+	check("huge pages", C.hone_huge(t.h(), &e), e)
+	clear(t.bytes())
+	return t
+}
+
 // Of is a tensor with a copy of data, row-major; a scalar without a shape. It panics when the counts differ.
 func Of[E Element](data []E, shape ...int64) Tensor {
 	if int64(len(data)) != product(shape) {

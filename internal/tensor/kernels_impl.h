@@ -184,6 +184,23 @@ static inline v16 load16(const float *p) {
   __builtin_memcpy(&x, p, 64);
   return x;
 }
+static inline void store16(float *p, v16 x) { __builtin_memcpy(p, &x, 64); }
+// The compiler does not vectorise a square root that could set errno, and cgo passes no flag that forbids it.
+__attribute__((always_inline)) static inline v16 root16(v16 x) {
+#if defined(HONE_AVX512)
+  return (v16)_mm512_sqrt_ps((__m512)x);
+#elif defined(HONE_AVX2)
+  __m256 half[2];
+  __builtin_memcpy(half, &x, 64);
+  half[0] = _mm256_sqrt_ps(half[0]);
+  half[1] = _mm256_sqrt_ps(half[1]);
+  __builtin_memcpy(&x, half, 64);
+  return x;
+#else
+  for (int i = 0; i < 16; i++) x[i] = std::sqrt(x[i]);
+  return x;
+#endif
+}
 static inline v16 load16(const bf16 *p) {
   typedef uint16_t u16 __attribute__((vector_size(32), aligned(2)));
   typedef uint32_t u32 __attribute__((vector_size(64)));
@@ -322,15 +339,23 @@ static void attend(const T *q, const T *keys, const T *values, T *y, float *scor
 
 static void adamw(float *w, float *g, float *m, float *v, int64_t n, float scale, float lr, float beta1, float beta2, float eps,
                   float decay, float correction1, float correction2) {
-  const float step = lr / correction1, root = std::sqrt(correction2), keep = 1 - lr * decay;
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) {
+  const float step = lr / correction1, spread = 1 / std::sqrt(correction2), keep = 1 - lr * decay, one1 = 1 - beta1, one2 = 1 - beta2;
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const v16 gi = load16(g + i) * scale;
+    const v16 mi = load16(m + i) + (gi - load16(m + i)) * one1;
+    const v16 vi = load16(v + i) * beta2 + gi * gi * one2;
+    store16(m + i, mi);
+    store16(v + i, vi);
+    store16(w + i, load16(w + i) * keep - step * mi / (root16(vi) * spread + eps));
+    store16(g + i, v16{});
+  }
+  for (; i < n; i++) {
     const float gi = g[i] * scale;
-    const float mi = m[i] + (gi - m[i]) * (1 - beta1);
-    const float vi = v[i] * beta2 + (1 - beta2) * gi * gi;
+    const float mi = m[i] + (gi - m[i]) * one1, vi = v[i] * beta2 + gi * gi * one2;
     m[i] = mi;
     v[i] = vi;
-    w[i] = w[i] * keep - step * mi / (std::sqrt(vi) / root + eps);
+    w[i] = w[i] * keep - step * mi / (std::sqrt(vi) * spread + eps);
     g[i] = 0;
   }
 }

@@ -16,6 +16,7 @@ int hone_set_threads(int n, char **err);
 int hone_threads(void);
 void hone_grad_mode(int on);
 int hone_empty(hten *out, const int64_t *shape, int dims, int dtype, char **err);
+int hone_huge(hten t, char **err);
 int hone_info(hten t, int64_t *shape, int64_t *stride, int *dims, int *dtype, int *contiguous, void **data, char **err);
 int hone_leaf(hten *out, hten storage, int64_t offset, const int64_t *shape, int dims, int trainable, hten grad, char **err);
 int hone_view(hten *out, hten t, int64_t offset, const int64_t *shape, int dims, char **err);

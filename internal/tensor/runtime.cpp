@@ -4,10 +4,14 @@
 #include <ATen/native/DispatchStub.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
-#include <atomic>
+#include <sys/mman.h>
 
 #include "ops_common.h"
 using namespace hone;
+
+namespace {
+constexpr uintptr_t kPage = 2 << 20;
+}
 
 // MKL takes a slow path on processors that are not Intel's unless this answers 1; libtorch_cpu asks the program's own
 // definition where there is one, which doubles the rate of f32 GEMMs on AMD.
@@ -24,6 +28,12 @@ void hone_grad_mode(int on) { at::GradMode::set_enabled(on != 0); }
 
 int hone_empty(hten *out, const int64_t *shape, int dims, int dtype, char **err) {
   GUARD(*out = give(at::empty(at::IntArrayRef(shape, dims), at::TensorOptions().dtype(at::ScalarType(dtype)))))
+}
+// Asks for huge pages, which most kernels leave to programs, before the tensor is first written.
+int hone_huge(hten t, char **err) {
+  GUARD(auto at = reinterpret_cast<uintptr_t>(T(t).data_ptr()), end = (at + T(t).nbytes()) & ~(kPage - 1);
+        at = (at + kPage - 1) & ~(kPage - 1);
+        if (at < end) madvise(reinterpret_cast<void *>(at), end - at, MADV_HUGEPAGE)) // advice: a kernel without them says no
 }
 int hone_info(hten t, int64_t *shape, int64_t *stride, int *dims, int *dtype, int *contiguous, void **data, char **err) {
   GUARD(const Tensor &x = T(t); TORCH_CHECK(x.dim() <= 8, "more than 8 dimensions"); *dims = int(x.dim());

@@ -11,7 +11,7 @@
 // Why not gotch's ts package: each of its tensors costs a 100 kB struct, a global lock and a finaliser, 40 times libtch's price.
 package tensor
 
-// #cgo CXXFLAGS: -std=c++20 -O3 -fopenmp -DHONE_OPS -w
+// #cgo CXXFLAGS: -std=c++20 -O3 -fopenmp -DHONE_OPS -w -Wno-psabi
 // #cgo LDFLAGS: -lstdc++ -ltorch_cpu -lc10 -lgomp -rdynamic
 // #include <stdlib.h>
 // #include "ops.h"
