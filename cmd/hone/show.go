@@ -179,6 +179,9 @@ func printSamples(w io.Writer, dir string) error {
 			} else if err != nil {
 				return fmt.Errorf("%s: %w", f.Name(), err)
 			}
+			if row.Completion == nil { // a perplexity: there is no answer to show
+				break
+			}
 			fmt.Fprintf(w, "\n%s", suite)
 			if row.Score != nil {
 				fmt.Fprintf(w, ", score %.3g", *row.Score)
