@@ -1,0 +1,307 @@
+package model
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/ordjson"
+	"github.com/hone-ml/hone/internal/tensor"
+	"github.com/hone-ml/hone/schemas"
+	"github.com/hone-ml/hone/stages/stagetest"
+)
+
+const trainData = "../../internal/train/testdata"
+
+func TestMain(m *testing.M) {
+	tensor.Lock()
+	os.Exit(m.Run())
+}
+
+// rows loads a file of rows as data.load does.
+func rows(t *testing.T, path string) job.Input {
+	t.Helper()
+	j := stagetest.New(t, "data.load", `{"source": "x"}`, map[string]string{"data": "dataset"})
+	j.Files["source"] = absolute(t, path)
+	do(t, j)
+	return job.Input{Kind: "dataset", Path: j.Out["data"].Path}
+}
+
+// lines writes rows to a file and loads them.
+func lines(t *testing.T, text ...string) job.Input {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rows.jsonl")
+	if err := os.WriteFile(path, []byte(strings.Join(text, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return rows(t, path)
+}
+
+// try does a job on this goroutine, which libtorch's state belongs to.
+func try(t *testing.T, j *job.Job) stagetest.Result {
+	t.Helper()
+	tensor.Lock()
+	return stagetest.Run(context.Background(), t, j, Stages()[j.Kind])
+}
+
+func do(t *testing.T, j *job.Job) stagetest.Result {
+	t.Helper()
+	r := try(t, j)
+	if r.Code != 0 {
+		t.Fatalf("%s: exit %d, %+v", j.Kind, r.Code, r.Last())
+	}
+	return r
+}
+
+func toy(t *testing.T) job.Input {
+	return job.Input{Kind: "model", Path: absolute(t, trainData, "toy")}
+}
+
+// sftConfig is train.sft on the toy: steps that show, and every field as a schema would fill it.
+func sftConfig(change func(*schemas.TrainSFT)) string {
+	steps := int64(12)
+	c := schemas.TrainSFT{Training: schemas.Training{
+		Model: schemas.Edge{Kind: "model", From: "m", Port: "model"}, Data: schemas.Edge{Kind: "dataset", From: "d", Port: "data"},
+		LearningRate: 4e-3, Epochs: 1, MaxSteps: &steps, Batch: schemas.Batch{Rows: 4, Accumulate: 1}, MaxLength: 512,
+		Schedule:  schemas.Schedule{Kind: "constant"},
+		Optimizer: schemas.Optimizer{Kind: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}, Clip: 1, Seed: 1, Shuffle: true,
+		Dtype: "auto", LogEvery: 1, SaveEvery: 100, SaveTotalLimit: 2, Date: "2024-07-26"}}
+	if change != nil {
+		change(&c)
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// tune does train.sft and returns what it made with the loss of each step.
+func tune(t *testing.T, data job.Input, extra map[string]job.Input, change func(*schemas.TrainSFT)) (job.Input, []float64) {
+	t.Helper()
+	j := stagetest.New(t, "train.sft", sftConfig(change), map[string]string{"model": "model"})
+	base := toy(t)
+	j.Inputs["model"], j.Inputs["data"] = base, data
+	for field, in := range extra {
+		j.Inputs[field] = in
+	}
+	r := do(t, j)
+	var losses []float64
+	for _, e := range r.Events {
+		if e.Event == "metric" {
+			losses = append(losses, e.Values["loss"])
+		}
+	}
+	out := job.Input{Kind: "model", Path: j.Out["model"].Path}
+	if exists(out.Path, "adapter_config.json") {
+		out.Kind, out.Base = "adapter", &base
+	}
+	return out, losses
+}
+
+func falls(t *testing.T, what string, losses []float64) {
+	t.Helper()
+	if len(losses) != 12 || !(losses[11] < losses[0]*2/3) {
+		t.Errorf("%s: losses %.3f", what, losses)
+	}
+}
+
+// measure is an eval's report.
+func measure(t *testing.T, model, data job.Input, suite string) (Score, string) {
+	t.Helper()
+	config := fmt.Sprintf(`{"model": {"kind": %q, "from": "m", "port": "model"}, "batch": 4, "date": "2024-07-26",
+		"suites": {"s": {"data": {"kind": "dataset", "from": "d", "port": "data"}, %s}}}`, model.Kind, suite)
+	j := stagetest.New(t, "eval", config, map[string]string{"report": "report"})
+	j.Inputs["model"], j.Inputs["suites.s.data"] = model, data
+	do(t, j)
+	var r Report
+	b, err := os.ReadFile(filepath.Join(j.Out["report"].Path, "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r.Suites["s"], filepath.Join(j.Out["report"].Path, "samples", "s.jsonl")
+}
+
+const perplexed = `"perplexity": {}`
+
+func TestFullFineTune(t *testing.T) {
+	data := rows(t, filepath.Join(trainData, "turns.jsonl"))
+	tuned, losses := tune(t, data, nil, func(c *schemas.TrainSFT) { c.Loss = "assistant" })
+	falls(t, "full", losses)
+	before, _ := measure(t, toy(t), data, perplexed)
+	after, _ := measure(t, tuned, data, perplexed)
+	if !(after.Value < before.Value/2) || after.Tokens != before.Tokens || after.Tokens == 0 {
+		t.Errorf("perplexity %+v before, %+v after", before, after)
+	}
+	for _, name := range []string{"tokenizer.json", "chat_template.jinja", "config.json"} {
+		if !exists(tuned.Path, name) {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+func TestVariantsLearn(t *testing.T) {
+	data := rows(t, filepath.Join(trainData, "messages.jsonl"))
+	_, plain := tune(t, data, nil, nil)
+	_, recomputed := tune(t, data, nil, func(c *schemas.TrainSFT) { c.GradientCheckpointing = true })
+	for i := range plain {
+		if math.Abs(plain[i]-recomputed[i]) > 1e-5*plain[i] {
+			t.Fatalf("step %d: loss %g, recomputed %g", i+1, plain[i], recomputed[i])
+		}
+	}
+	_, packed := tune(t, data, nil, func(c *schemas.TrainSFT) { c.Packing, c.MaxLength, c.Batch.Rows = true, 256, 1 })
+	falls(t, "packed", packed)
+	_, half := tune(t, data, nil, func(c *schemas.TrainSFT) { c.Dtype = "bfloat16" })
+	falls(t, "bfloat16", half)
+}
+
+// An adapter, merged or not, is one model; training goes on from it.
+func TestAdapters(t *testing.T) {
+	data := rows(t, filepath.Join(trainData, "messages.jsonl"))
+	lora := func(c *schemas.TrainSFT) {
+		c.LearningRate = 2e-2
+		c.LoRA = &schemas.LoRA{Rank: 8, Alpha: 16, Dropout: 0.1, Targets: schemas.Targets{AllLinear: true}}
+	}
+	adapter, losses := tune(t, data, nil, lora)
+	falls(t, "lora", losses)
+	j := stagetest.New(t, "model.merge", `{"model": {"kind": "adapter", "from": "a", "port": "model"}}`, map[string]string{"model": "model"})
+	j.Inputs["model"] = adapter
+	do(t, j)
+	one, _ := measure(t, adapter, data, perplexed)
+	merged, _ := measure(t, job.Input{Kind: "model", Path: j.Out["model"].Path}, data, perplexed)
+	if math.Abs(one.Value-merged.Value) > 1e-3*one.Value {
+		t.Errorf("perplexity %g with the adapter, %g merged", one.Value, merged.Value)
+	}
+	_, again := tune(t, data, map[string]job.Input{"lora.init": adapter}, func(c *schemas.TrainSFT) {
+		lora(c)
+		c.LoRA.Init = &schemas.Ref{Edge: &schemas.Edge{Kind: "adapter", From: "a", Port: "model"}}
+	})
+	if !(again[0] < losses[0]*2/3) {
+		t.Errorf("from the adapter the first loss is %g, from nothing %g", again[0], losses[0])
+	}
+}
+
+func TestPretrain(t *testing.T) {
+	data := lines(t, `{"text": "a rose is a rose is a rose"}`, `{"text": "Which is larger, 3 or 9? 9 is larger than 3."}`)
+	var c schemas.TrainSFT
+	if err := json.Unmarshal([]byte(sftConfig(func(c *schemas.TrainSFT) { c.MaxLength = 16; c.Batch.Rows = 2 })), &c); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(schemas.ModelPretrain{Training: c.Training})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := stagetest.New(t, "model.pretrain", string(b), map[string]string{"model": "model"})
+	j.Inputs["model"], j.Inputs["data"] = toy(t), data
+	do(t, j)
+	before, _ := measure(t, toy(t), data, perplexed)
+	after, _ := measure(t, job.Input{Kind: "model", Path: j.Out["model"].Path}, data, perplexed)
+	if !(after.Value < before.Value/2) {
+		t.Errorf("perplexity %g before, %g after", before.Value, after.Value)
+	}
+}
+
+func TestGenerateColumns(t *testing.T) {
+	data := lines(t, `{"prompt": "Which is larger, 3 or 9?", "id": 7}`, `{"prompt": "Spell maple.", "id": 8}`, `{"prompt": "Spell plum.", "id": 9}`)
+	for n, column := range map[int]string{1: "completion", 3: "completions"} {
+		config := fmt.Sprintf(`{"model": {"kind": "model", "from": "m", "port": "model"}, "data": {"kind": "dataset", "from": "d", "port": "data"},
+			"maxNewTokens": 5, "batch": 2, "n": %d, "seed": 3, "temperature": 1, "date": "2024-07-26"}`, n)
+		j := stagetest.New(t, "generate", config, map[string]string{"data": "dataset"})
+		j.Inputs["model"], j.Inputs["data"] = toy(t), data
+		do(t, j)
+		d, err := dataset.Open(j.Out["data"].Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		seen := 0
+		for row, err := range d.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen++
+			v, _ := row.Get(column)
+			if list, ok := v.([]ordjson.Value); n > 1 && (!ok || len(list) != n) {
+				t.Errorf("%s: %v", column, v)
+			}
+			if _, ok := v.(string); n == 1 && !ok {
+				t.Errorf("%s: %v", column, v)
+			}
+			if id, _ := row.Get("id"); fmt.Sprint(id) != fmt.Sprint(6+seen) {
+				t.Errorf("row %d has id %v", seen, id)
+			}
+		}
+		if seen != 3 || (d.Format == dataset.PromptCompletion) != (n == 1) {
+			t.Errorf("%d rows of %s", seen, d.Format)
+		}
+	}
+}
+
+// A report's value is the mean of the scores beside it, and its samples show the prompt without the answer.
+func TestEvalGrades(t *testing.T) {
+	data := rows(t, filepath.Join(trainData, "messages.jsonl"))
+	tuned, _ := tune(t, data, nil, func(c *schemas.TrainSFT) { steps := int64(80); c.MaxSteps = &steps; c.LogEvery = 80 })
+	score, path := measure(t, tuned, data, `"exact": {}, "maxNewTokens": 40`)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var n, sum float64
+	for s := bufio.NewScanner(f); s.Scan(); n++ {
+		var row struct {
+			Prompt             []struct{ Role string }
+			Completion, Answer string
+			Score              float64
+		}
+		if err := json.Unmarshal(s.Bytes(), &row); err != nil {
+			t.Fatal(err)
+		}
+		if want := row.Completion == row.Answer; want != (row.Score == 1) {
+			t.Errorf("%q against %q scored %g", row.Completion, row.Answer, row.Score)
+		}
+		if len(row.Prompt) == 0 || row.Prompt[len(row.Prompt)-1].Role != "user" {
+			t.Errorf("prompt %+v", row.Prompt)
+		}
+		sum += row.Score
+	}
+	if score.Rows != int64(n) || math.Abs(score.Value-sum/n) > 1e-9 || score.Value == 0 {
+		t.Errorf("report %+v, %g of %g right", score, sum, n)
+	}
+}
+
+func TestBadRows(t *testing.T) {
+	good := `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`
+	for name, c := range map[string]struct {
+		data   job.Input
+		change func(*schemas.TrainSFT)
+		want   string
+	}{
+		"no assistant":   {lines(t, good, `{"messages": [{"role": "user", "content": "a"}]}`), func(c *schemas.TrainSFT) { c.Loss = "assistant" }, "row 2: "},
+		"cut to nothing": {lines(t, good), func(c *schemas.TrainSFT) { c.Loss, c.MaxLength = "assistant", 3 }, "no row with a trained token"},
+		"target": {lines(t, good), func(c *schemas.TrainSFT) {
+			c.LoRA = &schemas.LoRA{Rank: 2, Alpha: 4, Targets: schemas.Targets{Suffixes: []string{"query"}}}
+		}, `target "query" names no linear layer; q_proj`},
+		"diverges": {lines(t, good), func(c *schemas.TrainSFT) { c.LearningRate, c.Clip = 1e30, 0 }, "is not finite; rows of the step"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := stagetest.New(t, "train.sft", sftConfig(c.change), map[string]string{"model": "model"})
+			j.Inputs["model"], j.Inputs["data"] = toy(t), c.data
+			r := try(t, j)
+			if e := r.Last(); r.Code != 1 || !strings.Contains(e.Path+": "+e.Message, c.want) {
+				t.Errorf("exit %d: %s: %s", r.Code, e.Path, e.Message)
+			}
+		})
+	}
+}
