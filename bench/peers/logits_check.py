@@ -1,0 +1,37 @@
+"""Loads folders that hone wrote, models with transformers and adapters with PEFT, and compares their logits with hone's own.
+
+usage: logits_check.py CASES.json
+
+CASES.json is a list of {"name", "model", "adapter" (a folder, or ""), "ids" (a list of lists of token ids), "expected" (a
+safetensors file: logits.0, logits.1, … [tokens, vocab], as hone computed them)}. Prints a JSON line for each: the largest
+absolute difference; of an adapter also how much it moves the logits of its base.
+"""
+
+import json
+import sys
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+
+def logits(model, rows):
+    with torch.no_grad():
+        return [model(torch.tensor([ids])).logits[0].float() for ids in rows]
+
+
+def worst(some, others):
+    return max(float((a - b).abs().max()) for a, b in zip(some, others, strict=True))
+
+
+for case in json.load(open(sys.argv[1])):
+    model = AutoModelForCausalLM.from_pretrained(case["model"], dtype=torch.float32).eval()
+    got, moved = logits(model, case["ids"]), None
+    if case["adapter"]:
+        before = got
+        got = logits(PeftModel.from_pretrained(model, case["adapter"]).eval(), case["ids"])
+        moved = worst(got, before)
+    want = load_file(case["expected"])
+    difference = worst(got, [want[f"logits.{i}"] for i in range(len(want))])
+    print(json.dumps({"name": case["name"], "difference": difference, "moved": moved}))
