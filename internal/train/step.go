@@ -32,14 +32,31 @@ type Result struct {
 	Tokens   int64
 }
 
-// NotFinite is a loss or gradient that is not a number. The weights are those before the step.
+// NotFinite is a loss, gradient or weight that is not a number. What Step returns leaves the weights as before the step.
 type NotFinite struct {
 	What string
 	Rows []int64
 }
 
 func (e *NotFinite) Error() string {
+	const shown = 32
+	if n := len(e.Rows); n > shown {
+		return fmt.Sprintf("%s is not finite; rows of the step: %v and %d more", e.What, e.Rows[:shown], n-shown)
+	}
 	return fmt.Sprintf("%s is not finite; rows of the step: %v", e.What, e.Rows)
+}
+
+// Finite is the error of a step on micro whose update has left weights that are not finite. It reads every weight.
+func (t *Trainer) Finite(micro [][]Example) error {
+	const infinite = 0x7f800000 // its bits; those of a NaN are more
+	var most uint32
+	for _, v := range t.Store.Values.Floats() {
+		most = max(most, math.Float32bits(v)&0x7fffffff)
+	}
+	if most >= infinite {
+		return &NotFinite{"a weight", rows(micro)}
+	}
+	return nil
 }
 
 // Step is one update from micro-batches of examples, normalised by the labels of all of them (as TRL's SFT does). When ctx
@@ -69,10 +86,11 @@ func (t *Trainer) Step(ctx context.Context, micro [][]Example, learningRate floa
 		r.Loss += loss
 	}
 	r.GradNorm = t.Optimizer.Norm()
-	for what, v := range map[string]float64{"loss": r.Loss, "gradient norm": r.GradNorm} {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return r, &NotFinite{what, rows(micro)}
-		}
+	switch bad := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }; {
+	case bad(r.Loss):
+		return r, &NotFinite{"loss", rows(micro)}
+	case bad(r.GradNorm):
+		return r, &NotFinite{"gradient norm", rows(micro)}
 	}
 	t.Optimizer.Update(learningRate, optim.ClipScale(r.GradNorm, t.Clip))
 	return r, nil

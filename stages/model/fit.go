@@ -53,10 +53,17 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			return err
 		}
 	}
+	var micro [][]train.Example // of the newest step
+	hopeless := func(step int64, err error) error {
+		return stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help", step, err)
+	}
 	saved := state.Step
 	save := func() error {
 		if saved == state.Step {
 			return nil
+		}
+		if err := t.Finite(micro); err != nil {
+			return hopeless(state.Step, err)
 		}
 		if err := state.Save(j.Checkpoints, c.SaveTotalLimit); err != nil {
 			return err
@@ -73,7 +80,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		if err != nil {
 			return err
 		}
-		var micro [][]train.Example
+		micro = nil
 		for _, batch := range order.Step(step) {
 			var examples []train.Example
 			for _, k := range batch {
@@ -85,7 +92,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		if err != nil {
 			var bad *train.NotFinite
 			if errors.As(err, &bad) {
-				err = stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help", step+1, err)
+				return hopeless(step+1, err) // no save: it would push out a checkpoint that is better
 			}
 			return errors.Join(err, save())
 		}
@@ -117,6 +124,11 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		}
 		if ctx.Err() != nil {
 			return errors.Join(ctx.Err(), save())
+		}
+	}
+	if saved != state.Step {
+		if err := t.Finite(micro); err != nil {
+			return hopeless(state.Step, err)
 		}
 	}
 	j.Summary("steps", float64(total))
