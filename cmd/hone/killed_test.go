@@ -99,8 +99,8 @@ func (t *training) hone(args ...string) []byte {
 	return stdout.Bytes()
 }
 
-// made is what a finished run leaves: the hashes of all artifacts by stage and port, and the metrics of each step but
-// those of the clock. The other value is which stages have resumed.
+// made is what a finished run leaves: the hashes of all artifacts by stage and port, and the metrics of each training and
+// of each step of it, but those of the clock. The other value is which stages have resumed.
 func (t *training) made() (made map[string]any, resumed map[string]bool) {
 	t.Helper()
 	var show struct {
@@ -121,6 +121,9 @@ func (t *training) made() (made map[string]any, resumed map[string]bool) {
 			made[s.Name+"."+port] = out.Hash
 		}
 		resumed[s.Name] = s.Record.Resumed
+		if steps[s.Name] != nil {
+			made[s.Name+" metrics"] = s.Record.Metrics
+		}
 	}
 	for stage, want := range steps {
 		var logged []map[string]any

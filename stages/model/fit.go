@@ -112,7 +112,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			if err != nil {
 				return err
 			}
-			j.Summary("loss", loss)
+			state.Sums["logged_loss"] = loss
 			state.Sums["steps"], state.Sums["loss"], state.Sums["tokens"] = 0, 0, 0
 			last = now
 		}
@@ -132,6 +132,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		}
 	}
 	j.Summary("steps", float64(total))
+	j.Summary("loss", state.Sums["logged_loss"]) // of a checkpoint where that one is of the last step
 	return nil
 }
 
