@@ -108,7 +108,7 @@ func (c *compiler) encode(tree map[string]any) (cue.Value, error) {
 	if err != nil {
 		return cue.Value{}, err
 	}
-	v := c.kinds.Context().BuildExpr(expr)
+	v := c.p.context.BuildExpr(expr)
 	return v, v.Err()
 }
 
@@ -152,11 +152,12 @@ const isEmpty = "is empty"
 // dropEchoes drops what only repeats a mistake: a struct is empty for CUE when its fields are wrong, and the fields of
 // one that is not allowed are not allowed either.
 func (es Errors) dropEchoes() Errors {
+	refused := func(e Error) bool { return strings.HasPrefix(e.Msg, "field not allowed") }
 	below := func(a, b string) bool { return strings.HasPrefix(a, b+".") || strings.HasPrefix(a, b+"[") }
 	return slices.DeleteFunc(slices.Clone(es), func(e Error) bool {
 		return slices.ContainsFunc(es, func(other Error) bool {
 			return e.Msg == isEmpty && below(other.Path, e.Path) ||
-				strings.HasPrefix(e.Msg, "field not allowed") && below(e.Path, other.Path) && strings.Count(other.Path, ".") > 1
+				refused(e) && refused(other) && below(e.Path, other.Path) && strings.Count(other.Path, ".") > 1
 		})
 	})
 }
