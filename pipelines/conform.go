@@ -147,12 +147,15 @@ func (s *stage) holdsEdge(path string) bool {
 	return false
 }
 
-const isEmpty = "is empty"
+const (
+	isEmpty = "is empty"
+	badName = "a name is letters, digits and _ . + -"
+)
 
 // dropEchoes drops what only repeats a mistake: a struct is empty for CUE when its fields are wrong, and the fields of
 // one that is not allowed are not allowed either.
 func (es Errors) dropEchoes() Errors {
-	refused := func(e Error) bool { return strings.HasPrefix(e.Msg, "field not allowed") }
+	refused := func(e Error) bool { return strings.HasPrefix(e.Msg, "field not allowed") || e.Msg == badName }
 	below := func(a, b string) bool { return strings.HasPrefix(a, b+".") || strings.HasPrefix(a, b+"[") }
 	return slices.DeleteFunc(slices.Clone(es), func(e Error) bool {
 		return slices.ContainsFunc(es, func(other Error) bool {
@@ -179,7 +182,7 @@ func plain(msg, path string, tree map[string]any, choices string) string {
 		}
 		return isEmpty
 	case msg == "field not allowed" && !nameRule.MatchString(label):
-		return "a name is letters, digits and _ . + -"
+		return badName
 	}
 	if m := outOfPattern.FindStringSubmatch(msg); m != nil {
 		return m[1] + " does not match " + m[2]
