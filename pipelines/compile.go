@@ -67,7 +67,6 @@ type stage struct {
 
 	outs   []Output
 	config any // the kind's type with defaults filled; nil while something is wrong
-	fields map[string]any
 }
 
 // edgeField is a field that holds an edge, not yet looked at.

@@ -3,7 +3,7 @@
 //	pipeline  a CUE package that embeds schemas.#Pipeline
 //	stage     a node: a kind, its configuration with defaults filled, what it reads and what it makes
 //	edge      an out port of a stage, as a value in a field of another
-//	source    a file, folder or hub name of the user's in a field
+//	source    a user's file, folder or hub name, said in a field of a stage
 //	field     a leaf of a configuration, with the place where the user wrote it
 //
 // Load evaluates the CUE once, against schemas that wire the edges and judge nothing else, so that a mistake in one

@@ -29,6 +29,7 @@ type Pipeline struct {
 	Package  string
 	Warnings []string
 	Files    []string // absolute, the package's own CUE files
+	context  *cue.Context
 	value    cue.Value
 	instance *build.Instance
 	overlay  *overlay
@@ -92,7 +93,7 @@ func LoadAll(pattern string, opts Options) (all []*Pipeline, errs Errors, err er
 		}
 		packages, err := packagesIn(dir)
 		if err != nil {
-			return nil // no CUE here
+			return nil //nolint:nilerr // WalkDir is about to read the folder and to meet the same
 		}
 		for _, pkg := range names(packages) {
 			p, err := loadTagged(dir, pkg, opts, taken)
@@ -206,7 +207,7 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags,
 	})
 	inst := instances[0]
-	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, instance: inst, overlay: o}
+	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, context: cuecontext.New(), instance: inst, overlay: o}
 	if inst.Err != nil {
 		if name, ok := strings.CutPrefix(inst.Err.Error(), "no tag for "); ok {
 			return nil, &noTagError{UsageError{shownPath(dir) + ": " + inst.Err.Error()}, strings.Trim(name, `"`)}
@@ -218,7 +219,7 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	for _, f := range inst.BuildFiles {
 		p.Files = append(p.Files, f.Filename)
 	}
-	p.value = cuecontext.New().BuildInstance(inst)
+	p.value = p.context.BuildInstance(inst)
 	if err := p.value.Err(); err != nil && !p.isPipeline() {
 		return nil, p.cueErrors(err)
 	}
@@ -252,7 +253,7 @@ func (p *Pipeline) definitions(name string) cue.Value {
 	if inst == nil {
 		panic("a pipeline imports the schemas") // it embeds #Pipeline
 	}
-	return p.value.Context().BuildInstance(inst).LookupPath(cue.ParsePath(name))
+	return p.context.BuildInstance(inst).LookupPath(cue.ParsePath(name))
 }
 
 // embedsPipeline says whether a file's text embeds a #Pipeline. It chooses among packages of one folder; whether the

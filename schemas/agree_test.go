@@ -181,7 +181,7 @@ func element(v cue.Value) (cue.Value, bool) {
 	if !v.Exists() {
 		return v, false
 	}
-	elem := v.Context().CompileString("{name: _}").Unify(v).LookupPath(cue.ParsePath("name"))
+	elem := cuecontext.New().CompileString("{name: _}").Unify(v).LookupPath(cue.ParsePath("name"))
 	return elem, elem.Exists() && !strings.Contains(errorText(elem), "not allowed")
 }
 

@@ -15,6 +15,7 @@ import (
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/build"
 	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/parser"
 	cuejsonschema "cuelang.org/go/encoding/jsonschema"
 
 	"github.com/hone-ml/hone/schemas"
@@ -32,7 +33,11 @@ func Definitions(ctx *cue.Context) (cue.Value, error) {
 		if err != nil {
 			return cue.Value{}, err
 		}
-		if err := inst.AddFile(name, b); err != nil {
+		file, err := parser.ParseFile(name, b, parser.ParseComments)
+		if err != nil {
+			return cue.Value{}, err
+		}
+		if err := inst.AddSyntax(file); err != nil {
 			return cue.Value{}, err
 		}
 	}
@@ -51,11 +56,12 @@ func Kind(kind string) (json.RawMessage, error) {
 	if schemas.Implementation(kind) == 0 {
 		return nil, fmt.Errorf("unknown kind %q", kind)
 	}
-	v, err := Definitions(cuecontext.New())
+	ctx := cuecontext.New()
+	v, err := Definitions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s, err := kindSchema(v, kind)
+	s, err := kindSchema(ctx, v, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -64,14 +70,15 @@ func Kind(kind string) (json.RawMessage, error) {
 
 // Pipeline is the JSON Schema of a pipeline: each stage by its kind.
 func Pipeline() (json.RawMessage, error) {
-	v, err := Definitions(cuecontext.New())
+	ctx := cuecontext.New()
+	v, err := Definitions(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defs := map[string]any{}
 	var cases []any
 	for _, kind := range schemas.Kinds() {
-		s, err := kindSchema(v, kind)
+		s, err := kindSchema(ctx, v, kind)
 		if err != nil {
 			return nil, err
 		}
@@ -110,13 +117,13 @@ func Pipeline() (json.RawMessage, error) {
 	}, "", "\t")
 }
 
-func kindSchema(v cue.Value, kind string) (map[string]any, error) {
+func kindSchema(ctx *cue.Context, v cue.Value, kind string) (map[string]any, error) {
 	def := v.LookupPath(cue.MakePath(cue.Def("#Stages"), cue.Str(kind)))
 	expr, err := cuejsonschema.Generate(def, &cuejsonschema.GenerateConfig{ExplicitOpen: true})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
-	b, err := v.Context().BuildExpr(expr).MarshalJSON()
+	b, err := ctx.BuildExpr(expr).MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
