@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,10 +27,11 @@ type Artifact struct {
 // inputs has the artifact of each input's field, and content what each source's bytes hash to, or its hub commit.
 func ingredients(s *pipelines.Stage, inputs map[string]*Artifact, content map[string]string) ([]store.Ingredient, error) {
 	var list []store.Ingredient
-	add := func(from, field string, value any) error {
+	var unsaid error
+	add := func(from, field string, value any) {
 		b, err := json.Marshal(value)
+		unsaid = errors.Join(unsaid, err)
 		list = append(list, store.Ingredient{From: from, Field: field, Value: b})
-		return err
 	}
 	config, err := schemas.KeyConfig(s.Kind, s.Config)
 	if err != nil {
@@ -60,7 +62,7 @@ func ingredients(s *pipelines.Stage, inputs map[string]*Artifact, content map[st
 	//   - resources, -j, --device: where and when; threads, device and library are the record's numerics
 	//   - how often it logs and saves: the schemas mark these fields
 	//   - versions of dependencies and of hone: the implementation version covers them
-	return sorted(list), nil
+	return sorted(list), unsaid
 }
 
 func sorted(list []store.Ingredient) []store.Ingredient {

@@ -67,7 +67,9 @@ func tail(path string) string {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.Size() > stderrTail {
-		f.Seek(-stderrTail, io.SeekEnd)
+		if _, err := f.Seek(-stderrTail, io.SeekEnd); err != nil {
+			return ""
+		}
 	}
 	b, err := io.ReadAll(io.LimitReader(f, stderrTail))
 	if err != nil {

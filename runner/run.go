@@ -71,10 +71,7 @@ func (r *Runner) Run(ctx context.Context) (*Result, error) {
 	if err := r.pin(ctx); err != nil {
 		return nil, err
 	}
-	s, err := r.schedule()
-	if err != nil {
-		return nil, err
-	}
+	s := r.schedule()
 	if err := s.loop(ctx); err != nil {
 		return nil, err
 	}

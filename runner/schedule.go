@@ -27,7 +27,7 @@ type report struct {
 	last    bool
 }
 
-func (r *Runner) schedule() (*schedule, error) {
+func (r *Runner) schedule() *schedule {
 	s := &schedule{
 		r: r, byName: map[string]*node{}, outputs: map[string]Outputs{},
 		reports: make(chan report), free: machine(r.opts.Jobs),
@@ -40,7 +40,7 @@ func (r *Runner) schedule() (*schedule, error) {
 		s.nodes = append(s.nodes, n)
 		s.byName[stage.Name] = n
 	}
-	return s, nil
+	return s
 }
 
 // loop starts what can start and takes in what has ended, until nothing is left. A cancelled ctx starts nothing more.
@@ -60,7 +60,7 @@ func (s *schedule) loop(ctx context.Context) error {
 		if s.pending == 0 {
 			return nil
 		}
-		s.r.setRef(s.keys()) // so that a killed run's work has a root; the end of the run looks at its error
+		_ = s.r.setRef(s.keys()) // so that a killed run's work has a root; the end of the run looks at its error
 		s.take(<-s.reports)
 	}
 }
@@ -79,7 +79,7 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 	}
 	if ctx.Err() != nil {
 		s.end(n, &StageResult{Status: Skipped, Error: "interrupted"})
-		return true, nil
+		return true, nil //nolint:nilerr // the interruption is the stage's result
 	}
 	for _, up := range n.upstream {
 		if up.failed() {
@@ -107,13 +107,14 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 		}
 	}
 	if n.res.record != nil && !n.forced {
-		return true, s.reuse(n)
+		s.reuse(n)
+		return true, nil
 	}
 	if err := s.r.missing(n.stage); err != nil {
 		result := &StageResult{}
 		result.fail(&job.Error{Message: err.Error(), Code: 6})
 		s.end(n, result)
-		return true, nil
+		return true, nil //nolint:nilerr // what is missing is the stage's result
 	}
 	want := s.demand(n)
 	if !s.free.take(want) {
@@ -187,12 +188,11 @@ func (s *schedule) take(rep report) {
 }
 
 // reuse ends a node with the record that is there.
-func (s *schedule) reuse(n *node) error {
+func (s *schedule) reuse(n *node) {
 	rec := n.res.record
 	n.result = &StageResult{StagePlan: s.r.describe(n.stage, n.res), Status: Reused, Metrics: rec.Metrics}
 	s.publish(n, rec.Outputs)
 	s.end(n, n.result)
-	return nil
 }
 
 // end gives a node its result and says so.

@@ -92,14 +92,14 @@ func (w *worker) read(stdout io.Reader) {
 		var e job.Event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil || e.Event == "" {
 			w.broken <- fmt.Errorf("the worker wrote a line that is not of the protocol: %.200q", lines.Text())
-			io.Copy(io.Discard, stdout)
+			_, _ = io.Copy(io.Discard, stdout)
 			return
 		}
 		w.lines <- e
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
 		w.broken <- fmt.Errorf("the worker wrote a line of more than %d bytes", lineLimit)
-		io.Copy(io.Discard, stdout)
+		_, _ = io.Copy(io.Discard, stdout)
 	}
 }
 
@@ -183,8 +183,8 @@ func (w *worker) noteNumerics() error {
 
 // verdict makes of the process's end what its user should read.
 func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*ending, error) {
-	fail := func(code int, format string, args ...any) error {
-		message := fmt.Sprintf(format, args...)
+	fail := func(format string, args ...any) error {
+		code, message := 1, fmt.Sprintf(format, args...)
 		if stderr != "" {
 			message += "\n" + stderr
 		}
@@ -202,7 +202,7 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	case errors.Is(w.ended, errOtherNumerics):
 		return nil, w.ended
 	case w.ended != nil:
-		return nil, fail(1, "%v", w.ended)
+		return nil, fail("%v", w.ended)
 	case w.failure != nil:
 		if strings.Contains(strings.ToLower(w.failure.Message), "no space left on device") {
 			w.failure.Code = 6
@@ -213,15 +213,15 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	case ctx.Err() != nil:
 		return nil, errInterrupted
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
-		return nil, fail(1, "the worker was killed (signal 9): %s ends processes so when memory runs out", kernel())
+		return nil, fail("the worker was killed (signal 9): %s ends processes so when memory runs out", kernel())
 	case status.Signaled():
-		return nil, fail(1, "the worker crashed: %v", status.Signal())
+		return nil, fail("the worker crashed: %v", status.Signal())
 	case status.ExitStatus() == 130:
-		return nil, fail(1, "the worker was interrupted")
+		return nil, fail("the worker was interrupted")
 	case waited != nil:
-		return nil, fail(1, "the worker ended without a result: %v", waited)
+		return nil, fail("the worker ended without a result: %v", waited)
 	}
-	return nil, fail(1, "the worker ended without a result")
+	return nil, fail("the worker ended without a result")
 }
 
 func kernel() string {

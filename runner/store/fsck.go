@@ -98,7 +98,7 @@ func (s *Store) fsckTrees(f *Findings) error {
 				f.Problems = append(f.Problems, Problem{path, what})
 			}
 		}
-		filepath.WalkDir(s.Tree(hash), func(path string, d os.DirEntry, err error) error {
+		if err := filepath.WalkDir(s.Tree(hash), func(path string, d os.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
@@ -106,7 +106,9 @@ func (s *Store) fsckTrees(f *Findings) error {
 				f.Problems = append(f.Problems, Problem{filepath.Join("trees", hash, rel), "is not part of the artifact"})
 			}
 			return nil
-		})
+		}); err != nil && !errors.Is(err, os.ErrNotExist) { // what is gone is named above
+			f.Problems = append(f.Problems, Problem{filepath.Join("trees", hash), "cannot be listed"})
+		}
 	}
 	return nil
 }

@@ -75,10 +75,7 @@ func (s *Store) GC(dryRun bool) (*Freed, error) {
 			}
 		}
 	}
-	objects, err := s.reachable(trees)
-	if err != nil {
-		return nil, err
-	}
+	objects := s.reachable(trees)
 	return freed, errors.Join(
 		s.sweepTrees(freed, trees, maker),
 		s.sweepObjects(freed, objects),
@@ -116,7 +113,7 @@ func (s *Store) idle(dryRun bool) error {
 }
 
 // reachable is the objects of trees by name, the trees' manifests among them.
-func (s *Store) reachable(trees map[string]bool) (map[string]bool, error) {
+func (s *Store) reachable(trees map[string]bool) map[string]bool {
 	objects := map[string]bool{}
 	for hash := range trees {
 		objects[hash] = true
@@ -128,7 +125,7 @@ func (s *Store) reachable(trees map[string]bool) (map[string]bool, error) {
 			objects[e.object()] = true
 		}
 	}
-	return objects, nil
+	return objects
 }
 
 func (s *Store) sweepTrees(freed *Freed, keep map[string]bool, maker map[string]*Record) error {
@@ -235,14 +232,13 @@ func (s *Store) sweepTmp(freed *Freed) error {
 // diskUse is the size of the files below a path; those that have another name elsewhere count too.
 func diskUse(path string) int64 {
 	var sum int64
-	filepath.WalkDir(path, func(_ string, d os.DirEntry, err error) error {
-		if err != nil {
-			return nil
+	_ = filepath.WalkDir(path, func(_ string, d os.DirEntry, err error) error {
+		if err == nil {
+			if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+				sum += info.Size()
+			}
 		}
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			sum += info.Size()
-		}
-		return nil
+		return nil // what cannot be read is not counted
 	})
 	return sum
 }

@@ -53,23 +53,23 @@ func hashFile(path string) (string, identity, error) {
 }
 
 // hashOnce is hashFile, done once a process for a file whose identity stays.
-func (s *Store) hashOnce(path string) (string, identity, error) {
+func (s *Store) hashOnce(path string) (string, error) {
 	id, _, _, err := lstat(path)
 	if err != nil {
-		return "", identity{}, err
+		return "", err
 	}
 	s.mu.Lock()
 	hash, ok := s.verified[id]
 	s.mu.Unlock()
 	if ok {
-		return hash, id, nil
+		return hash, nil
 	}
 	hash, id, err = hashFile(path)
 	if err != nil {
-		return "", identity{}, err
+		return "", err
 	}
 	s.trust(id, hash)
-	return hash, id, nil
+	return hash, nil
 }
 
 func (s *Store) trust(id identity, hash string) {

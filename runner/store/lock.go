@@ -86,7 +86,7 @@ func (s *Store) tryLock(name string, how int) (*Lock, error) {
 		}
 		if how == unix.LOCK_EX {
 			if err := f.Truncate(0); err == nil {
-				f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+				_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0) // for people: the lock holds without it
 			}
 		}
 		return &Lock{f}, nil

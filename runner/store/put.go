@@ -148,7 +148,7 @@ func (s *Store) adopt(path string, id identity, e entry) error {
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if hash, _, err := s.hashOnce(object); err == nil && hash == e.hash {
+		if hash, err := s.hashOnce(object); err == nil && hash == e.hash {
 			return nil
 		}
 		if err := os.Remove(object); err != nil && !errors.Is(err, fs.ErrNotExist) {

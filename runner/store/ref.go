@@ -40,7 +40,7 @@ func (s *Store) Ref(dir, pkg string) (Ref, error) {
 	}
 	var read Ref
 	if err := json.Unmarshal(b, &read); err != nil || read.Stages == nil {
-		return r, nil // torn by a power cut: the next run writes it anew
+		return r, nil //nolint:nilerr // torn by a power cut: the next run writes it anew
 	}
 	return read, nil
 }

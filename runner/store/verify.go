@@ -55,7 +55,7 @@ func (s *Store) verify(hash string, trusted map[string]identity) error {
 		return &Damage{Tree: hash, Files: bad}
 	}
 	if changed {
-		s.writeStat(hash, entries) // a cache: where it cannot be written the files are hashed again
+		_ = s.writeStat(hash, entries) // a cache: where it cannot be written the files are hashed again
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func (s *Store) sound(path string, e entry) error {
 	if !info.Mode().IsRegular() || e.exec != (info.Mode()&0o111 != 0) {
 		return fmt.Errorf("%s: its mode has changed", e.path)
 	}
-	got, _, err := s.hashOnce(path)
+	got, err := s.hashOnce(path)
 	if err != nil {
 		return err
 	}
