@@ -76,7 +76,7 @@ func (e *emitter) send(event job.Event) {
 	if err != nil {
 		panic(fmt.Sprintf("stages: event %s: %v", event.Event, err))
 	}
-	e.w.Write(append(line, '\n'))
+	_, _ = e.w.Write(append(line, '\n')) // where nobody reads, standard input ends too and stops the worker
 	e.last = time.Now()
 }
 

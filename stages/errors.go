@@ -28,7 +28,7 @@ func asError(err error) *job.Error {
 	e := &job.Error{Message: err.Error(), Code: exitFailed, Err: err}
 	var inner *job.Error
 	if errors.As(err, &inner) {
-		if error(inner) == err {
+		if error(inner) == err { //nolint:errorlint // err itself: where it wraps inner, its message says more
 			e.Path, e.Message = inner.Path, inner.Message
 		}
 		if inner.Code != 0 {

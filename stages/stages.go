@@ -69,7 +69,7 @@ func Main(dir string, registry Registry, numerics NumericsFunc) int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP) // SIGHUP: the terminal was closed
 	gone := make(chan struct{})
 	go func() {
-		io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, os.Stdin)
 		close(gone)
 	}()
 	go func() {

@@ -28,8 +28,9 @@ func complete(in io.Reader, out io.Writer) int {
 	// Ctrl-C goes to every process of the terminal. What it ends is for hone to say, by a cancelling line.
 	signal.Ignore(os.Interrupt)
 	w := json.NewEncoder(out)
+	say := func(r job.CompleteReply) { _ = w.Encode(r) } // where nobody reads it, the end of in follows
 	refuse := func(code int, err error) int {
-		w.Encode(job.CompleteReply{Error: err.Error(), Code: code})
+		say(job.CompleteReply{Error: err.Error(), Code: code})
 		return code
 	}
 	lines := readLines(in)
@@ -50,7 +51,7 @@ func complete(in io.Reader, out io.Writer) int {
 		return refuse(1, err)
 	}
 	defer s.Close()
-	w.Encode(job.CompleteReply{Ready: &job.CompleteReady{Plain: s.Template.Substituted}})
+	say(job.CompleteReply{Ready: &job.CompleteReady{Plain: s.Template.Substituted}})
 	for {
 		r, err := lines.next()
 		if errors.Is(err, io.EOF) {
@@ -60,7 +61,7 @@ func complete(in io.Reader, out io.Writer) int {
 		if err == nil {
 			err = tensor.Guard(func() (err error) {
 				defer tensor.Open().Close()
-				reply.Answer, err = answer(s, r, lines.cancelled, func(r job.CompleteReply) { w.Encode(r) })
+				reply.Answer, err = answer(s, r, lines.cancelled, say)
 				return err
 			})
 		}

@@ -93,27 +93,27 @@ func (f *flags) graph(args []string) (*pipelines.Graph, error) {
 }
 
 // runner prepares what the verbs plan, run, why, show, path and log share.
-func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *store.Store, *pipelines.Graph, error) {
+func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *store.Store, error) {
 	if err := f.check(); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	g, err := f.graph(args)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	st, err := f.openStore()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	opts.Jobs, opts.Threads, opts.Device, opts.Exact = f.jobs, f.threads, f.device, f.numerics == "exact"
 	opts.Stages = append(opts.Stages, f.stages...)
 	opts.Hone, opts.Worker, opts.Version = []string{self}, findWorker, version()
 	r, err := runner.New(g, st, opts)
-	return r, st, g, err
+	return r, st, err
 }
 
 // findWorker finds hone-worker: beside hone, on PATH, or where HONE_WORKER says.

@@ -25,7 +25,7 @@ func logCommand() *cobra.Command {
 		Short: "the metrics that a stage logged, of its current record or of the attempt under way",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, _, _, err := f.runner(args[1:], runner.Options{Stages: args[:1]})
+			r, _, err := f.runner(args[1:], runner.Options{Stages: args[:1]})
 			if err != nil {
 				return err
 			}

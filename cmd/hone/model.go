@@ -196,7 +196,7 @@ func (f *modelFlags) openStage(name string) (*openedModel, error) {
 		return nil, err
 	}
 	stage, port := splitPort(g, name)
-	r, st, _, err := f.runner(args, runner.Options{Stages: []string{stage}})
+	r, st, err := f.runner(args, runner.Options{Stages: []string{stage}})
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func pathCommand() *cobra.Command {
 				return err
 			}
 			stage, port := splitPort(g, args[0])
-			r, st, _, err := f.runner(args[1:], runner.Options{Stages: []string{stage}})
+			r, st, err := f.runner(args[1:], runner.Options{Stages: []string{stage}})
 			if err != nil {
 				return err
 			}

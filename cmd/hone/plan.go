@@ -18,7 +18,7 @@ func planCommand() *cobra.Command {
 		Short: "each stage: reuse, run, resume or blocked, with the reason",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, _, _, err := f.runner(args, runner.Options{})
+			r, _, err := f.runner(args, runner.Options{})
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func runCommand() *cobra.Command {
 			ctx, stop := interruptible()
 			defer stop()
 			show := newProgress(c.ErrOrStderr())
-			r, st, _, err := f.runner(args, runner.Options{
+			r, st, err := f.runner(args, runner.Options{
 				Force: force, Observe: show.update, Resolve: resolveHub,
 			})
 			if err != nil {

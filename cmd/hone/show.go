@@ -37,7 +37,7 @@ func showCommand() *cobra.Command {
 			if len(args) > 0 {
 				opts.Stages, path = args[:1], args[1:]
 			}
-			r, st, _, err := f.runner(path, opts)
+			r, st, err := f.runner(path, opts)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"runtime"
@@ -84,7 +85,7 @@ func (s *speaker) start(path string, threads int) (err error) {
 // first sends the line that names the model and waits until it is loaded. A worker that ends before it says anything
 // lacks something.
 func (s *speaker) first(r *job.CompleteRequest) (*job.CompleteReady, error) {
-	s.send(r) // an error of writing is that the process has ended, which reading tells too
+	s.send(r)
 	reply, err := s.reply()
 	var coded *exit
 	switch {
@@ -121,10 +122,11 @@ func (s *speaker) ask(ctx context.Context, r *job.CompleteRequest, told func(*jo
 	}
 }
 
-func (s *speaker) send(r *job.CompleteRequest) error {
+// send writes a line. Where that fails the process has ended, which reading tells too.
+func (s *speaker) send(r *job.CompleteRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return json.NewEncoder(s.in).Encode(r)
+	_ = json.NewEncoder(s.in).Encode(r)
 }
 
 // reply reads a line. One that is an error comes as such.
@@ -168,7 +170,7 @@ func (s *speaker) died(reading error) error {
 func (s *speaker) close() {
 	s.in.Close()
 	s.process.Process.Kill() // it has nothing to save
-	s.process.Wait()
+	_ = s.process.Wait()
 	s.model.close()
 }
 
@@ -196,13 +198,12 @@ type stripped struct {
 	some bool   // of the text is written
 }
 
-func (w *stripped) write(text string) error {
+func (w *stripped) write(text string) {
 	text = w.held + text
 	if !w.some {
 		text = strings.TrimLeftFunc(text, unicode.IsSpace)
 	}
 	body := strings.TrimRightFunc(text, unicode.IsSpace)
 	w.held, w.some = text[len(body):], w.some || body != ""
-	_, err := io.WriteString(w.to, body)
-	return err
+	fmt.Fprint(w.to, body)
 }

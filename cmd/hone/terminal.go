@@ -176,7 +176,7 @@ func (t *terminal) draw() {
 		t.drew = append(t.drew, len([]rune(line)))
 		b.WriteString(line + "\n")
 	}
-	t.file.WriteString(b.String())
+	fmt.Fprint(t.file, b.String())
 }
 
 // line is the row in at most columns columns: what does not fit is left out from the right, the bar takes the rest.

@@ -15,7 +15,7 @@ func whyCommand() *cobra.Command {
 		Short: "which ingredient of the stage's key changed since the nearest earlier run",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, _, _, err := f.runner(args[1:], runner.Options{Stages: args[:1]})
+			r, _, err := f.runner(args[1:], runner.Options{Stages: args[:1]})
 			if err != nil {
 				return err
 			}

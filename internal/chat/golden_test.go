@@ -121,7 +121,8 @@ func compareRenders(t *testing.T, golden, folder string) {
 		}
 		for i, want := range m.Value.([]ordjson.Value) {
 			total++
-			got, text := "error", ""
+			got := "error"
+			var text string
 			if err == nil {
 				got, text = entry(template, conversations[i].vars)
 			} else {

@@ -57,7 +57,7 @@ func readCSV(in io.Reader, r *reader, comma rune) error {
 		if errors.As(err, &syntax) && errors.Is(err, csv.ErrQuote) {
 			return fmt.Errorf("line %d: %w", syntax.StartLine, syntax.Err) // where the next row begins is unknown
 		}
-		line, _ := 0, 0
+		var line int
 		if errors.As(err, &syntax) {
 			line = syntax.StartLine
 		} else if err != nil {

@@ -27,7 +27,7 @@ func skipBOM(b *bufio.Reader) error {
 		return errors.New("UTF-16; write the file in UTF-8")
 	}
 	if bytes.HasPrefix(head, bom) {
-		b.Discard(len(bom))
+		_, _ = b.Discard(len(bom)) // what was peeked is there
 	}
 	return nil
 }
@@ -54,7 +54,7 @@ func lines(in io.Reader, f func(n int, line []byte) bool) error {
 				}
 				break
 			}
-			if err != bufio.ErrBufferFull {
+			if !errors.Is(err, bufio.ErrBufferFull) {
 				return err
 			}
 			if long = append(long, part...); len(long) > maxLine {
@@ -150,8 +150,8 @@ func readJSON(in io.Reader, r *reader) error {
 				return eachRow(list, r)
 			}
 		}
-		row, err := asRow(v)
-		if !r.row(fmt.Sprintf("%s: row %d", r.name, n), row, err) {
+		row, bad := asRow(v)
+		if !r.row(fmt.Sprintf("%s: row %d", r.name, n), row, bad) {
 			return nil
 		}
 	}
@@ -183,7 +183,7 @@ func readList(d *ordjson.Decoder, r *reader) error {
 }
 
 func endsEarly(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // a wrapped one is of what is read, as a cut gzip stream
 		return errors.New("the file ends in the middle of a list")
 	}
 	return err

@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/hone-ml/hone/internal/ordjson"
 )
@@ -150,10 +149,11 @@ func (pf *parquetFile) readGroup(i int, yield func(Row, error) bool) (err error)
 				return nil
 			}
 		}
-		if err == io.EOF && done < want {
+		ended := err == io.EOF //nolint:errorlint // a wrapped one tells of damage
+		if ended && done < want {
 			return fmt.Errorf("row group %d: %d rows of %d", i, done, want)
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !ended {
 			return fmt.Errorf("row group %d: %w", i, err)
 		}
 		if n == 0 && done < want {
@@ -203,7 +203,7 @@ func (pf *parquetFile) checkGroup(i int) (err error) {
 		if c.MaxRepetitionLevel() == 0 {
 			rows = group.NumRows
 		}
-		var meta *format.ColumnMetaData = &group.Columns[at].MetaData
+		meta := &group.Columns[at].MetaData
 		at++
 		return checkChunk(pf.f, pf.size, meta, c.MaxDefinitionLevel(), c.MaxRepetitionLevel(), rows)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/hone-ml/hone/internal/safetensors"
@@ -161,8 +162,10 @@ func (c *config) readScaling(f *File, r *reader) {
 // it with the bounds that every release of Llama 3.1 to 3.3 has.
 func llama3Scaling(factors []float32, theta jsontext.Value) (object, error) {
 	const low, high, original = 1.0, 4.0, 8192.0
-	var base float64
-	fmt.Sscan(string(theta), &base)
+	base, err := strconv.ParseFloat(string(theta), 64)
+	if err != nil {
+		return nil, fmt.Errorf("rope.freq_base: %w", err)
+	}
 	factor := 1.0
 	for _, v := range factors {
 		factor = max(factor, float64(v))

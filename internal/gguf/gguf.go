@@ -2,7 +2,7 @@
 //
 //	metadata     key → value: architecture, sizes, the whole tokenizer
 //	block        the unit of quantisation: 32 or 256 values of a row that share scales
-//	tensor info  name, dimensions (innermost first), type, and offset from the start of the data
+//	tensor info  name, dimensions (innermost first), type, and where its values begin
 //	data         the tensors, each beginning at a multiple of general.alignment
 //	architecture which of the world's models the tensors are: llama, qwen2, qwen3
 //

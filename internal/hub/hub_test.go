@@ -190,9 +190,9 @@ func TestRefusals(t *testing.T) {
 		{"hone/pickle", pickle, "", "no model.safetensors: only models in safetensors are read, pickles never"},
 		{name, broken, "hf_secretsecret", "the hub answers 500"},
 	} {
-		c := client(t, h)
+		client(t, h)
 		t.Setenv("HF_TOKEN", test.token)
-		c = remake(t)
+		c := remake(t)
 		if strings.Contains(test.want, "500") {
 			for range 5 {
 				h.Break(hubtest.Fault{Path: "GET /storage/", Status: 500})
@@ -219,15 +219,15 @@ func TestToken(t *testing.T) {
 	h := hubtest.New(t)
 	h.Token = "hf_secretsecret"
 	commit := h.Add(name, hubtest.Repository{Files: toy(t), Private: true})
-	c := client(t, h)
+	client(t, h)
 	if err := os.WriteFile(filepath.Join(os.Getenv("HF_HOME"), "token"), []byte("hf_secretsecret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c = remake(t)
+	c := remake(t)
 	if _, err := c.Model(t.Context(), name, commit); err != nil {
 		t.Error(err)
 	}
-	c = client(t, h)
+	client(t, h)
 	t.Setenv("HF_TOKEN", "hf_secretsecret")
 	if _, err := remake(t).Model(t.Context(), name, commit); err != nil {
 		t.Error(err)
@@ -238,9 +238,9 @@ func TestToken(t *testing.T) {
 func TestOffline(t *testing.T) {
 	h := hubtest.New(t)
 	commit := h.Add(name, hubtest.Repository{Files: toy(t)})
-	c := client(t, h)
+	client(t, h)
 	t.Setenv("HF_HUB_OFFLINE", "1")
-	c = remake(t)
+	c := remake(t)
 	if _, err := c.Resolve(t.Context(), name, "main"); err == nil || !strings.Contains(err.Error(), "HF_HUB_OFFLINE is set") {
 		t.Errorf("empty cache: %v", err)
 	}

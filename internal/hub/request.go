@@ -130,7 +130,7 @@ func (c *Client) check(response *http.Response, repository, what string, want ..
 			return nil
 		}
 	}
-	io.Copy(io.Discard, io.LimitReader(response.Body, 1<<16))
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<16)) // a body read to its end frees the connection
 	response.Body.Close()
 	e := &statusError{status: response.StatusCode, code: response.Header.Get("X-Error-Code")}
 	if s, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && s > 0 {

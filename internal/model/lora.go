@@ -181,13 +181,13 @@ func (m *Model) factors(f func(factor) error) error {
 			name := peftPrefix + l.Projections[t.Index].Name
 			for _, x := range []factor{{Factor: a, name: name + ".lora_A.weight", isA: true}, {Factor: b, name: name + ".lora_B.weight"}} {
 				x.values = make([]float32, x.Rows*x.Columns)
-				for r := int64(0); r < x.Rows; r++ {
+				for r := range x.Rows {
 					copy(x.values[r*x.Columns:(r+1)*x.Columns], flat[x.Offset+r*x.Width:])
 				}
 				if err := f(x); err != nil {
 					return err
 				}
-				for r := int64(0); r < x.Rows; r++ {
+				for r := range x.Rows {
 					copy(flat[x.Offset+r*x.Width:], x.values[r*x.Columns:(r+1)*x.Columns])
 				}
 			}

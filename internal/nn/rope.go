@@ -68,7 +68,7 @@ func (r *Rope) Reserve(n int64) {
 	}
 	pairs := len(r.frequencies)
 	cos, sin := make([]float32, size*int64(pairs)), make([]float32, size*int64(pairs))
-	for p := int64(0); p < size; p++ {
+	for p := range size {
 		for i, f := range r.frequencies {
 			angle := float64(float32(p) * f)
 			cos[p*int64(pairs)+int64(i)] = float32(math.Cos(angle))

@@ -204,7 +204,7 @@ func (d *Decoder) value(depth int) (Value, error) {
 
 // inside turns the end of input within a value into an error.
 func inside(err error) error {
-	if err == io.EOF {
+	if err == io.EOF { //nolint:errorlint // a wrapped one is of what is read
 		return io.ErrUnexpectedEOF
 	}
 	return err

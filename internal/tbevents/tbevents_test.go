@@ -2,6 +2,7 @@ package tbevents
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"os"
 	"os/exec"
@@ -173,8 +174,10 @@ func TestTensorBoardReadsIt(t *testing.T) {
 	write(at, 0, 1, 2, 3, 4)
 	write(at.Add(time.Minute), 3, 3, 4, 8)
 	out, err := exec.Command(python, "../../bench/peers/tensorboard_check.py", dir).Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, err.(*exec.ExitError).Stderr)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		t.Fatalf("%v\n%s", err, exit.Stderr)
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	want := `{"train/loss": [[1, 1.0], [2, 0.5], [3, 0.3333333432674408], [4, 0.25], [8, 0.125]]}` + "\n"
 	if d := cmp.Diff(want, string(out)); d != "" {

@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -294,9 +295,7 @@ func TestErrors(t *testing.T) {
 	} {
 		err := Guard(func() error { f(); return nil })
 		var e *Error
-		if err == nil {
-			t.Errorf("%s: no error", name)
-		} else if e, _ = err.(*Error); e == nil || e.Op != name {
+		if !errors.As(err, &e) || e.Op != name {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -193,7 +193,7 @@ func (t Tensor) info() info {
 	var e *C.char
 	check("info", C.hone_info(t.h(), &shape[0], &stride[0], &dims, &dtype, &contiguous, &data, &e), e)
 	r := info{dtype: Dtype(dtype), contiguous: contiguous != 0, data: data}
-	for i := 0; i < int(dims); i++ {
+	for i := range int(dims) {
 		r.shape, r.stride = append(r.shape, int64(shape[i])), append(r.stride, int64(stride[i]))
 	}
 	return r

@@ -80,7 +80,7 @@ func adapt(j *stages.Job, m *model.Model, l *schemas.LoRA, seed int64) error {
 		return m.Adapt(&model.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.RSLoRA,
 			AllLinear: l.Targets.AllLinear, Targets: l.Targets.Suffixes}, seed, true)
 	}
-	dir := ""
+	var dir string
 	if l.Init.Edge != nil {
 		dir = j.In("lora.init").Path
 	} else {

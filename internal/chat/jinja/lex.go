@@ -66,14 +66,13 @@ func (l *lexer) emit(kind, text string) {
 }
 
 // take moves over n bytes, counting lines.
-func (l *lexer) take(n int) string {
+func (l *lexer) take(n int) {
 	s := l.src[l.pos : l.pos+n]
 	l.line += strings.Count(s, "\n")
 	l.pos += n
 	if n > 0 {
 		l.lineStarting = s[n-1] == '\n'
 	}
-	return s
 }
 
 func (l *lexer) takeSpace() { l.take(len(l.src[l.pos:]) - len(trimLeftSpace(l.src[l.pos:]))) }

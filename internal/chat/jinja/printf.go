@@ -116,7 +116,7 @@ func starOrNumber(format string, take func() Value) (int64, string) {
 func (r *run) convert(verb byte, v Value, spec formatSpec) string {
 	switch verb {
 	case 's', 'r', 'a':
-		text := ""
+		var text string
 		if verb == 's' {
 			text = r.str(v)
 		} else {
