@@ -61,6 +61,11 @@ lint: setup cue golangci-lint
     . .tools/env.sh && {{ bin }}/golangci-lint run
     {{ bin }}/cue fmt --check ./...
 
+# Our kernels under the address and undefined-behaviour sanitizers
+sanitize:
+    g++ -g -O1 -fsanitize=address,undefined -fopenmp-simd -std=c++20 -Wno-psabi internal/tensor/testdata/sanitize.cpp internal/tensor/kernels*.cpp -o .tools/sanitize
+    .tools/sanitize
+
 # The expected values of the ML core anew, by transformers, peft and TRL; hone's own goldens: go test PACKAGE -update
 golden: bench-env model
     [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2

@@ -1,0 +1,48 @@
+// Every kernel on shapes that are a multiple of nothing, for the address and undefined-behaviour sanitizers: `just sanitize`.
+// Buffers are exactly as long as the kernels may read and write. What they compute is tested in Go.
+#include <cstdio>
+#include <vector>
+
+#include "../kernels.h"
+using namespace hone;
+
+template <class T>
+static void rows_of(const Table<T> &k, int64_t rows, int64_t dim) {
+  using A = Acc<T>;
+  std::vector<T> x(rows * dim), w(dim), s(rows * dim), y(rows * dim), dx(rows * dim), gu(rows * 2 * dim), dgu(rows * 2 * dim);
+  std::vector<A> rstd(rows), dw(dim), weight(rows, 1), logp(rows);
+  std::vector<int64_t> label(rows, dim - 1), position(rows, 2);
+  k.rmsnorm(x.data(), dim, x.data(), w.data(), s.data(), y.data(), rstd.data(), rows, dim, 1e-5, 0);
+  k.rmsnorm_back(y.data(), y.data(), s.data(), dim, w.data(), rstd.data(), dx.data(), dw.data(), rows, dim, 0);
+  k.swiglu(gu.data(), y.data(), rows, dim);
+  k.swiglu_back(y.data(), gu.data(), dgu.data(), rows, dim);
+  k.cross_entropy(y.data(), label.data(), weight.data(), logp.data(), rows, dim);
+  if (dim % 2 == 0) {
+    std::vector<float> cos(3 * dim / 2), sin(3 * dim / 2);
+    k.rope(gu.data(), 2 * dim, dgu.data(), cos.data(), sin.data(), position.data(), rows, 2, dim, dim, 1);
+  }
+  for (int64_t n : {1, 15, 16, 31, 33, 71}) {
+    std::vector<T> matrix(n * dim), bias(n), out(rows * n);
+    k.skinny(x.data(), matrix.data(), bias.data(), out.data(), rows, dim, n, 0, n);
+  }
+  std::vector<T> q(3 * dim), o(3 * dim);
+  std::vector<float> scores(3 * rows);
+  k.attend(q.data(), x.data(), x.data(), o.data(), scores.data(), 3, dim, 0, rows, 0.1);
+}
+
+int main() {
+  const Kernels &k = kernels();
+  for (int64_t rows : {1, 2, 3, 5, 7, 32})
+    for (int64_t dim : {1, 3, 15, 16, 17, 64, 83}) {
+      rows_of(k.f32, rows, dim);
+      rows_of(k.f64, rows, dim);
+      rows_of(k.b16, rows, dim);
+    }
+  for (int64_t n : {1, 15, 16, 17, 4097}) {
+    std::vector<float> a(n), b(n), c(n), d(n), e(n);
+    k.adamw(a.data(), b.data(), c.data(), d.data(), n, 1, 1e-3, 0.9, 0.99, 1e-8, 0.1, 0.1, 0.1);
+    k.sum_squares(a.data(), n);
+    k.dropout(a.data(), e.data(), n, 1, 2, 0.5);
+  }
+  puts("kernels: clean");
+}
