@@ -131,15 +131,14 @@ func (m *Model) targetModules() []string {
 		}
 		for _, t := range l.Adapter.Targets {
 			name := l.Projections[t.Index].Name
-			if !m.LoRA.AllLinear {
-				name = l.Projections[t.Index].Name
+			if m.LoRA.AllLinear {
+				name = name[strings.LastIndex(name, ".")+1:]
+			} else {
 				i := slices.IndexFunc(m.LoRA.Targets, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) })
 				if i < 0 {
 					continue
 				}
 				name = m.LoRA.Targets[i]
-			} else {
-				name = name[strings.LastIndex(name, ".")+1:]
 			}
 			if !slices.Contains(names, name) {
 				names = append(names, name)

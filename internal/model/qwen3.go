@@ -1,36 +1,8 @@
 package model
 
-import (
-	"fmt"
-
-	"github.com/hone-ml/hone/internal/nn"
-)
-
-// qwen3 is Qwen3, dense: q and k are normalised a head before they are rotated (Yang et al. 2025; transformers' modeling_qwen3.py).
+// qwen3 is Qwen3, dense: Llama's names, and q and k are normalised a head before they are rotated (Yang et al. 2025;
+// transformers' modeling_qwen3.py).
 func qwen3(m *Model) {
-	c, s := m.Config, &m.Base
-	m.embedding = s.Declare(nn.Tensor{Name: "model.embed_tokens.weight", Shape: []int64{c.VocabSize, c.HiddenSize}})
-	for i := range c.NumHiddenLayers {
-		p := fmt.Sprintf("model.layers.%d.", i)
-		b := &block{index: i, heads: c.NumAttentionHeads, kvHeads: c.NumKeyValueHeads, width: c.HeadDim}
-		b.inputNorm = s.Norm(p+"input_layernorm", c.HiddenSize, c.RMSNormEps)
-		b.qkv = s.Linear(c.HiddenSize, c.AttentionBias,
-			nn.Projection{Name: p + "self_attn.q_proj", Out: b.heads * b.width},
-			nn.Projection{Name: p + "self_attn.k_proj", Out: b.kvHeads * b.width},
-			nn.Projection{Name: p + "self_attn.v_proj", Out: b.kvHeads * b.width})
-		b.queryNorm = s.Norm(p+"self_attn.q_norm", b.width, c.RMSNormEps)
-		b.keyNorm = s.Norm(p+"self_attn.k_norm", b.width, c.RMSNormEps)
-		b.output = s.Linear(b.heads*b.width, c.AttentionBias, nn.Projection{Name: p + "self_attn.o_proj", Out: c.HiddenSize})
-		b.postNorm = s.Norm(p+"post_attention_layernorm", c.HiddenSize, c.RMSNormEps)
-		b.gateUp = s.Linear(c.HiddenSize, false,
-			nn.Projection{Name: p + "mlp.gate_proj", Out: c.IntermediateSize},
-			nn.Projection{Name: p + "mlp.up_proj", Out: c.IntermediateSize})
-		b.down = s.Linear(c.IntermediateSize, false, nn.Projection{Name: p + "mlp.down_proj", Out: c.HiddenSize})
-		m.blocks = append(m.blocks, b)
-	}
-	m.norm = s.Norm("model.norm", c.HiddenSize, c.RMSNormEps)
-	m.head = m.embedding
-	if !c.TieWordEmbeddings {
-		m.head = s.Declare(nn.Tensor{Name: "lm_head.weight", Shape: []int64{c.VocabSize, c.HiddenSize}})
-	}
+	bias := m.Config.AttentionBias
+	m.bind(biases{qkv: bias, output: bias}, true)
 }

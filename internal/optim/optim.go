@@ -111,8 +111,3 @@ func (s Schedule) At(step, total int64) (float64, error) {
 	}
 	return s.Minimum + (1-s.Minimum)*share, nil
 }
-
-// DependsOnTotal reports whether the steps made depend on how many there will be.
-func (s Schedule) DependsOnTotal() bool {
-	return s.Kind != "constant" || s.Warmup > 0 && s.Warmup < 1
-}

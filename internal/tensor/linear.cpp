@@ -113,7 +113,6 @@ struct LoRA : Function<LoRA> {
 } // namespace
 
 extern "C" {
-int hone_skinny_rows(void) { return kSkinnyRows; }
 int hone_linear(hten *out, hten x, hten weight, hten bias, char **err) {
   GUARD(*out = give(recording({T(x), T(weight), O(bias)}) ? Linear::apply(T(x), T(weight), O(bias)) : product(T(x), T(weight), O(bias))))
 }

@@ -42,7 +42,6 @@ int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels,
 int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
                double eps, double decay, int64_t step, char **err);
 int hone_sum_squares(hten x, double *out, char **err);
-int hone_skinny_rows(void);
 #ifdef __cplusplus
 }
 #endif

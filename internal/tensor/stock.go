@@ -71,11 +71,6 @@ func (t Tensor) MatMul(u Tensor) Tensor {
 	return stock("matmul", func(out *lib.Ctensor) { lib.AtgMatmul(out, t.c, u.c) })
 }
 
-// Transpose swaps two dimensions: a view.
-func (t Tensor) Transpose(a, b int64) Tensor {
-	return stock("transpose", func(out *lib.Ctensor) { lib.AtgTranspose(out, t.c, a, b) })
-}
-
 // CopyFrom overwrites t with u, converting the element type.
 func (t Tensor) CopyFrom(u Tensor) {
 	lib.AtCopy_(t.c, u.c)
