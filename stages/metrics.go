@@ -51,8 +51,10 @@ func (m *metrics) close() {
 // they stand as train/NAME, the names that transformers' Trainer gives them. "time" (Unix seconds) is now where the
 // values have none.
 func (j *Job) Metric(step int64, values map[string]float64) error {
-	if err := j.openMetrics(); err != nil {
-		return err
+	if j.metrics == nil { // not resumed: what a killed process logged before its first checkpoint is logged again
+		if err := j.openMetrics(0); err != nil {
+			return err
+		}
 	}
 	now := time.Now()
 	stamp, ok := values["time"]
@@ -83,21 +85,28 @@ func (j *Job) Metric(step int64, values map[string]float64) error {
 // Resumed says that the stage goes on from the checkpoint of step. Lines of metrics.jsonl beyond it, which a killed
 // process wrote and this one writes again, are dropped; TensorBoard is told the same.
 func (j *Job) Resumed(step int64) error {
-	if err := keepMetrics(filepath.Join(j.Job.Log, metricsFile), step); err != nil {
-		return err
-	}
-	if err := j.openMetrics(); err != nil {
+	if err := j.openMetrics(step); err != nil {
 		return err
 	}
 	j.Log("resumed from the checkpoint of step %d", step)
-	return j.metrics.events.Restart(time.Now(), step+1)
+	return nil
 }
 
-func (j *Job) openMetrics() (err error) {
-	if j.metrics == nil {
-		j.metrics, err = openMetrics(j.Job.Log)
+// openMetrics goes on after what was logged up to step.
+func (j *Job) openMetrics(step int64) error {
+	file := filepath.Join(j.Job.Log, metricsFile)
+	info, err := os.Stat(file)
+	earlier := err == nil && info.Size() > 0
+	if err := keepMetrics(file, step); err != nil {
+		return err
 	}
-	return err
+	if j.metrics, err = openMetrics(j.Job.Log); err != nil {
+		return err
+	}
+	if earlier || step > 0 {
+		return j.metrics.events.Restart(time.Now(), step+1)
+	}
+	return nil
 }
 
 // metricLine is {"step", the leading names, the others sorted}. What is not finite is null: JSON has no word for it.
