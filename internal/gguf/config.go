@@ -13,29 +13,27 @@ import (
 
 // config is the metadata and tensors of a supported architecture as config.json's fields.
 type config struct {
-	architecture                             string
-	layers, hidden, inner, heads, keyHeads   int64
-	headDim, vocabulary, context             int64
-	epsilon, theta                           jsontext.Value
-	scaling                                  object // rope_scaling, nil for none
-	tied, attentionBias, outputBias, mlpBias bool
+	architecture
+	layers, hidden, inner, heads, keyHeads int64
+	headDim, vocabulary, context           int64
+	epsilon, theta                         jsontext.Value
+	scaling                                object // rope_scaling, nil for none
+	tied, attentionBias, biasedMLP         bool
 }
 
-// classes are the architectures that are read, with transformers' name of the model class.
-var classes = map[string]string{"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
-
 func readConfig(f *File) (*config, error) {
-	architecture, err := f.Meta.Text("general.architecture")
+	name, err := f.Meta.Text("general.architecture")
 	if err != nil {
 		return nil, err
 	}
-	if classes[architecture] == "" {
-		return nil, fmt.Errorf("general.architecture: %q is not supported: only llama, qwen2 and qwen3", architecture)
+	a, err := findArchitecture(name, func(a architecture) string { return a.name })
+	if err != nil {
+		return nil, fmt.Errorf("general.architecture: %w", err)
 	}
-	c := &config{architecture: architecture}
-	r := &reader{m: f.Meta, prefix: architecture + "."}
+	c := &config{architecture: a}
+	r := &reader{m: f.Meta, prefix: name + "."}
 	if n := r.optional("expert_count", 0); n > 0 {
-		return nil, fmt.Errorf("%s.expert_count: %d: mixtures of experts are not supported", architecture, n)
+		return nil, fmt.Errorf("%s.expert_count: %d: mixtures of experts are not supported", name, n)
 	}
 	c.layers = r.size("block_count")
 	c.hidden = r.size("embedding_length")
@@ -49,10 +47,10 @@ func readConfig(f *File) (*config, error) {
 		c.headDim = r.optional("attention.key_length", c.hidden/c.heads)
 	}
 	if v := r.optional("attention.value_length", c.headDim); v != c.headDim {
-		r.errs = append(r.errs, fmt.Errorf("%s.attention.value_length: %d, key_length is %d", architecture, v, c.headDim))
+		r.errs = append(r.errs, fmt.Errorf("%s.attention.value_length: %d, key_length is %d", name, v, c.headDim))
 	}
 	if n := r.optional("rope.dimension_count", c.headDim); n != c.headDim {
-		r.errs = append(r.errs, fmt.Errorf("%s.rope.dimension_count: %d, a head has %d: partial rotation is not supported", architecture, n, c.headDim))
+		r.errs = append(r.errs, fmt.Errorf("%s.rope.dimension_count: %d, a head has %d: partial rotation is not supported", name, n, c.headDim))
 	}
 	if c.keyHeads < 1 || c.heads%max(c.keyHeads, 1) != 0 || c.headDim < 2 || c.headDim%2 != 0 {
 		r.errs = append(r.errs, fmt.Errorf("%d heads, %d key heads of %d dimensions: do not divide", c.heads, c.keyHeads, c.headDim))
@@ -67,9 +65,9 @@ func readConfig(f *File) (*config, error) {
 	}
 	c.vocabulary = embedding.Shape[0]
 	_, untied := f.Tensor("output.weight")
-	_, c.attentionBias = f.Tensor("blk.0.attn_q.bias")
-	_, c.outputBias = f.Tensor("blk.0.attn_output.bias")
-	_, c.mlpBias = f.Tensor("blk.0.ffn_up.bias")
+	_, bias := f.Tensor("blk.0.attn_q.bias")
+	c.attentionBias = bias && !c.qkvBias
+	_, c.biasedMLP = f.Tensor("blk.0.ffn_up.bias")
 	c.tied = !untied
 	return c, nil
 }
@@ -126,6 +124,9 @@ func (r *reader) number(key, otherwise string) jsontext.Value {
 	return v
 }
 
+// ropeFactors is the tensor of what Llama 3's frequencies are divided by, one a pair of dimensions.
+const ropeFactors = "rope_freqs.weight"
+
 // readScaling finds how positions were stretched: linear and yarn are in the metadata; Llama 3's rule is not, only
 // the factors that follow from it are, in a tensor.
 func (c *config) readScaling(f *File, r *reader) {
@@ -143,7 +144,7 @@ func (c *config) readScaling(f *File, r *reader) {
 	default:
 		r.errs = append(r.errs, fmt.Errorf("%srope.scaling.type: %q is not supported", r.prefix, kind))
 	}
-	t, ok := f.Tensor("rope_freqs.weight")
+	t, ok := f.Tensor(ropeFactors)
 	if !ok || len(r.errs) > 0 {
 		return
 	}
@@ -194,8 +195,8 @@ func llama3Scaling(factors []float32, theta jsontext.Value) (object, error) {
 // json returns config.json under transformers' names.
 func (c *config) json(t *tokenizer, d safetensors.Dtype) object {
 	name := map[safetensors.Dtype]string{safetensors.F32: "float32", safetensors.BF16: "bfloat16"}[d]
-	o := object{"architectures", []string{classes[c.architecture]}}
-	if c.architecture != "qwen2" { // there q, k and v always have one, and the field does not exist
+	o := object{"architectures", []string{c.class}}
+	if !c.qkvBias {
 		o = append(o, "attention_bias", c.attentionBias)
 	}
 	o = append(o, "attention_dropout", jsontext.Value("0.0"))
@@ -208,15 +209,15 @@ func (c *config) json(t *tokenizer, d safetensors.Dtype) object {
 		"intermediate_size", c.inner,
 		"max_position_embeddings", c.context,
 	)
-	if c.architecture == "llama" {
-		o = append(o, "mlp_bias", c.mlpBias)
+	if c.mlpBias {
+		o = append(o, "mlp_bias", c.biasedMLP)
 	}
 	var scaling any
 	if c.scaling != nil {
 		scaling = c.scaling
 	}
 	return append(o,
-		"model_type", c.architecture,
+		"model_type", c.modelType,
 		"num_attention_heads", c.heads,
 		"num_hidden_layers", c.layers,
 		"num_key_value_heads", c.keyHeads,

@@ -33,7 +33,7 @@ func (f *File) convert(ctx context.Context, dir, dtype string, progress func(don
 	if err != nil {
 		return err
 	}
-	t, err := readTokenizer(f.Meta, c.architecture)
+	t, err := readTokenizer(f.Meta, c.name)
 	if err != nil {
 		return err
 	}
@@ -77,6 +77,22 @@ func (f *File) dtype(name string) (safetensors.Dtype, error) {
 		return safetensors.BF16, nil
 	}
 	return "", fmt.Errorf("dtype %q: not auto, float32 or bfloat16", name)
+}
+
+// weights returns every tensor of the model under its Hugging Face name, in the order in which modules are made.
+func (c *config) weights(f *File) ([]weight, error) {
+	tensors, shapes := map[string]Tensor{}, map[string][]int64{}
+	for _, t := range f.Tensors {
+		if t.Name != ropeFactors {
+			tensors[t.Name], shapes[t.Name] = t, t.Shape
+		}
+	}
+	slots, err := c.match(func(s slot) string { return s.file }, shapes)
+	weights := make([]weight, len(slots))
+	for i, s := range slots {
+		weights[i] = weight{name: s.name, source: tensors[s.file], heads: s.heads}
+	}
+	return weights, err
 }
 
 // weight is a tensor of the file under its name in the Hugging Face checkpoint.
