@@ -88,6 +88,63 @@ func TestGradients(t *testing.T) {
 			})
 		})
 	})
+	t.Run("log probs in chunks, tempered", func(t *testing.T) {
+		guarded(t, func() {
+			check64(t, [][]int64{{5, 6}, {10, 6}}, func(in []Tensor) []Tensor {
+				logp, _ := LogProbs(in[0], in[1], Of([]int64{2, 0, 9, 4, 4}, 5), 0.7, 2, false)
+				return []Tensor{logp}
+			})
+		})
+	})
+}
+
+// Both ways to a log-likelihood agree, and its companions are what their names say.
+func TestLogProbs(t *testing.T) {
+	guarded(t, func() {
+		const rows, dim, vocabulary, scale = 5, 6, 37, 0.6
+		r := rand.New(rand.NewPCG(9, 10))
+		x, head, labels := normal(r, rows, dim).To(Float32), normal(r, vocabulary, dim).To(Float32), []int64{3, 36, 0, 17, 8}
+		z := Linear(x, head, Tensor{}).Floats()
+		labels[2] = int64(argmax(z[2*vocabulary : 3*vocabulary]))
+		got, stats := LogProbs(x, head, Of(labels, rows), scale, 2, true)
+		_, plain := CrossEntropy(x.Mul(Of([]float32{scale})), head, Of(labels, rows), Zeros(Float32, rows), 128)
+		for i := range rows {
+			row := z[i*vocabulary : (i+1)*vocabulary]
+			var sum, entropy, mean float64
+			for _, v := range row {
+				sum += math.Exp(scale * float64(v))
+				mean += float64(v) / vocabulary
+			}
+			for _, v := range row {
+				p := math.Exp(scale*float64(v)) / sum
+				entropy -= p * math.Log(p)
+			}
+			hit := 0.0
+			if labels[i] == int64(argmax(row)) {
+				hit = 1
+			}
+			want := map[string][2]float64{
+				"logp":      {float64(got.Floats()[i]), float64(plain.Floats()[i])},
+				"entropy":   {float64(stats.Floats()[i*TokenStats+Entropy]), entropy},
+				"likeliest": {float64(stats.Floats()[i*TokenStats+Likeliest]), hit},
+				"mean":      {float64(stats.Floats()[i*TokenStats+MeanLogit]), mean},
+			}
+			for name, v := range want {
+				if math.Abs(v[0]-v[1]) > 1e-5*(1+math.Abs(v[1])) {
+					t.Errorf("row %d: %s is %g, want %g", i, name, v[0], v[1])
+				}
+			}
+		}
+	})
+}
+
+func argmax(x []float32) (best int) {
+	for i, v := range x {
+		if v > x[best] {
+			best = i
+		}
+	}
+	return best
 }
 
 func check64(t *testing.T, shapes [][]int64, f func([]Tensor) []Tensor) {

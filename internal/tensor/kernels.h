@@ -45,6 +45,11 @@ struct Table {
   // Rows of logits z [rows, v] with row stride v. logp[i] = log softmax(z[i])[label[i]]. Where weight is given z becomes
   // weight[i]·(softmax(z[i]) - onehot(label[i])): the gradient of -weight·logp.
   void (*cross_entropy)(T *z, const int64_t *label, const Acc<T> *weight, Acc<T> *logp, int64_t rows, int64_t v);
+  // Rows of logits z [rows, v]. logp[i] = log softmax(scale·z[i])[label[i]], lse[i] = log Σ exp(scale·z[i]). stats [rows, 3],
+  // where given: the entropy of that softmax, 1 where the label is its likeliest token, and the mean of z[i].
+  void (*log_probs)(const T *z, const int64_t *label, Acc<T> scale, Acc<T> *logp, Acc<T> *lse, Acc<T> *stats, int64_t rows, int64_t v);
+  // z becomes the gradient of Σ grad[i]·logp[i].
+  void (*log_probs_back)(T *z, const int64_t *label, Acc<T> scale, const Acc<T> *lse, const Acc<T> *grad, int64_t rows, int64_t v);
   // y[b, n] = x[b]·w[n] (+ bias[n]) for columns n0 ≤ n < n1; few rows b. x: [rows, k], w: [n, k], y: [rows, ys].
   void (*skinny)(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t n0, int64_t n1);
   // One query a head against a cache. q: [group, dim]; keys, values: [length, dim], from `first` on; y: [group, dim];

@@ -174,6 +174,52 @@ static void cross_entropy(T *z, const int64_t *label, const Acc<T> *weight, Acc<
   }
 }
 
+template <class T>
+static void log_probs(const T *z, const int64_t *label, Acc<T> scale, Acc<T> *logp, Acc<T> *lse, Acc<T> *stats, int64_t rows, int64_t v) {
+  using A = Acc<T>;
+  for (int64_t i = 0; i < rows; i++) {
+    const T *zi = z + i * v;
+    A top = load(zi[0]) * scale, sum = 0, weighted = 0, plain = 0;
+#pragma omp simd reduction(max : top)
+    for (int64_t j = 0; j < v; j++) {
+      A x = load(zi[j]) * scale;
+      top = x > top ? x : top;
+    }
+    if (stats) {
+#pragma omp simd reduction(+ : sum, weighted, plain)
+      for (int64_t j = 0; j < v; j++) {
+        A x = load(zi[j]) * scale - top, e = fast_exp(x);
+        sum += e;
+        weighted += e * x;
+        plain += load(zi[j]);
+      }
+    } else {
+#pragma omp simd reduction(+ : sum)
+      for (int64_t j = 0; j < v; j++) sum += fast_exp(load(zi[j]) * scale - top);
+    }
+    const A target = load(zi[label[i]]) * scale, log_sum = std::log(sum);
+    lse[i] = top + log_sum;
+    logp[i] = target - top - log_sum;
+    if (stats) {
+      stats[3 * i] = log_sum - weighted / sum;
+      stats[3 * i + 1] = target == top;
+      stats[3 * i + 2] = plain / A(v);
+    }
+  }
+}
+
+template <class T>
+static void log_probs_back(T *z, const int64_t *label, Acc<T> scale, const Acc<T> *lse, const Acc<T> *grad, int64_t rows, int64_t v) {
+  using A = Acc<T>;
+  for (int64_t i = 0; i < rows; i++) {
+    T *zi = z + i * v;
+    const A g = grad[i] * scale, l = lse[i], own = g * (A(1) - fast_exp(load(zi[label[i]]) * scale - l));
+#pragma omp simd
+    for (int64_t j = 0; j < v; j++) zi[j] = store<T>(-g * fast_exp(load(zi[j]) * scale - l));
+    zi[label[i]] = store<T>(own);
+  }
+}
+
 // Sixteen dot products at once, R rows of x by C rows of w, each in one vector accumulator walked along k: the order of
 // additions of an output does not depend on R and C, so a row's result does not depend on its batch.
 typedef float v16 __attribute__((vector_size(64), aligned(4)));
@@ -387,7 +433,7 @@ static void dropout(const float *x, float *y, int64_t n, uint64_t seed, uint64_t
 
 template <class T>
 static constexpr Table<T> table() {
-  return {rmsnorm<T>, rmsnorm_back<T>, rope<T>, swiglu<T>, swiglu_back<T>, cross_entropy<T>, skinny<T>, attend<T>};
+  return {rmsnorm<T>, rmsnorm_back<T>, rope<T>, swiglu<T>, swiglu_back<T>, cross_entropy<T>, log_probs<T>, log_probs_back<T>, skinny<T>, attend<T>};
 }
 extern const Kernels kTable;
 const Kernels kTable = {table<float>(), table<double>(), table<bf16>(), adamw, sum_squares, dropout};

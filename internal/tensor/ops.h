@@ -39,6 +39,7 @@ int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values,
                       double scale, char **err);
 int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *borders, int rows, char **err);
 int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels, hten token_weights, int64_t chunk, char **err);
+int hone_log_probs(hten *logp, hten *stats, hten x, hten weight, hten labels, double scale, int64_t chunk, char **err);
 int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
                double eps, double decay, int64_t step, char **err);
 int hone_sum_squares(hten x, double *out, char **err);

@@ -122,6 +122,30 @@ func CrossEntropy(x, head, labels, weights Tensor, chunk int) (loss, logp Tensor
 	return wrap(l), wrap(p)
 }
 
+// TokenStats is what a forward pass tells of a token beside its log-likelihood: three numbers a row of LogProbs' second result.
+const (
+	Entropy   = iota // of the distribution that the token is drawn from, in nats
+	Likeliest        // 1 where the token is the likeliest
+	MeanLogit        // over the vocabulary, unscaled
+	TokenStats
+)
+
+// LogProbs is the log-likelihoods [rows] of labels [rows] under softmax(scale·x·headᵀ), differentiable in x and head, with chunk
+// rows of logits held at once; the backward pass computes them again. stats [rows, TokenStats] where it is wanted. x: [rows, dim].
+func LogProbs(x, head, labels Tensor, scale float64, chunk int, wantStats bool) (logp, stats Tensor) {
+	var p, s C.hten
+	var at *C.hten
+	var e *C.char
+	if wantStats {
+		at = &s
+	}
+	check("log probs", C.hone_log_probs(&p, at, x.h(), head.h(), labels.h(), C.double(scale), C.int64_t(chunk), &e), e)
+	if !wantStats {
+		return wrap(p), Tensor{}
+	}
+	return wrap(p), wrap(s)
+}
+
 // AdamW is the parameters of one update.
 type AdamW struct {
 	LearningRate, Beta1, Beta2, Epsilon, Decay float64

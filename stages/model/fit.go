@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/hone-ml/hone/internal/job"
@@ -24,9 +25,9 @@ func computeDtype(name string) (tensor.Dtype, error) {
 	return model.ParseDtype(name)
 }
 
-// fit trains store (the base's weights, or an adapter's) on bins of examples, from the newest checkpoint on.
-func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, bins [][]train.Example) error {
-	order := &train.Order{Examples: len(bins), Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Shuffle: c.Shuffle, Seed: uint64(c.Seed)}
+// fit trains store (the base's weights, or an adapter's) by a method, from the newest checkpoint on.
+func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, f method) error {
+	order := &train.Order{Examples: f.items, Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Shuffle: c.Shuffle, Seed: uint64(c.Seed)}
 	total := order.Steps(c.Epochs)
 	if c.MaxSteps != nil {
 		total = *c.MaxSteps
@@ -53,8 +54,9 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			return err
 		}
 	}
-	var micro [][]train.Example // of the newest step
-	hopeless := func(step int64, err error) error {
+	var micro [][]int // of the newest step
+	hopeless := func(step int64, what string) error {
+		err := &train.NotFinite{What: what, Rows: f.rowsOf(micro)}
 		return stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help", step, err)
 	}
 	saved := state.Step
@@ -62,8 +64,8 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		if saved == state.Step {
 			return nil
 		}
-		if err := t.Finite(micro); err != nil {
-			return hopeless(state.Step, err)
+		if !t.Finite() {
+			return hopeless(state.Step, "a weight")
 		}
 		if err := state.Save(j.Checkpoints, c.SaveTotalLimit); err != nil {
 			return err
@@ -80,36 +82,38 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		if err != nil {
 			return err
 		}
-		micro = nil
-		for _, batch := range order.Step(step) {
-			var examples []train.Example
-			for _, k := range batch {
-				examples = append(examples, bins[k]...)
-			}
-			micro = append(micro, examples)
-		}
-		r, err := t.Step(ctx, micro, share*c.LearningRate)
+		micro = order.Step(step)
+		r, err := f.step(ctx, t, micro, share*c.LearningRate)
 		if err != nil {
 			var bad *train.NotFinite
 			if errors.As(err, &bad) {
-				return hopeless(step+1, err) // no save: it would push out a checkpoint that is better
+				return hopeless(step+1, bad.What) // no save: it would push out a checkpoint that is better
 			}
 			return errors.Join(err, save())
 		}
 		state.Step++
 		state.Sums["steps"]++
 		state.Sums["loss"] += r.Loss
-		state.Sums["tokens"] += float64(r.Tokens)
-		state.Sums["total_tokens"] += float64(r.Tokens)
+		state.Sums["tokens"] += float64(r.tokens)
+		state.Sums["total_tokens"] += float64(r.tokens)
+		for name, v := range r.metrics {
+			state.Sums[metricSum+name] += v
+		}
 		if state.Step%int64(c.LogEvery) == 0 || state.Step == total {
 			now := time.Now()
 			loss := state.Sums["loss"] / state.Sums["steps"]
-			err := j.Metric(state.Step, map[string]float64{
+			values := map[string]float64{
 				"loss": loss, "grad_norm": r.GradNorm, "learning_rate": share * c.LearningRate,
 				"epoch": order.Epoch(state.Step), "tokens": state.Sums["total_tokens"],
 				"tokens_per_second": state.Sums["tokens"] / math.Max(now.Sub(last).Seconds(), 1e-9),
-			})
-			if err != nil {
+			}
+			for sum, v := range state.Sums {
+				if name, ok := strings.CutPrefix(sum, metricSum); ok {
+					values[name] = v / state.Sums["steps"]
+					delete(state.Sums, sum)
+				}
+			}
+			if err := j.Metric(state.Step, values); err != nil {
 				return err
 			}
 			state.Sums["logged_loss"] = loss
@@ -127,14 +131,17 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		}
 	}
 	if saved != state.Step {
-		if err := t.Finite(micro); err != nil {
-			return hopeless(state.Step, err)
+		if !t.Finite() {
+			return hopeless(state.Step, "a weight")
 		}
 	}
 	j.Summary("steps", float64(total))
 	j.Summary("loss", state.Sums["logged_loss"]) // of a checkpoint where that one is of the last step
 	return nil
 }
+
+// metricSum begins the names of the sums of a method's metrics.
+const metricSum = "metric/"
 
 // loadModel opens a model, or an adapter on its base, for reading.
 func loadModel(in job.Input, dtype tensor.Dtype) (*model.Model, error) {

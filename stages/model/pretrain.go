@@ -35,7 +35,7 @@ func Pretrain(ctx context.Context, j *stages.Job) error {
 	}
 	defer m.Free()
 	j.Log("%d parameters", m.Parameters())
-	if err := fit(ctx, j, &c.Training, m, &m.Base, train.Unpacked(examples)); err != nil {
+	if err := fit(ctx, j, &c.Training, m, &m.Base, likelihood(train.Unpacked(examples))); err != nil {
 		return err
 	}
 	return m.Save(j.Out("model"), base.Path, tensor.Float32)

@@ -56,7 +56,7 @@ func TrainSFT(ctx context.Context, j *stages.Job) error {
 		store = &m.Adapter
 	}
 	j.Log("%d parameters, %d of them trained", m.Parameters(), trainable(m))
-	if err := fit(ctx, j, &c.Training, m, store, bins); err != nil {
+	if err := fit(ctx, j, &c.Training, m, store, likelihood(bins)); err != nil {
 		return err
 	}
 

@@ -1,0 +1,11 @@
+// The operators as one translation unit: libtorch's headers cost ten seconds of compilation, once instead of once a file.
+#include "runtime.hpp"
+
+#include "adamw.hpp"
+#include "attention.hpp"
+#include "cross_entropy.hpp"
+#include "embedding.hpp"
+#include "linear.hpp"
+#include "norm.hpp"
+#include "rope.hpp"
+#include "swiglu.hpp"

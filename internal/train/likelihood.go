@@ -1,0 +1,111 @@
+package train
+
+import (
+	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/tensor"
+)
+
+// chunk is the rows of logits held at once: 128 of a vocabulary of 150,000 in float32 are 77 MB.
+const chunk = 128
+
+// NLL adds the gradients of weight times the summed negative log-likelihood of the batch's labels, and returns that.
+func (t *Trainer) NLL(batch []Example, weight float64) (loss float64, err error) {
+	defer tensor.Open().Close()
+	in, at, labels := inputs(batch)
+	if len(labels) == 0 {
+		return 0, nil
+	}
+	err = t.Model.WithHidden(in, t.Checkpointing, func(h tensor.Tensor) {
+		n := int64(len(labels))
+		weights := make([]float32, n)
+		for i := range weights {
+			weights[i] = float32(weight)
+		}
+		l, logp := tensor.CrossEntropy(h.Rows(tensor.Of(at, n)), t.Model.Head(), tensor.Of(labels, n), tensor.Of(weights, n), chunk)
+		l.Backward()
+		loss = -weight * sum(logp.Floats()) // in double: the sum of a large batch is exact to the last digit that is shown
+	})
+	return loss, err
+}
+
+// Likelihoods is the log-likelihoods of a batch's labels, in the order of the examples and of their tokens, with what else a
+// forward pass tells of each.
+type Likelihoods struct {
+	LogProbs []float32
+	Stats    []float32 // tensor.TokenStats a label
+}
+
+// Backward adds the gradients of a loss that is any function of a batch's log-likelihoods under logits times scale (the inverse of
+// a sampling temperature; 1 where there is none): the function returns the loss and fills grad with its derivative by each.
+func (t *Trainer) Backward(batch []Example, scale float64, loss func(l Likelihoods, grad []float32) (float64, error)) (total float64, err error) {
+	defer tensor.Open().Close()
+	in, at, labels := inputs(batch)
+	if len(labels) == 0 {
+		return loss(Likelihoods{}, nil)
+	}
+	var inner error
+	err = t.Model.WithHidden(in, t.Checkpointing, func(h tensor.Tensor) {
+		n := int64(len(labels))
+		logp, stats := tensor.LogProbs(h.Rows(tensor.Of(at, n)), t.Model.Head(), tensor.Of(labels, n), scale, chunk, true)
+		grad := make([]float32, n)
+		total, inner = loss(Likelihoods{logp.Floats(), stats.Floats()}, grad)
+		if inner != nil {
+			clear(grad)
+		}
+		tensor.BackwardFrom([]tensor.Tensor{logp}, []tensor.Tensor{tensor.Of(grad, n)})
+	})
+	if inner != nil {
+		return 0, inner
+	}
+	return total, err
+}
+
+// Evaluate is the log-likelihoods of a batch's labels, without gradients.
+func Evaluate(m *model.Model, batch []Example, scale float64) (l Likelihoods, err error) {
+	defer tensor.Open().Close()
+	in, at, labels := inputs(batch)
+	if len(labels) == 0 {
+		return l, nil
+	}
+	tensor.NoGrad(func() {
+		var h tensor.Tensor
+		if h, err = m.Hidden(in); err != nil {
+			return
+		}
+		n := int64(len(labels))
+		logp, stats := tensor.LogProbs(h.Rows(tensor.Of(at, n)), m.Head(), tensor.Of(labels, n), scale, chunk, true)
+		l = Likelihoods{append([]float32(nil), logp.Floats()...), append([]float32(nil), stats.Floats()...)}
+	})
+	return l, err
+}
+
+// LogLikelihood is the summed log-likelihood of a batch's labels and their number.
+func LogLikelihood(m *model.Model, batch []Example) (total float64, count int64, err error) {
+	l, err := Evaluate(m, batch, 1)
+	return sum(l.LogProbs), int64(len(l.LogProbs)), err
+}
+
+// inputs is a batch as the model reads it, with the places whose prediction is trained and the labels there.
+func inputs(batch []Example) (in model.Input, at, labels []int64) {
+	ids := make([][]int32, len(batch))
+	var base int64
+	for i, e := range batch {
+		ids[i] = e.IDs
+		for j := 1; j < len(e.IDs); j++ {
+			if e.Trained[j] {
+				at, labels = append(at, base+int64(j)-1), append(labels, int64(e.IDs[j]))
+			}
+		}
+		base += int64(len(e.IDs))
+	}
+	in, _ = model.Packed(ids)
+	return in, at, labels
+}
+
+func sum(x []float32) float64 {
+	var s float64
+	for _, v := range x {
+		s += float64(v)
+	}
+	return s
+}

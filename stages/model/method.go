@@ -1,0 +1,66 @@
+package model
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hone-ml/hone/internal/train"
+)
+
+// method is how a kind makes updates of its data. Items are what batch.rows counts: rows, packed bins, pairs, prompts.
+type method struct {
+	items int
+	// step makes one update from the items of each micro-batch.
+	step func(ctx context.Context, t *train.Trainer, micro [][]int, rate float64) (outcome, error)
+	// rows names the dataset's rows of an item, for errors.
+	rows func(item int) []int64
+}
+
+// outcome is what an update reports: metrics are means over the steps between two logs, under TRL's names.
+type outcome struct {
+	train.Result
+	tokens  int64
+	metrics map[string]float64
+}
+
+func (f method) rowsOf(micro [][]int) []int64 {
+	var rows []int64
+	for _, batch := range micro {
+		for _, item := range batch {
+			rows = append(rows, f.rows(item)...)
+		}
+	}
+	return rows
+}
+
+// likelihood is the method of train.sft and model.pretrain: the mean negative log-likelihood over the labels of the whole step
+// (as TRL's SFT divides it), of bins of examples.
+func likelihood(bins [][]train.Example) method {
+	return method{
+		items: len(bins),
+		rows: func(item int) (rows []int64) {
+			for _, e := range bins[item] {
+				rows = append(rows, e.Row)
+			}
+			return rows
+		},
+		step: func(ctx context.Context, t *train.Trainer, micro [][]int, rate float64) (o outcome, err error) {
+			batches := make([][]train.Example, len(micro))
+			var labels int64
+			for i, items := range micro {
+				for _, k := range items {
+					for _, e := range bins[k] {
+						labels += e.Labels()
+						o.tokens += int64(len(e.IDs))
+					}
+					batches[i] = append(batches[i], bins[k]...)
+				}
+			}
+			if labels == 0 {
+				return o, errors.New("no label in the step")
+			}
+			o.Result, err = t.Step(ctx, len(batches), func(i int) (float64, error) { return t.NLL(batches[i], 1/float64(labels)) }, rate)
+			return o, err
+		},
+	}
+}
