@@ -177,7 +177,7 @@ func (c *compiler) collect(s *stage, path string, v cue.Value, shape *schemas.Sh
 		c.errorf(s, path, "%v", err)
 	}
 	if text, ok := leaf.(string); ok && shape.File {
-		s.files = append(s.files, Source{Field: path, Written: text})
+		s.files = append(s.files, Source{Field: path, Written: text, Named: shape.Named})
 	}
 	return leaf
 }

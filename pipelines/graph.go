@@ -50,6 +50,7 @@ type Source struct {
 	Written string // as the user wrote it
 	Path    string // absolute; empty where Hub is set
 	Hub     string // hf://org/name@revision
+	Named   bool   // a program opens it by the path as written, which lies below the pipeline's folder
 }
 
 // Output is an out port. Base is set for adapters: the model that it adapts.

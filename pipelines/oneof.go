@@ -14,7 +14,7 @@ type oneOf struct {
 	none   bool // none of them is right too
 }
 
-var grading = []string{"exact", "contains", "regex", "number"}
+var grading = []string{"exact", "contains", "regex", "number", "jsonSchema", "sql", "cel", "exec"}
 
 var oneOfs = map[string][]oneOf{
 	"model.load":    {{fields: []string{"source", "config"}}},

@@ -99,7 +99,7 @@ func baseline(s *Stage) *Stage {
 	other.Model, other.Baseline, other.Gate = *config.Baseline, nil, nil
 	b := &Stage{
 		Name: s.Name + "/baseline", Kind: s.Kind, Pos: s.Pos, Internal: true, Config: encode(other),
-		Needs: s.Needs, Resources: s.Resources,
+		Needs: s.Needs, Resources: s.Resources, Sources: s.Sources, // its graders'
 		Outputs: []Output{{Port: "report", Kind: "report"}},
 	}
 	for _, in := range s.Inputs {

@@ -2,12 +2,18 @@ package pipelines
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/encoding/jsonschema"
+
+	"github.com/hone-ml/hone/internal/grade/expr"
 	"github.com/hone-ml/hone/schemas"
 )
 
@@ -107,9 +113,7 @@ func (c *compiler) senseEval(s *stage, v *schemas.Eval) {
 				}
 			}
 		}
-		if suite.Regex != nil {
-			c.requirePattern(s, path+".regex.pattern", suite.Regex.Pattern)
-		}
+		c.senseGrader(s, path, suite.Grader)
 	}
 	for _, name := range names(v.Gate) {
 		gate, path := v.Gate[name], "gate."+name
@@ -140,23 +144,63 @@ func (c *compiler) senseEval(s *stage, v *schemas.Eval) {
 }
 
 func (c *compiler) senseExec(s *stage, v *schemas.Exec) {
-	if len(v.Command) == 0 {
+	c.requireProgram(s, "command", v.Command, append(v.Files, "in"))
+}
+
+// requireProgram holds a program that lies in the folder it runs in against the files that are put there.
+func (c *compiler) requireProgram(s *stage, path string, command, files []string) {
+	if len(command) == 0 {
 		return // told
 	}
-	program := v.Command[0]
+	program := command[0]
 	if program == "" {
-		c.errorf(s, "command[0]", "an empty program")
+		c.errorf(s, path+"[0]", "an empty program")
 	}
 	if !strings.Contains(program, "/") || filepath.IsAbs(program) {
 		return
 	}
 	program = filepath.Clean(program)
-	given := func(file string) bool {
+	if !slices.ContainsFunc(files, func(file string) bool {
 		rel, err := filepath.Rel(file, program)
 		return err == nil && filepath.IsLocal(rel)
+	}) {
+		c.errorf(s, path+"[0]", "%s is not among files, and the stage's folder holds nothing else", command[0])
 	}
-	if !given("in") && !slices.ContainsFunc(v.Files, given) {
-		c.errorf(s, "command[0]", "%s is not among files, and the stage's folder holds nothing else", v.Command[0])
+}
+
+// senseGrader compiles what a grader would: a mistake in it is found before anything has run.
+func (c *compiler) senseGrader(s *stage, path string, g schemas.Grader) {
+	if g.Regex != nil {
+		c.requirePattern(s, path+".regex.pattern", g.Regex.Pattern)
+	}
+	if g.JSONSchema != nil {
+		c.requireSchema(s, path+".jsonSchema.schema", g.JSONSchema.Schema)
+	}
+	if g.CEL != nil && g.CEL.Expression != "" {
+		if _, err := expr.Compile(g.CEL.Expression); err != nil {
+			c.errorf(s, path+".cel.expression", "%v", err)
+		}
+	}
+	if g.Exec != nil {
+		c.requireProgram(s, path+".exec.command", g.Exec.Command, g.Exec.Files)
+	}
+}
+
+// requireSchema reads a JSON Schema as CUE does. The worker has a library of its own for it, whose start takes longer than all
+// else that hone does.
+func (c *compiler) requireSchema(s *stage, path string, schema map[string]any) {
+	var told []string
+	outside := func(u *url.URL) (string, cue.Path, error) {
+		told = append(told, fmt.Sprintf("a $ref leads outside the schema, to %s", u))
+		return "", cue.Path{}, fmt.Errorf("outside")
+	}
+	_, err := jsonschema.Extract(c.p.context.Encode(schema), &jsonschema.Config{MapURL: outside})
+	for _, e := range errors.Errors(err) {
+		format, args := e.Msg()
+		told = append(told, oneLine(format, args))
+	}
+	if len(told) > 0 { // the first: others follow from it
+		c.errorf(s, path, "%s", told[0])
 	}
 }
 

@@ -26,7 +26,7 @@ func (c *compiler) resolveSources(s *stage) {
 			f.Hub = f.Written
 			continue
 		}
-		if s.kind == "exec" && !filepath.IsLocal(f.Written) {
+		if f.Named && !filepath.IsLocal(f.Written) {
 			c.errorf(s, f.Field, "%q does not lie below the pipeline's folder", f.Written)
 			continue
 		}

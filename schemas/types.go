@@ -199,20 +199,54 @@ type Generate struct {
 	Date         string   `json:"date"` // YYYY-MM-DD, for templates that read the day
 }
 
-// Grader scores a completion: exactly one of its fields is set. Scores are 0 to 1.
+// Grader scores a completion: exactly one of its fields is set.
 type Grader struct {
-	Exact *struct {
-		Column string `json:"column,omitempty"`
-	} `json:"exact,omitempty"`
-	Contains *struct {
-		Column string `json:"column,omitempty"`
-	} `json:"contains,omitempty"`
-	Regex *struct {
-		Pattern string `json:"pattern"`
-	} `json:"regex,omitempty"`
-	Number *struct {
-		Column string `json:"column,omitempty"`
-	} `json:"number,omitempty"`
+	Exact      *Compare    `json:"exact,omitempty"`
+	Contains   *Compare    `json:"contains,omitempty"`
+	Regex      *Pattern    `json:"regex,omitempty"`
+	Number     *Compare    `json:"number,omitempty"`
+	JSONSchema *JSONSchema `json:"jsonSchema,omitempty"`
+	SQL        *SQL        `json:"sql,omitempty"`
+	CEL        *CEL        `json:"cel,omitempty"`
+	Exec       *Program    `json:"exec,omitempty"`
+}
+
+// Compare names the column that a grader compares with; the row's answer when it is empty.
+type Compare struct {
+	Column string `json:"column,omitempty"`
+}
+
+// Pattern is a regular expression in RE2's syntax.
+type Pattern struct {
+	Pattern string `json:"pattern"`
+}
+
+// JSONSchema is the grader jsonSchema.
+type JSONSchema struct {
+	Schema map[string]any `json:"schema"`
+}
+
+// SQL is the grader sql.
+type SQL struct {
+	Compare
+	Database Ref `json:"database" edge:"files" hone:"file"` // an SQLite file, or an artifact that holds just one
+}
+
+// CEL is the grader cel.
+type CEL struct {
+	Expression string `json:"expression"`
+}
+
+// Program is the grader exec.
+type Program struct {
+	Command []string `json:"command"`
+	Files   []string `json:"files,omitempty" hone:"file,named"`
+}
+
+// WeightedGrader is a grader whose score is one term of a sum.
+type WeightedGrader struct {
+	Grader
+	Weight float64 `json:"weight"`
 }
 
 // Suite is one table of an eval: perplexity, or generation graded.

@@ -8,10 +8,15 @@ import (
 	"github.com/hone-ml/hone/internal/job"
 )
 
-// Errorf is a failure at path (a file with its line, a row, a field). %w keeps the cause.
+// Errorf is a failure at path (a file with its line, a row, a field). %w keeps the cause, and its code where it has one.
 func Errorf(path, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	return &job.Error{Path: path, Message: err.Error(), Code: exitFailed, Err: err}
+	code := exitFailed
+	var inner *job.Error
+	if errors.As(err, &inner) && inner.Code != 0 {
+		code = inner.Code
+	}
+	return &job.Error{Path: path, Message: err.Error(), Code: code, Err: err}
 }
 
 // Environment marks err as what the machine lacks (a program, a device, space): exit code 6.

@@ -35,8 +35,12 @@ var rules = []rule{
 		reason: "hone is one static file that runs where there is no libtorch",
 	},
 	{
-		from: []string{"internal/chat/...", "internal/dataset/...", "internal/gguf", "internal/grade", "internal/hub/...", "internal/job", "internal/ordjson", "internal/safetensors", "internal/tbevents"},
+		from: []string{"internal/chat/...", "internal/dataset/...", "internal/gguf", "internal/grade/...", "internal/hub/...", "internal/job", "internal/ordjson", "internal/program", "internal/safetensors", "internal/tbevents"},
 		to:   []string{gotch + "/...", tokenizers}, reason: "stages without tensors use it, and they run in hone",
+	},
+	{
+		from: []string{"cmd/hone", "pipelines/..."}, to: []string{"internal/grade", "internal/grade/sqlite", "github.com/santhosh-tekuri/jsonschema/..."},
+		reason: "hone checks graders and runs none: their libraries would make it twice as slow to start",
 	},
 	{
 		from: []string{"cmd/...", "internal/...", "stages/..."}, except: []string{"internal/tensor"}, to: []string{gotch + "/..."}, direct: true,

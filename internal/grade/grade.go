@@ -1,179 +1,157 @@
 // Package grade scores completions.
 //
-//	Grader    scores one completion of one row: 0 is wrong, 1 is right
-//	answer    what the completion is compared with: a column of the row, or its last assistant turn
-//	number    the figure that a text ends on, in \boxed{…} where there is one
+//	Grader      scores a completion: 0 is wrong, 1 is right; a reward may be any finite number
+//	Sum         graders by name, and the weighted sum of their scores
+//	Completion  what is scored: the text that came, the prompt that it answers, and the row that both are of
+//	Env         where a grader finds the files that it reads, and leaves what a program of the user's says
+//	answer      what the completion is compared with: a column of the row, or its last assistant turn
+//	number      the figure that a text ends on, in \boxed{…} where there is one
 //
-// One grader serves eval and, later, rejection sampling and rewards, so the three cannot disagree.
+// One grader serves eval, rejection sampling and rewards, so the three cannot disagree. Completions are a model's: they may be
+// anything. What a completion does wrong scores 0; an error is the row's or the grader's own.
 package grade
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 
 	"github.com/hone-ml/hone/internal/dataset"
-	"github.com/hone-ml/hone/internal/ordjson"
+	"github.com/hone-ml/hone/internal/grade/expr"
 	"github.com/hone-ml/hone/schemas"
 )
 
-// Grader scores completions of one dataset's rows. It is safe for concurrent use.
+// Completion is what is scored.
+type Completion struct {
+	Text   string
+	Prompt dataset.Value // text, or the messages that were rendered
+	Row    dataset.Row
+}
+
+// Env is what a grader needs of the stage that it serves.
+type Env struct {
+	File    func(field string) string // where a field's file or artifact is: "sql.database", "exec.files[0]"
+	Dir     string                    // a program gets a folder of its own in it
+	Log     string                    // a file for what a program writes to standard error
+	Threads int                       // that a program is told of
+}
+
+// Grader scores completions of one dataset's rows. It is not safe for concurrent use.
 type Grader struct {
 	header *dataset.Header
 	column string // compared with; the row's answer when empty
 	needs  bool   // an answer is compared with
-	score  func(completion, answer string) (float64, error)
+	score  func(ctx context.Context, c Completion, answer string) (float64, error)
+	close  func() error
 }
 
-// New returns the grader that g names, for rows of a dataset with this header.
-func New(g schemas.Grader, h *dataset.Header) (*Grader, error) {
+// Fatal is an error after which a grader scores no other row.
+type Fatal struct{ Err error }
+
+func (e *Fatal) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Fatal) Unwrap() error { return e.Err }
+
+// New returns the grader that g names, for rows of a dataset with this header. It is to be closed.
+func New(g schemas.Grader, h *dataset.Header, env Env) (*Grader, error) {
 	var all []*Grader
+	add := func(made *Grader, err error) error {
+		all = append(all, made)
+		return err
+	}
+	var err error
 	if g.Exact != nil {
-		all = append(all, &Grader{column: g.Exact.Column, needs: true, score: exact})
+		err = errors.Join(err, add(compare(g.Exact.Column, exact), nil))
 	}
 	if g.Contains != nil {
-		all = append(all, &Grader{column: g.Contains.Column, needs: true, score: contains})
+		err = errors.Join(err, add(compare(g.Contains.Column, contains), nil))
 	}
 	if g.Regex != nil {
-		re, err := regexp.Compile(g.Regex.Pattern)
-		if err != nil {
-			return nil, fmt.Errorf("regex: %w", err)
-		}
-		all = append(all, &Grader{score: func(completion, _ string) (float64, error) {
-			return truth(re.MatchString(strings.TrimSpace(completion))), nil
-		}})
+		err = errors.Join(err, add(newRegex(g.Regex)))
 	}
 	if g.Number != nil {
-		all = append(all, &Grader{column: g.Number.Column, needs: true, score: number})
+		err = errors.Join(err, add(compare(g.Number.Column, number), nil))
 	}
-	if len(all) != 1 {
-		return nil, fmt.Errorf("%d graders where one is wanted", len(all))
+	if g.JSONSchema != nil {
+		err = errors.Join(err, add(newJSONSchema(g.JSONSchema)))
+	}
+	if g.SQL != nil {
+		err = errors.Join(err, add(newSQL(g.SQL, env)))
+	}
+	if g.CEL != nil {
+		err = errors.Join(err, add(newCEL(g.CEL)))
+	}
+	if g.Exec != nil {
+		err = errors.Join(err, add(newProgram(g.Exec, env)))
+	}
+	if err == nil && len(all) != 1 {
+		err = fmt.Errorf("%d graders where one is wanted", len(all))
+	}
+	if err != nil {
+		return nil, err
 	}
 	all[0].header = h
 	return all[0], nil
 }
 
-// Score scores a completion of the row. An error is the row's: it has no answer to compare with.
-func (g *Grader) Score(completion string, row dataset.Row) (float64, error) {
-	if !g.needs {
-		return g.score(completion, "")
+// Score scores a completion. An error is the row's (it has no answer to compare with) or, a *Fatal, the grader's own.
+func (g *Grader) Score(ctx context.Context, c Completion) (float64, error) {
+	answer := ""
+	if g.needs {
+		var err error
+		if answer, err = g.Answer(c.Row); err != nil {
+			return 0, err
+		}
 	}
-	answer, err := g.Answer(row)
+	c.Text = strings.ToValidUTF8(c.Text, "�")
+	x, err := g.score(ctx, c, answer)
+	if err == nil && (math.IsNaN(x) || math.IsInf(x, 0)) {
+		err = fmt.Errorf("the score is %g", x)
+	}
+	return x, err
+}
+
+// Close ends what the grader holds open; a second time it does nothing. An error is a program's that did not end well.
+func (g *Grader) Close() error {
+	if g.close == nil {
+		return nil
+	}
+	end := g.close
+	g.close = nil
+	return end()
+}
+
+// compare is a grader that holds the text against the row's answer.
+func compare(column string, score func(completion, answer string) (float64, error)) *Grader {
+	return &Grader{column: column, needs: true, score: func(_ context.Context, c Completion, answer string) (float64, error) {
+		return score(c.Text, answer)
+	}}
+}
+
+func newRegex(g *schemas.Pattern) (*Grader, error) {
+	re, err := regexp.Compile(g.Pattern)
 	if err != nil {
-		return 0, err
+		return nil, fmt.Errorf("regex: %w", err)
 	}
-	return g.score(completion, answer)
+	return &Grader{score: func(_ context.Context, c Completion, _ string) (float64, error) {
+		return truth(re.MatchString(strings.TrimSpace(c.Text))), nil
+	}}, nil
 }
 
-// Answer returns what a completion of the row is compared with: the column that the grader names; else the column
-// with the role or the name answer; else the row's own completion or last assistant turn.
-func (g *Grader) Answer(row dataset.Row) (string, error) {
-	if g.column != "" {
-		return column(row, g.column)
+func newCEL(g *schemas.CEL) (*Grader, error) {
+	e, err := expr.Compile(g.Expression)
+	if err != nil {
+		return nil, fmt.Errorf("cel: %w", err)
 	}
-	return Answer(g.header, row)
-}
-
-// Answer is Grader.Answer for a grader that names no column, and what reports show beside a completion.
-func Answer(h *dataset.Header, row dataset.Row) (string, error) {
-	name, ok := h.Columns["answer"]
-	if !ok {
-		name = "answer"
-	}
-	if v, there := row.Get(name); there && v != nil || ok {
-		return column(row, name)
-	}
-	switch h.Format {
-	case dataset.Messages:
-		return lastAssistant(h.Get(row, "messages"))
-	case dataset.PromptCompletion:
-		v := h.Get(row, "completion")
-		if s, ok := v.(string); ok {
-			return s, nil
+	return &Grader{score: func(ctx context.Context, c Completion, _ string) (float64, error) {
+		x, err := e.Eval(ctx, c.Text, c.Prompt, c.Row)
+		if err != nil {
+			return 0, fmt.Errorf("cel: %w", err)
 		}
-		return lastAssistant(v)
-	}
-	return "", errors.New("no column answer to compare with")
-}
-
-func column(row dataset.Row, name string) (string, error) {
-	v, ok := row.Get(name)
-	if !ok {
-		return "", fmt.Errorf("no column %s to compare with", name)
-	}
-	switch v := v.(type) {
-	case string:
-		return v, nil
-	case ordjson.Number:
-		return string(v), nil
-	case bool:
-		return fmt.Sprint(v), nil
-	case nil:
-		return "", fmt.Errorf("column %s is null: nothing to compare with", name)
-	}
-	return "", fmt.Errorf("column %s is neither text nor a number", name)
-}
-
-func lastAssistant(v dataset.Value) (string, error) {
-	turns, _ := v.([]dataset.Value)
-	if len(turns) > 0 {
-		turn, _ := turns[len(turns)-1].(*ordjson.Object)
-		if turn != nil {
-			if role, _ := turn.Text("role"); role == "assistant" {
-				content, _ := turn.Get("content")
-				return contentText(content)
-			}
-		}
-	}
-	return "", errors.New("neither a column answer nor a last assistant turn to compare with")
-}
-
-// contentText is a turn's text: the content, or its parts of type text.
-func contentText(v dataset.Value) (string, error) {
-	switch v := v.(type) {
-	case string:
-		return v, nil
-	case []dataset.Value:
-		var b strings.Builder
-		for _, part := range v {
-			if o, ok := part.(*ordjson.Object); ok {
-				s, _ := o.Text("text")
-				b.WriteString(s)
-			}
-		}
-		return b.String(), nil
-	}
-	return "", errors.New("the last assistant turn has no text to compare with")
-}
-
-// exact is 1 where completion and answer are the same text, outer white space aside.
-func exact(completion, answer string) (float64, error) {
-	return truth(strings.TrimSpace(completion) == strings.TrimSpace(answer)), nil
-}
-
-// contains is 1 where the answer, outer white space aside, stands somewhere in the completion.
-func contains(completion, answer string) (float64, error) {
-	answer = strings.TrimSpace(answer)
-	if answer == "" {
-		return 0, errors.New("the answer is empty: every completion contains it")
-	}
-	return truth(strings.Contains(completion, answer)), nil
-}
-
-// number is 1 where completion and answer end on the same number.
-func number(completion, answer string) (float64, error) {
-	want, ok := findNumber(answer)
-	if !ok {
-		return 0, fmt.Errorf("no number in the answer %.60q", answer)
-	}
-	got, ok := findNumber(completion)
-	return truth(ok && equal(got, want)), nil
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
+		return x, nil
+	}}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -94,10 +95,11 @@ func Eval(ctx context.Context, j *stages.Job) error {
 // graded answers every row and scores what came.
 func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, c *schemas.Eval, name string) (Score, error) {
 	suite := c.Suites[name]
-	g, err := grade.New(suite.Grader, &d.Header)
+	g, err := grade.New(suite.Grader, &d.Header, grading(j, "suites."+name, "grader-"+name+".err"))
 	if err != nil {
 		return Score{}, err
 	}
+	defer g.Close()
 	rows, err := s.prompts(ctx, j, d, suite.System, c.Date, suite.MaxNewTokens)
 	if err != nil {
 		return Score{}, err
@@ -123,9 +125,15 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 	var bad dataset.BadRows
 	var sum float64
 	for i, p := range rows {
-		score, err := g.Score(answers[i], p.from)
+		score, err := g.Score(ctx, grade.Completion{Text: answers[i], Prompt: p.shown, Row: p.from})
+		if err == nil && (score < 0 || score > 1) {
+			err = fmt.Errorf("the score %g is not between 0 and 1", score)
+		}
 		if err != nil {
 			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", p.row), Err: err})
+			if ctx.Err() != nil || errors.As(err, new(*grade.Fatal)) {
+				break
+			}
 			continue
 		}
 		sum += score
@@ -137,10 +145,24 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 		}
 		samples[i].Set("score", float(score))
 	}
-	if err := bad.Err(); err != nil {
+	if err := errors.Join(bad.Err(), g.Close()); err != nil {
 		return Score{}, err
 	}
 	return Score{"score", sum / float64(len(rows)), int64(len(rows)), tokens}, writeSamples(j, name, samples)
+}
+
+// grading is what the graders of a field find and leave in a job. log names a file or a folder of the job's log.
+func grading(j *stages.Job, field, log string) grade.Env {
+	return grade.Env{
+		File: func(name string) string {
+			name = field + "." + name
+			if in, ok := j.Inputs[name]; ok {
+				return in.Path
+			}
+			return j.File(name)
+		},
+		Dir: j.Dir, Log: filepath.Join(j.Job.Log, log), Threads: j.Threads,
+	}
 }
 
 // perplexity is exp of the mean negative log-likelihood of what the model is to say: the assistant's turns of messages, the

@@ -281,6 +281,39 @@ func TestEvalGrades(t *testing.T) {
 	}
 }
 
+// Every grader serves as a suite; a score that is none, or a program that goes wrong, names the row.
+func TestEvalGraders(t *testing.T) {
+	data := lines(t, `{"prompt": "Spell maple.", "answer": "SELECT 1", "n": 1}`, `{"prompt": "Spell plum.", "answer": "SELECT 1", "n": 2}`)
+	dir := t.TempDir()
+	program := filepath.Join(dir, "half.sh")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nread -r a; echo '{\"score\": 0.5}'; read -r b; echo '{\"score\": 1}'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for grader, want := range map[string]any{
+		`"cel": {"expression": "double(row.n) / 4.0"}`:                                  0.375,
+		`"jsonSchema": {"schema": {"type": "integer"}}`:                                 0.0,
+		`"exec": {"command": ["./half.sh"], "files": ["half.sh"]}`:                      0.75,
+		`"cel": {"expression": "row.n"}`:                                                "row 2: the score 2 is not between 0 and 1",
+		`"cel": {"expression": "row.m == 1"}`:                                           "row 1: cel: no such key: m",
+		`"exec": {"command": ["sh", "-c", "echo '{\"score\": 1}'; read a; echo oops"]}`: "row 2: exec: \"oops\" where a line",
+		`"exec": {"command": ["no-such-program"]}`:                                      "exec.command: no program no-such-program on PATH",
+	} {
+		j := stagetest.New(t, "eval", fmt.Sprintf(`{"model": {"kind": "model", "from": "m", "port": "model"}, "batch": 4, "date": "2024-07-26",
+			"suites": {"s": {"data": {"kind": "dataset", "from": "d", "port": "data"}, "maxNewTokens": 3, %s}}}`, grader), map[string]string{"report": "report"})
+		j.Inputs["model"], j.Inputs["suites.s.data"], j.Files["suites.s.exec.files[0]"] = toy(t), data, program
+		r := try(t, j)
+		if text, bad := want.(string); bad {
+			if e := r.Last(); r.Code == 0 || e.Path != "suites.s" || !strings.Contains(e.Message, text) || strings.Contains(text, "no-such") != (r.Code == 6) {
+				t.Errorf("%s: exit %d: %s: %s", grader, r.Code, e.Path, e.Message)
+			}
+			continue
+		}
+		if r.Code != 0 || r.Last().Values["s"] != want {
+			t.Errorf("%s: exit %d: %+v, want %v", grader, r.Code, r.Last(), want)
+		}
+	}
+}
+
 func TestBadRows(t *testing.T) {
 	good := `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`
 	for name, c := range map[string]struct {

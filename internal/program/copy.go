@@ -1,4 +1,4 @@
-package data
+package program
 
 import (
 	"errors"
@@ -13,12 +13,12 @@ import (
 // maxLinks bounds how deep folders lie within each other: a link to a folder above it would never end.
 const maxLinks = 100
 
-// copyTree copies a file or folder to the path to. Links are followed: an artifact holds no path to elsewhere. Sockets,
+// CopyTree copies a file or folder to the path to. Links are followed: an artifact holds no path to elsewhere. Sockets,
 // pipes and devices are errors. Only the owner's permission to execute is kept.
-func copyTree(from, to string) error { return copyAt(from, to, false, 0) }
+func CopyTree(from, to string) error { return copyAt(from, to, false, 0) }
 
-// moveTree is copyTree that need not leave anything where it was: a file that has no other name is renamed.
-func moveTree(from, to string) error { return copyAt(from, to, true, 0) }
+// MoveTree is CopyTree that need not leave anything where it was: a file that has no other name is renamed.
+func MoveTree(from, to string) error { return copyAt(from, to, true, 0) }
 
 func copyAt(from, to string, move bool, depth int) error {
 	if depth > maxLinks {

@@ -1,9 +1,11 @@
-package data
+package program
 
 import (
 	"os/exec"
 	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // inOwnGroup makes cmd the leader of a process group of its own, which dies with this process: a program must not go
@@ -13,4 +15,10 @@ func inOwnGroup(cmd *exec.Cmd) (unlock func()) {
 	runtime.LockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return runtime.UnlockOSThread
+}
+
+// bound limits the memory that each process of the program may write to, in bytes. Reserved address space does not count:
+// runtimes with a garbage collector reserve far more than they use.
+func bound(pid int, memory uint64) error {
+	return unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: memory, Max: memory}, nil)
 }

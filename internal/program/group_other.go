@@ -1,6 +1,6 @@
 //go:build !linux
 
-package data
+package program
 
 import (
 	"os/exec"
@@ -12,3 +12,6 @@ func inOwnGroup(cmd *exec.Cmd) (unlock func()) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return func() {}
 }
+
+// bound does nothing: other systems cannot limit another process.
+func bound(int, uint64) error { return nil }
