@@ -35,7 +35,7 @@ var rules = []rule{
 		reason: "hone is one static file that runs where there is no libtorch",
 	},
 	{
-		from: []string{"internal/chat/...", "internal/dataset/...", "internal/gguf", "internal/grade/...", "internal/hub/...", "internal/job", "internal/ordjson", "internal/program", "internal/safetensors", "internal/tbevents"},
+		from: []string{"internal/chat/...", "internal/dataset/...", "internal/gguf", "internal/grade/...", "internal/hub/...", "internal/job", "internal/ordjson", "internal/program", "internal/safetensors", "internal/tbevents", "internal/tokenfile"},
 		to:   []string{gotch + "/...", tokenizers}, reason: "stages without tensors use it, and they run in hone",
 	},
 	{

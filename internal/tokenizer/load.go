@@ -1,62 +1,43 @@
 package tokenizer
 
 import (
-	"encoding/json/jsontext"
-	"encoding/json/v2"
-	"errors"
+	"bytes"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	lib "github.com/daulet/tokenizers"
-)
 
-// maxFile bounds a file of the folder, in bytes. The largest tokenizer.json in use has 35 MB.
-const maxFile = 512 << 20
+	"github.com/hone-ml/hone/internal/tokenfile"
+)
 
 // Load reads the tokenizer of a Hugging Face folder. Only tokenizer.json has to be there. Errors name the file.
 func Load(dir string) (*Tokenizer, error) {
-	file, err := readFile(dir)
+	file, err := tokenfile.Read(dir)
 	if err != nil {
 		return nil, err
 	}
-	names, err := readNames(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range names.added {
-		file.add(a)
-	}
-	for _, role := range names.order {
-		if a, named := names.special[role]; named && !file.isAdded(a.Content) {
-			a.Special = true
-			file.add(a)
-		}
-	}
-	t := &Tokenizer{ids: file.ids, size: len(file.ids), last: file.next - 1}
-	if names.split {
+	t := &Tokenizer{ids: file.IDs, size: len(file.IDs), last: file.Next - 1}
+	if file.Split {
 		t.options = append(t.options, lib.WithEncodeSpecialTokens())
 	}
-	if t.json, err = file.encode(); err != nil {
-		return nil, fmt.Errorf("%s: %w", file.path, err)
+	if t.json, err = file.Encode(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file.Path, err)
 	}
 	if t.lib, err = lib.FromBytes(t.json, t.options...); err != nil {
-		return nil, fmt.Errorf("%s: %s", file.path, strings.TrimPrefix(err.Error(), "Failed to create tokenizer from bytes: "))
+		return nil, fmt.Errorf("%s: %s", file.Path, strings.TrimPrefix(err.Error(), "Failed to create tokenizer from bytes: "))
 	}
-	t.texts, t.inRun = file.withNUL(), file.inRun()
+	t.texts, t.inRun = withNUL(file), inRun(file)
 	for role, s := range map[string]*Special{"bos_token": &t.BOS, "eos_token": &t.EOS, "pad_token": &t.PAD, "unk_token": &t.UNK} {
 		*s = Special{ID: -1}
-		if a, ok := names.special[role]; ok {
+		if a, ok := file.Special[role]; ok {
 			s.Text = a.Content
-			if id, ok := file.ids[a.Content]; ok {
+			if id, ok := file.IDs[a.Content]; ok {
 				s.ID = id
 			}
 		}
 	}
-	if t.StopIDs, err = stopIDs(dir); err != nil {
+	if t.StopIDs, err = tokenfile.StopIDs(dir); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -72,56 +53,61 @@ func Load(dir string) (*Tokenizer, error) {
 	return t, nil
 }
 
-// stopIDs returns eos_token_id, a number or a list, of generation_config.json, else of config.json.
-func stopIDs(dir string) ([]int32, error) {
-	for _, name := range []string{"generation_config.json", "config.json"} {
-		path := filepath.Join(dir, name)
-		config, err := readObject(path)
-		if err != nil {
-			return nil, err
+// withNUL returns the decoded texts of the tokens that hold a NUL byte: Ā in byte-level vocabularies, <0x00> in those
+// with byte fallback.
+func withNUL(f *tokenfile.File) map[int32]string {
+	byteLevel := bytes.Contains(f.Member("decoder"), []byte(`"ByteLevel"`))
+	texts := map[int32]string{}
+	for token, id := range f.IDs {
+		switch {
+		case token == "<0x00>":
+			texts[id] = "\x00"
+		case byteLevel && strings.ContainsRune(token, 'Ā') && !f.IsAdded(token):
+			texts[id] = strings.ToValidUTF8(string(byteLevelBytes(token)), "\uFFFD")
 		}
-		v := config["eos_token_id"]
-		if v == nil || v.Kind() == 'n' {
-			continue
-		}
-		var ids []int32
-		if v.Kind() != '[' {
-			v = slices.Concat([]byte("["), v, []byte("]"))
-		}
-		if err := json.Unmarshal(v, &ids); err != nil {
-			return nil, fmt.Errorf("%s: eos_token_id: %w", path, err)
-		}
-		slices.Sort(ids)
-		return slices.Compact(ids), nil
 	}
-	return nil, nil
+	return texts
 }
 
-// readObject reads a JSON object; a file that is not there is an empty one.
-func readObject(path string) (map[string]jsontext.Value, error) {
-	b, err := readBounded(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+// inRun returns for byte tokens true, and false for ids that are skipped and so end no run: special tokens, and holes in
+// the vocabulary. It is nil for a tokenizer without byte fallback.
+func inRun(f *tokenfile.File) map[int32]bool {
+	if !bytes.Contains(f.Member("decoder"), []byte(`"ByteFallback"`)) {
+		return nil
 	}
-	if err != nil {
-		return nil, err
+	run := map[int32]bool{}
+	for id := range f.Next {
+		run[id] = false
 	}
-	var m map[string]jsontext.Value
-	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	for token, id := range f.IDs {
+		delete(run, id)
+		if len(token) == 6 && strings.HasPrefix(token, "<0x") && token[5] == '>' {
+			run[id] = true
+		}
 	}
-	return m, nil
+	for _, a := range f.Added {
+		if a.Special {
+			run[a.ID] = false
+		}
+	}
+	return run
 }
 
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+// byteLevelBytes undoes GPT-2's spelling of bytes: printable Latin-1 stands for itself, the other 68 bytes are spelt
+// as the characters from U+0100 on, in order.
+func byteLevelBytes(token string) []byte {
+	var b []byte
+	for _, r := range token {
+		switch {
+		case r < 0x100:
+			b = append(b, byte(r))
+		case r <= 0x120: // bytes 0 to 32
+			b = append(b, byte(r-0x100))
+		case r <= 0x142: // 127 to 160
+			b = append(b, byte(r-0x121+0x7f))
+		case r == 0x143:
+			b = append(b, 0xad)
+		}
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("%s: larger than %d bytes", path, maxFile)
-	}
-	return b, err
+	return b
 }

@@ -1,4 +1,4 @@
-package tokenizer
+package tokenfile
 
 import (
 	"encoding/json/jsontext"
@@ -11,17 +11,17 @@ import (
 
 // names is what tokenizer_config.json and special_tokens_map.json say about special tokens.
 type names struct {
-	added   []addedToken          // of added_tokens_decoder, by id
-	special map[string]addedToken // by role: bos_token, …, and extra ones
-	order   []string              // roles, in the order in which transformers adds them
-	split   bool                  // special tokens in a text are text (split_special_tokens)
+	added   []Added          // of added_tokens_decoder, by id
+	special map[string]Added // by role: bos_token, …, and extra ones
+	order   []string         // roles, in the order in which transformers adds them
+	split   bool             // special tokens in a text are text (split_special_tokens)
 }
 
 // roles that transformers knows by name, in its order.
 var roles = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
 
 func readNames(dir string) (*names, error) {
-	n := &names{special: map[string]addedToken{}, order: slices.Clone(roles)}
+	n := &names{special: map[string]Added{}, order: slices.Clone(roles)}
 	path := filepath.Join(dir, "tokenizer_config.json")
 	config, err := readObject(path)
 	if err != nil {
@@ -52,7 +52,7 @@ func (n *names) readAdded(v jsontext.Value) error {
 	if v == nil {
 		return nil
 	}
-	var byID map[string]addedToken
+	var byID map[string]Added
 	if err := json.Unmarshal(v, &byID); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (n *names) readAdded(v jsontext.Value) error {
 		a.ID = int32(id)
 		n.added = append(n.added, a)
 	}
-	slices.SortFunc(n.added, func(a, b addedToken) int { return int(a.ID) - int(b.ID) })
+	slices.SortFunc(n.added, func(a, b Added) int { return int(a.ID) - int(b.ID) })
 	return nil
 }
 
@@ -107,8 +107,8 @@ func (n *names) readRoles(config map[string]jsontext.Value) error {
 }
 
 // namedToken reads a token that is a string or an object with content; null is none.
-func namedToken(v jsontext.Value) (*addedToken, error) {
-	var a addedToken
+func namedToken(v jsontext.Value) (*Added, error) {
+	var a Added
 	switch v.Kind() {
 	case 'n':
 		return nil, nil

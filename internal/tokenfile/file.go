@@ -1,4 +1,11 @@
-package tokenizer
+// Package tokenfile reads the tokenizer of a Hugging Face folder as data: what transformers' AutoTokenizer makes of its files,
+// without the library that tokenizes.
+//
+//	vocabulary    token text → id, in tokenizer.json
+//	added token   a token matched in the text before the vocabulary is; a special one is skipped when decoding
+//	role          what a special token is for: bos_token, eos_token, …
+//	stop ids      the ids that end generation, of generation_config.json
+package tokenfile
 
 import (
 	"bytes"
@@ -9,11 +16,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
-// addedToken is a token of tokenizer.json's added_tokens.
-type addedToken struct {
+// Added is a token of tokenizer.json's added_tokens.
+type Added struct {
 	ID         int32  `json:"id"`
 	Content    string `json:"content"`
 	SingleWord bool   `json:"single_word"`
@@ -23,13 +29,16 @@ type addedToken struct {
 	Special    bool   `json:"special"`
 }
 
-// file is tokenizer.json, its members in order and unread but for what is changed.
-type file struct {
-	path    string
+// File is tokenizer.json with the tokens that only the files beside it name. Other members are as they were written.
+type File struct {
+	Path    string
+	Added   []Added
+	IDs     map[string]int32 // of every token, added ones too
+	Next    int32            // above every id
+	Special map[string]Added // by role: bos_token, …, and extra ones; some may have no id
+	Split   bool             // special tokens in a text are text (split_special_tokens)
+
 	members []member
-	added   []addedToken
-	ids     map[string]int32
-	next    int32
 }
 
 type member struct {
@@ -37,9 +46,10 @@ type member struct {
 	value jsontext.Value
 }
 
-func readFile(dir string) (*file, error) {
-	f := &file{path: filepath.Join(dir, "tokenizer.json")}
-	b, err := readBounded(f.path)
+// Read reads the tokenizer of a folder. Only tokenizer.json has to be there. Errors name the file.
+func Read(dir string) (*File, error) {
+	f := &File{Path: filepath.Join(dir, "tokenizer.json")}
+	b, err := readBounded(f.Path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no tokenizer.json: only tokenizers that the tokenizers library reads are known; save one with AutoTokenizer.from_pretrained(…).save_pretrained(…)", dir)
 	}
@@ -47,12 +57,26 @@ func readFile(dir string) (*file, error) {
 		return nil, err
 	}
 	if err := f.parse(b); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path, err)
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
+	n, err := readNames(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range n.added {
+		f.add(a)
+	}
+	for _, role := range n.order {
+		if a, named := n.special[role]; named && !f.IsAdded(a.Content) {
+			a.Special = true
+			f.add(a)
+		}
+	}
+	f.Special, f.Split = n.special, n.split
 	return f, nil
 }
 
-func (f *file) parse(b []byte) error {
+func (f *File) parse(b []byte) error {
 	// Vocabularies with a token twice exist; the library takes the last, and so do the maps here.
 	d := jsontext.NewDecoder(bytes.NewReader(b), jsontext.AllowDuplicateNames(true))
 	if d.PeekKind() != '{' {
@@ -80,22 +104,32 @@ func (f *file) parse(b []byte) error {
 		var err error
 		switch m.name {
 		case "added_tokens":
-			err = json.Unmarshal(m.value, &f.added)
+			err = json.Unmarshal(m.value, &f.Added)
 		case "model":
-			f.ids, err = vocabulary(m.value)
+			f.IDs, err = vocabulary(m.value)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
-	if f.ids == nil {
+	if f.IDs == nil {
 		return errors.New("model: missing")
 	}
-	for _, a := range f.added {
-		f.ids[a.Content] = a.ID
+	for _, a := range f.Added {
+		f.IDs[a.Content] = a.ID
 	}
-	for _, id := range f.ids {
-		f.next = max(f.next, id+1)
+	for _, id := range f.IDs {
+		f.Next = max(f.Next, id+1)
+	}
+	return nil
+}
+
+// Member returns a member of tokenizer.json as it was written, nil where it is not there.
+func (f *File) Member(name string) jsontext.Value {
+	for _, m := range f.members {
+		if m.name == name {
+			return m.value
+		}
 	}
 	return nil
 }
@@ -129,34 +163,35 @@ func vocabulary(model jsontext.Value) (map[string]int32, error) {
 	return ids, nil
 }
 
-func (f *file) isAdded(content string) bool {
-	return slices.ContainsFunc(f.added, func(a addedToken) bool { return a.Content == content })
+// IsAdded tells whether an added token has this text.
+func (f *File) IsAdded(content string) bool {
+	return slices.ContainsFunc(f.Added, func(a Added) bool { return a.Content == content })
 }
 
 // add makes a an added token: at its id in the vocabulary where it is there, else at the next free one.
-func (f *file) add(a addedToken) {
+func (f *File) add(a Added) {
 	if a.Content == "" {
 		return
 	}
-	id, known := f.ids[a.Content]
+	id, known := f.IDs[a.Content]
 	if !known {
-		id = f.next
-		f.next++
-		f.ids[a.Content] = id
+		id = f.Next
+		f.Next++
+		f.IDs[a.Content] = id
 	}
 	a.ID = id
-	for i := range f.added {
-		if f.added[i].Content == a.Content {
-			f.added[i] = a
+	for i := range f.Added {
+		if f.Added[i].Content == a.Content {
+			f.Added[i] = a
 			return
 		}
 	}
-	f.added = append(f.added, a)
+	f.Added = append(f.Added, a)
 }
 
-// encode returns tokenizer.json with the added tokens, without truncation and padding.
-func (f *file) encode() ([]byte, error) {
-	added, err := json.Marshal(f.added)
+// Encode returns tokenizer.json with the added tokens, without truncation and padding.
+func (f *File) Encode() ([]byte, error) {
+	added, err := json.Marshal(f.Added)
 	if err != nil {
 		return nil, err
 	}
@@ -187,67 +222,4 @@ func (f *file) encode() ([]byte, error) {
 	}
 	b.WriteByte('}')
 	return b.Bytes(), nil
-}
-
-// withNUL returns the decoded texts of the tokens that hold a NUL byte: Ā in byte-level vocabularies, <0x00> in those
-// with byte fallback.
-func (f *file) withNUL() map[int32]string {
-	byteLevel := slices.ContainsFunc(f.members, func(m member) bool {
-		return m.name == "decoder" && bytes.Contains(m.value, []byte(`"ByteLevel"`))
-	})
-	texts := map[int32]string{}
-	for token, id := range f.ids {
-		switch {
-		case token == "<0x00>":
-			texts[id] = "\x00"
-		case byteLevel && strings.ContainsRune(token, 'Ā') && !f.isAdded(token):
-			texts[id] = strings.ToValidUTF8(string(byteLevelBytes(token)), "\uFFFD")
-		}
-	}
-	return texts
-}
-
-// inRun returns for byte tokens true, and false for ids that are skipped and so end no run: special tokens, and holes in
-// the vocabulary. It is nil for a tokenizer without byte fallback.
-func (f *file) inRun() map[int32]bool {
-	if !slices.ContainsFunc(f.members, func(m member) bool {
-		return m.name == "decoder" && bytes.Contains(m.value, []byte(`"ByteFallback"`))
-	}) {
-		return nil
-	}
-	run := map[int32]bool{}
-	for id := range f.next {
-		run[id] = false
-	}
-	for token, id := range f.ids {
-		delete(run, id)
-		if len(token) == 6 && strings.HasPrefix(token, "<0x") && token[5] == '>' {
-			run[id] = true
-		}
-	}
-	for _, a := range f.added {
-		if a.Special {
-			run[a.ID] = false
-		}
-	}
-	return run
-}
-
-// byteLevelBytes undoes GPT-2's spelling of bytes: printable Latin-1 stands for itself, the other 68 bytes are spelt
-// as the characters from U+0100 on, in order.
-func byteLevelBytes(token string) []byte {
-	var b []byte
-	for _, r := range token {
-		switch {
-		case r < 0x100:
-			b = append(b, byte(r))
-		case r <= 0x120: // bytes 0 to 32
-			b = append(b, byte(r-0x100))
-		case r <= 0x142: // 127 to 160
-			b = append(b, byte(r-0x121+0x7f))
-		case r == 0x143:
-			b = append(b, 0xad)
-		}
-	}
-	return b
 }
