@@ -279,7 +279,8 @@ type Eval struct {
 // Export is export.
 type Export struct {
 	Model  Edge   `json:"model" edge:"model,adapter"`
-	Format string `json:"format"` // hf, peft
+	Format string `json:"format"`         // hf, peft, gguf
+	Type   string `json:"type,omitempty"` // of gguf's matrices
 }
 
 // Exec is exec.

@@ -1,4 +1,5 @@
-"""Makes internal/gguf/testdata/blocks.json: blocks of each quantisation and what gguf 0.19 dequantises them to.
+"""Makes internal/gguf/testdata/blocks.json: blocks of each quantisation and what gguf 0.19 dequantises them to; and
+quantised.json: values and what it quantises them to.
 
 Blocks are random bytes with finite scales, so that every bit pattern of the packing takes part.
 """
@@ -9,7 +10,7 @@ import pathlib
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-from gguf.quants import dequantize
+from gguf.quants import dequantize, quantize
 
 scales = {  # type: byte offsets of its float16 scales in a block
     "F16": [0], "BF16": [], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0],
@@ -42,13 +43,27 @@ out = pathlib.Path(__file__).parents[2] / "internal" / "gguf" / "testdata" / "bl
 out.parent.mkdir(parents=True, exist_ok=True)
 out.write_text(json.dumps(golden, indent=1) + "\n")
 
+# Blocks of 32 values to quantise: normal ones of several deviations, and those where rounding, order and zeros matter.
+values = [random.normal(0, deviation, 32) for deviation in (1, 1e-3, 300, 1e-7) for _ in range(8)]
+values += [
+    np.zeros(32), np.arange(32) - 16.0, np.arange(32) - 15.5, 16.0 - np.arange(32),
+    np.tile([127, -127, 0.5, -0.5], 8), np.tile([127, 1.5, 2.5, -2.5], 8),  # ties at a scale of 1
+    np.tile([-8, 8, 0.5, -0.5], 8), np.tile([8, -8, 1.5, -1.5], 8), np.tile([3e-8, -3e-8, 1e-8, 0], 8),
+    np.tile([6e4, -6e4, 1, 0], 8),
+]
+values = np.array(values, dtype=np.float32)
+quantised = {name: quantize(values, GGMLQuantizationType[name]) for name in ("Q8_0", "Q4_0", "BF16")}
+quantised |= {"F32": values, "F16": values.astype(np.float16)}
+(out.parent / "quantised.json").write_text(
+    json.dumps({k: base64.b64encode(v.tobytes()).decode() for k, v in quantised.items()}, indent=1) + "\n"
+)
+
 # Toy models of each architecture, quantised, written with the keys and the permutation of llama.cpp's converter, and
 # what transformers 5.23 reads from them with gguf_file=: the weights' SHA-256 by name, and ids of texts.
 import hashlib
 
 import torch
 from gguf import GGUFWriter
-from gguf.quants import quantize
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 root = pathlib.Path(__file__).parents[2]

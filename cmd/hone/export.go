@@ -8,31 +8,40 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/hone-ml/hone/internal/gguf"
 	"github.com/hone-ml/hone/internal/modeldir"
 )
 
 func exportCommand() *cobra.Command {
 	var f modelFlags
-	var format string
+	var format, kind string
 	c := &cobra.Command{
 		Use:   "export MODEL DIR",
-		Short: "a model or an adapter as a folder that other tools read",
+		Short: "a model or an adapter as files that other tools read",
 		Long: `export writes MODEL to the new folder DIR: whole, or not at all.
 
 ` + modelHelp + `
 
 --format hf is a Hugging Face folder, which AutoModelForCausalLM.from_pretrained(DIR) loads; peft is an adapter's folder
 for PeftModel.from_pretrained(base, DIR). Its base_model_name_or_path is the base's name on the hub where it has one,
-else null: a path of this machine would be wrong elsewhere.`,
+else null: a path of this machine would be wrong elsewhere. gguf is DIR/model.gguf with tokenizer and chat template, for
+llama.cpp and what is built on it; --type is that of its matrices.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if format != "" && format != "hf" && format != "peft" {
-				return usage("--format %s: hf or peft", format)
+			if format != "" && format != "hf" && format != "peft" && format != "gguf" {
+				return usage("--format %s: hf, peft or gguf", format)
+			}
+			if c.Flags().Changed("type") && format != "gguf" {
+				return usage("--type %s: it is for --format gguf", kind)
+			}
+			if !slices.Contains(gguf.Types(), kind) {
+				return usage("--type %s: %s", kind, strings.Join(gguf.Types(), ", "))
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -49,9 +58,13 @@ else null: a path of this machine would be wrong elsewhere.`,
 				}
 			}
 			err = newFolder(args[1], func(dir string) error {
-				return modeldir.Export(ctx, dir, m.Input, format, func(ctx context.Context, to, from string) error {
+				e := modeldir.Export{Format: format, Place: func(ctx context.Context, to, from string) error {
 					return modeldir.Copy(ctx, to, from, nil)
-				})
+				}}
+				if format == "gguf" {
+					e.Type, e.Progress = kind, bytesBar(c.ErrOrStderr(), "writing "+args[1])
+				}
+				return e.Write(ctx, dir, m.Input)
 			})
 			if err != nil {
 				return err
@@ -63,7 +76,8 @@ else null: a path of this machine would be wrong elsewhere.`,
 			return err
 		},
 	}
-	c.Flags().StringVar(&format, "format", "", "`FORMAT`: hf or peft (what MODEL is)")
+	c.Flags().StringVar(&format, "format", "", "`FORMAT`: hf, peft or gguf (hf or peft, as MODEL is)")
+	c.Flags().StringVar(&kind, "type", "f16", "`TYPE` of gguf's matrices: "+strings.Join(gguf.Types(), ", "))
 	f.register(c, "json")
 	return c
 }

@@ -62,6 +62,16 @@ func Load(dir string) (*Template, error) {
 	return t.With(tokens, special), nil
 }
 
+// Sources returns the sources of a model folder's chat templates by name, as they are written; none where there is none.
+func Sources(dir string) (map[string]string, error) {
+	config, err := readObject(dir, "tokenizer_config.json")
+	if err != nil {
+		return nil, err
+	}
+	sources, _, err := templateSources(dir, config)
+	return sources, err
+}
+
 // templateSources gives the sources by name and the file that they are in.
 func templateSources(dir string, config *ordjson.Object) (map[string]string, string, error) {
 	sources := map[string]string{}

@@ -4,8 +4,6 @@ import (
 	"encoding/json/jsontext"
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
 
 	"github.com/hone-ml/hone/internal/safetensors"
@@ -17,7 +15,7 @@ type config struct {
 	layers, hidden, inner, heads, keyHeads int64
 	headDim, vocabulary, context           int64
 	epsilon, theta                         jsontext.Value
-	scaling                                object // rope_scaling, nil for none
+	scaling                                *scaling // nil for none
 	tied, attentionBias, biasedMLP         bool
 }
 
@@ -124,9 +122,6 @@ func (r *reader) number(key, otherwise string) jsontext.Value {
 	return v
 }
 
-// ropeFactors is the tensor of what Llama 3's frequencies are divided by, one a pair of dimensions.
-const ropeFactors = "rope_freqs.weight"
-
 // readScaling finds how positions were stretched: linear and yarn are in the metadata; Llama 3's rule is not, only
 // the factors that follow from it are, in a tensor.
 func (c *config) readScaling(f *File, r *reader) {
@@ -137,10 +132,9 @@ func (c *config) readScaling(f *File, r *reader) {
 	switch kind {
 	case "", "none":
 	case "linear":
-		c.scaling = object{"rope_type", "linear", "factor", r.number("rope.scaling.factor", "")}
+		c.scaling = &scaling{kind: kind, factor: r.number("rope.scaling.factor", "")}
 	case "yarn":
-		c.scaling = object{"rope_type", "yarn", "factor", r.number("rope.scaling.factor", ""),
-			"original_max_position_embeddings", r.size("rope.scaling.original_context_length")}
+		c.scaling = &scaling{kind: kind, factor: r.number("rope.scaling.factor", ""), original: r.size("rope.scaling.original_context_length")}
 	default:
 		r.errs = append(r.errs, fmt.Errorf("%srope.scaling.type: %q is not supported", r.prefix, kind))
 	}
@@ -149,47 +143,14 @@ func (c *config) readScaling(f *File, r *reader) {
 		return
 	}
 	if c.scaling != nil || t.Type != F32 || len(t.Shape) != 1 || t.Shape[0] != c.headDim/2 {
-		r.errs = append(r.errs, fmt.Errorf("rope_freqs.weight: %s of shape %v beside scaling %q is not supported", t.Type, t.Shape, kind))
+		r.errs = append(r.errs, fmt.Errorf("%s: %s of shape %v beside scaling %q is not supported", ropeFactors, t.Type, t.Shape, kind))
 		return
 	}
 	factors := make([]float32, t.Shape[0])
 	t.Dequantize(factors, 0)
 	if c.scaling, err = llama3Scaling(factors, c.theta); err != nil {
-		r.errs = append(r.errs, err)
+		r.errs = append(r.errs, fmt.Errorf("%s: %w", ropeFactors, err))
 	}
-}
-
-// llama3Scaling finds Llama 3's factor in what the frequencies are divided by, and checks that the rest follows from
-// it with the bounds that every release of Llama 3.1 to 3.3 has.
-func llama3Scaling(factors []float32, theta jsontext.Value) (object, error) {
-	const low, high, original = 1.0, 4.0, 8192.0
-	base, err := strconv.ParseFloat(string(theta), 64)
-	if err != nil {
-		return nil, fmt.Errorf("rope.freq_base: %w", err)
-	}
-	factor := 1.0
-	for _, v := range factors {
-		factor = max(factor, float64(v))
-	}
-	for i, v := range factors {
-		wavelength := 2 * math.Pi * math.Pow(base, float64(2*i)/float64(2*len(factors)))
-		want := factor
-		switch {
-		case wavelength < original/high:
-			want = 1
-		case wavelength <= original/low:
-			smooth := (original/wavelength - low) / (high - low)
-			want = 1 / ((1-smooth)/factor + smooth)
-		}
-		if !(math.Abs(float64(v)-want) <= 1e-4*want) {
-			return nil, fmt.Errorf("rope_freqs.weight: value %d is %v, Llama 3's rule gives %v: not supported", i, v, want)
-		}
-	}
-	if factor == 1 {
-		return nil, nil
-	}
-	return object{"rope_type", "llama3", "factor", factor, "low_freq_factor", low, "high_freq_factor", high,
-		"original_max_position_embeddings", int64(original)}, nil
 }
 
 // json returns config.json under transformers' names.
@@ -212,9 +173,9 @@ func (c *config) json(t *tokenizer, d safetensors.Dtype) object {
 	if c.mlpBias {
 		o = append(o, "mlp_bias", c.biasedMLP)
 	}
-	var scaling any
+	var stretched any
 	if c.scaling != nil {
-		scaling = c.scaling
+		stretched = c.scaling.json()
 	}
 	return append(o,
 		"model_type", c.modelType,
@@ -222,7 +183,7 @@ func (c *config) json(t *tokenizer, d safetensors.Dtype) object {
 		"num_hidden_layers", c.layers,
 		"num_key_value_heads", c.keyHeads,
 		"rms_norm_eps", c.epsilon,
-		"rope_scaling", scaling,
+		"rope_scaling", stretched,
 		"rope_theta", c.theta,
 		"tie_word_embeddings", c.tied,
 		"torch_dtype", name,

@@ -21,13 +21,17 @@ type tokenizer struct {
 
 // Token types of llama.cpp.
 const (
+	typeNormal      = 1
+	typeUnknown     = 2
 	typeControl     = 3
 	typeUserDefined = 4
 	typeUnused      = 5
+	typeByte        = 6
 )
 
 // preTokenizer is how text is cut before merges apply.
 type preTokenizer struct {
+	name         string // llama.cpp's for it
 	split        string // a regular expression whose matches are kept apart; "" for GPT-2's own
 	digits       bool   // each digit apart, before anything else
 	nfc          bool   // normalise to NFC first
@@ -37,13 +41,14 @@ type preTokenizer struct {
 
 // The pre-tokenizers, in the spelling of the tokenizer.json of the model that each comes from.
 var (
-	gpt2   = preTokenizer{}
-	smollm = preTokenizer{digits: true}
-	llama3 = preTokenizer{ignoreMerges: true, addBOS: true,
+	gpt2   = preTokenizer{name: "gpt-2"}
+	smollm = preTokenizer{name: "smollm", digits: true}
+	llama3 = preTokenizer{name: "llama-bpe", ignoreMerges: true, addBOS: true,
 		split: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`}
-	qwen2 = preTokenizer{nfc: true,
+	dbrx  = preTokenizer{name: "dbrx", split: llama3.split}
+	qwen2 = preTokenizer{name: "qwen2", nfc: true,
 		split: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`}
-	tekken = preTokenizer{ignoreMerges: true,
+	tekken = preTokenizer{name: "tekken", ignoreMerges: true,
 		split: `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+` +
 			`|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*` +
 			`|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`}
@@ -51,7 +56,7 @@ var (
 
 // preTokenizers by tokenizer.ggml.pre.
 var preTokenizers = map[string]preTokenizer{
-	"gpt-2": gpt2, "olmo": gpt2, "dbrx": llama3, "smollm": smollm, "starcoder": smollm, "refact": smollm,
+	"gpt-2": gpt2, "olmo": gpt2, "dbrx": dbrx, "smollm": smollm, "starcoder": smollm, "refact": smollm,
 	"llama-bpe": llama3, "llama3": llama3, "llama-v3": llama3, "smaug-bpe": llama3,
 	"qwen2": qwen2, "deepseek-r1-qwen": qwen2, "tekken": tekken,
 }
@@ -196,7 +201,7 @@ func (t *tokenizer) readSpecial(m Metadata) error {
 
 func (t *tokenizer) kind(id int) int64 {
 	if t.types == nil {
-		return 1
+		return typeNormal
 	}
 	return t.types[id]
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"github.com/hone-ml/hone/internal/gguf"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/ordjson"
 )
@@ -16,20 +17,32 @@ import (
 // Place puts a file of weights into a folder: Link within the store, or a copy for the user.
 type Place func(ctx context.Context, to, from string) error
 
-// Export writes an artifact into the folder out, which is there and empty: a model as hf, an adapter as peft, and nothing
-// that the tools which read it would not.
-func Export(ctx context.Context, out string, in job.Input, format string, place Place) error {
+// Export says how an artifact is written for other tools.
+type Export struct {
+	Format   string                  // hf, peft, gguf
+	Type     string                  // of the matrices in gguf: one of gguf.Types
+	Place    Place                   // of weights in hf and peft
+	Progress func(done, total int64) // bytes of gguf's tensors; may be nil
+}
+
+// Write writes an artifact into the folder out, which is there and empty: a model as hf or as model.gguf, an adapter as
+// peft, and nothing that the tools which read it would not.
+func (e Export) Write(ctx context.Context, out string, in job.Input) error {
 	switch {
-	case format == "hf" && in.Kind == "adapter":
-		return errors.New("format: hf is a whole model, and this is an adapter: export it as peft, or merge it with model.merge first")
-	case format == "peft" && in.Kind != "adapter":
-		return errors.New("format: peft is an adapter, and this is a whole model: export it as hf")
-	case format == "hf":
-		return CopyModel(ctx, out, in.Path, place)
-	case format == "peft":
-		return exportAdapter(ctx, out, in, place)
+	case e.Format != "peft" && in.Kind == "adapter":
+		return fmt.Errorf("format: %s is a whole model, and this is an adapter: export it as peft, or merge it with model.merge first", e.Format)
+	case e.Format == "peft" && in.Kind != "adapter":
+		return errors.New("format: peft is an adapter, and this is a whole model: export it as hf or gguf")
+	case e.Format != "gguf" && e.Type != "":
+		return fmt.Errorf("type: %s is for gguf, not %s, which keeps the weights as they are", e.Type, e.Format)
+	case e.Format == "hf":
+		return CopyModel(ctx, out, in.Path, e.Place)
+	case e.Format == "peft":
+		return exportAdapter(ctx, out, in, e.Place)
+	case e.Format == "gguf":
+		return gguf.Write(ctx, filepath.Join(out, "model.gguf"), in.Path, e.Type, e.Progress)
 	}
-	return fmt.Errorf("format: %q is not hf or peft", format)
+	return fmt.Errorf("format: %q is not hf, peft or gguf", e.Format)
 }
 
 // CopyModel copies companions and places weights.

@@ -34,7 +34,8 @@ func Floats(dst []float32, d Dtype, src []byte) {
 	}
 }
 
-// PutFloats encodes float32 values as F32 or BF16; the latter is rounded to the nearest, ties to even, as PyTorch does.
+// PutFloats encodes float32 values as F32, BF16 or F16; the last two are rounded to the nearest, ties to even, as PyTorch
+// does.
 func PutFloats(dst []byte, d Dtype, src []float32) {
 	switch d {
 	case F32:
@@ -44,6 +45,10 @@ func PutFloats(dst []byte, d Dtype, src []float32) {
 	case BF16:
 		for i, v := range src {
 			binary.LittleEndian.PutUint16(dst[2*i:], toBF16(v))
+		}
+	case F16:
+		for i, v := range src {
+			binary.LittleEndian.PutUint16(dst[2*i:], toHalf(v))
 		}
 	default:
 		panic("safetensors: " + string(d) + " is not written from float32")
@@ -56,6 +61,21 @@ func toBF16(v float32) uint16 {
 		return 0x7fc0 // a NaN stays one
 	}
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
+}
+
+// toHalf lets the addition of a float whose last place is the half's do the rounding. What is too large becomes infinite.
+func toHalf(v float32) uint16 {
+	b := math.Float32bits(v)
+	sign, magnitude := uint16(b>>16)&0x8000, b&0x7fffffff
+	switch {
+	case magnitude > 0x7f800000:
+		return sign | 0x7e00 // a NaN stays one
+	case magnitude >= 0x477ff000: // 65520: half way from the largest to the next
+		return sign | 0x7c00
+	case magnitude < 0x38800000: // below 2⁻¹⁴: multiples of 2⁻²⁴
+		return sign | uint16(math.Float32bits(math.Float32frombits(magnitude)+0.5)-math.Float32bits(0.5))
+	}
+	return sign | uint16((magnitude+0xfff+magnitude>>13&1)>>13-112<<10)
 }
 
 func fromHalf(h uint16) float32 {

@@ -34,6 +34,34 @@ func TestFloat16(t *testing.T) {
 	}
 }
 
+// float16 is the nearest, of two equally near the even one: exactly half way between each two neighbours, and next to it.
+func TestToFloat16(t *testing.T) {
+	put := func(v float32) uint16 {
+		var b [2]byte
+		PutFloats(b[:], F16, []float32{v})
+		return binary.LittleEndian.Uint16(b[:])
+	}
+	for h := range uint16(0x7c00) {
+		low := fromHalf(h)
+		high := float32(65536)
+		if h+1 < 0x7c00 {
+			high = fromHalf(h + 1)
+		}
+		middle := float32((float64(low) + float64(high)) / 2)
+		for v, want := range map[float32]uint16{
+			low: h, middle: h + h&1, math.Nextafter32(middle, 0): h, math.Nextafter32(middle, 1e9): h + 1,
+		} {
+			if got, negative := put(v), put(-v); got != want || negative != want|0x8000 {
+				t.Fatalf("%v is %04x and %04x, want %04x", v, got, negative, want)
+			}
+		}
+	}
+	inf := float32(math.Inf(1))
+	if put(inf) != 0x7c00 || put(-inf) != 0xfc00 || put(math.MaxFloat32) != 0x7c00 || put(float32(math.NaN()))&0x7e00 != 0x7e00 {
+		t.Errorf("%04x %04x %04x %04x", put(inf), put(-inf), put(math.MaxFloat32), put(float32(math.NaN())))
+	}
+}
+
 // bfloat16 is the nearest, of two equally near the even one. The bits are those of torch 2.11, whose NaN alone differs from
 // one of its own code paths to another.
 func TestBFloat16(t *testing.T) {

@@ -8,12 +8,13 @@ import (
 	"github.com/hone-ml/hone/stages"
 )
 
-// Export is export: a model as a Hugging Face folder, or an adapter as a PEFT folder. Weights are linked: they are the
-// same bytes.
+// Export is export: a model as a Hugging Face folder or a GGUF file, an adapter as a PEFT folder. Weights of folders are
+// linked: they are the same bytes.
 func Export(ctx context.Context, j *stages.Job) error {
 	var c schemas.Export
 	if err := j.Decode(&c); err != nil {
 		return err
 	}
-	return modeldir.Export(ctx, j.Out("files"), j.In("model"), c.Format, modeldir.Link)
+	e := modeldir.Export{Format: c.Format, Type: c.Type, Place: modeldir.Link, Progress: func(done, total int64) { j.Progress(done, total, "bytes") }}
+	return e.Write(ctx, j.Out("files"), j.In("model"))
 }

@@ -11,9 +11,14 @@ import (
 	"github.com/hone-ml/hone/stages/stagetest"
 )
 
+// exportJob exports as a format, or "gguf TYPE".
 func exportJob(t *testing.T, in job.Input, format string) *job.Job {
 	t.Helper()
-	j := stagetest.New(t, "export", `{"model": {"kind": "`+in.Kind+`", "from": "tune", "port": "model"}, "format": "`+format+`"}`, map[string]string{"files": "files"})
+	format, kind, typed := strings.Cut(format, " ")
+	if typed {
+		kind = `, "type": "` + kind + `"`
+	}
+	j := stagetest.New(t, "export", `{"model": {"kind": "`+in.Kind+`", "from": "tune", "port": "model"}, "format": "`+format+`"`+kind+`}`, map[string]string{"files": "files"})
 	j.Inputs["model"] = in
 	return j
 }
@@ -33,6 +38,37 @@ func TestExportModel(t *testing.T) {
 		if read(t, in, name) != read(t, r.Out("files"), name) {
 			t.Errorf("%s differs", name)
 		}
+	}
+}
+
+// A model goes to GGUF and comes back by model.load: weights and the ids of texts are the same, and a tokenizer that a file
+// cannot hold is an error of the stage.
+func TestExportGGUF(t *testing.T) {
+	for _, toy := range []string{"llama3", "qwen2"} {
+		r := stagetest.Run(t.Context(), t, loadJob(t, absolute(t, ggufs, toy+".gguf"), "float32"), Load)
+		in := r.Out("model")
+		r = stagetest.Run(t.Context(), t, exportJob(t, job.Input{Kind: "model", Path: in}, "gguf f32"), Export)
+		if r.Code != 0 {
+			t.Fatal(r.Last())
+		}
+		if d := cmp.Diff([]string{"model.gguf"}, list(t, r.Out("files"))); d != "" {
+			t.Error(d)
+		}
+		back := stagetest.Run(t.Context(), t, loadJob(t, filepath.Join(r.Out("files"), "model.gguf"), "float32"), Load)
+		if back.Code != 0 {
+			t.Fatal(back.Last())
+		}
+		for _, name := range list(t, in) {
+			if read(t, in, name) != read(t, back.Out("model"), name) {
+				t.Errorf("%s: %s differs", toy, name)
+			}
+		}
+	}
+	in := chatModel(t)
+	write(t, in, "tokenizer.json", read(t, filepath.Join(tokenizers, "wordpiece"), "tokenizer.json"))
+	r := stagetest.Run(t.Context(), t, exportJob(t, job.Input{Kind: "model", Path: in}, "gguf f32"), Export)
+	if r.Code != 1 || !strings.Contains(r.Last().Message, "tokenizer.json: model: WordPiece is not supported in GGUF") {
+		t.Errorf("%+v", r.Last())
 	}
 }
 
@@ -82,7 +118,9 @@ func TestExportRefuses(t *testing.T) {
 	in := chatModel(t)
 	for _, test := range []struct{ kind, format, want string }{
 		{"adapter", "hf", "merge it with model.merge first"},
-		{"model", "peft", "export it as hf"},
+		{"adapter", "gguf q8_0", "gguf is a whole model, and this is an adapter: export it as peft, or merge it with model.merge first"},
+		{"model", "peft", "export it as hf or gguf"},
+		{"model", "hf f16", "type: f16 is for gguf, not hf"},
 	} {
 		r := stagetest.Run(t.Context(), t, exportJob(t, job.Input{Kind: test.kind, Path: in}, test.format), Export)
 		if r.Code != 1 || !strings.Contains(r.Last().Message, test.want) {
