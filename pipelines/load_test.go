@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -148,6 +149,29 @@ func TestTags(t *testing.T) {
 	}
 	if _, _, err := LoadAll("./...", Options{Tags: []string{"nodel=x"}}); !errors.As(err, &usage) {
 		t.Errorf("no pipeline has the tag: %v", err)
+	}
+}
+
+// TestExportDefaults: a type comes with gguf alone, so that the key of a folder's export does not know of it.
+func TestExportDefaults(t *testing.T) {
+	enter(t, "-- p/p.cue --\n"+minimal+`
+stages: a: {kind: "export", model: stages.base.out.model}
+stages: b: {kind: "export", model: stages.base.out.model, format: "gguf"}
+stages: c: {kind: "export", model: stages.base.out.model, format: "gguf", type: "q4_0"}
+`)
+	p, err := Load("p", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"a": "hf ", "b": "gguf f16", "c": "gguf q4_0"} {
+		var c schemas.Export
+		if err := json.Unmarshal(g.Stage(name).Config, &c); err != nil || c.Format+" "+c.Type != want {
+			t.Errorf("%s: %s %s, want %s, %v", name, c.Format, c.Type, want, err)
+		}
 	}
 }
 

@@ -62,6 +62,12 @@ func (c *compiler) requireSense(s *stage) {
 		if v.Format == "peft" && v.Model.Kind == "model" {
 			c.errorf(s, "format", "peft is an adapter's, and %s.%s is a model", v.Model.From, v.Model.Port)
 		}
+		if v.Format == "gguf" && v.Model.Kind == "adapter" {
+			c.errorf(s, "format", "gguf is a whole model, and %s.%s is an adapter; model.merge makes a model of it", v.Model.From, v.Model.Port)
+		}
+		if v.Format != "gguf" && v.Type != "" {
+			c.errorf(s, "type", "for format gguf alone: %s keeps the weights as they are", v.Format)
+		}
 	case *schemas.Exec:
 		c.senseExec(s, v)
 	}

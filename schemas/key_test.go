@@ -95,6 +95,9 @@ func TestKeyConfigOfOtherKinds(t *testing.T) {
 	same("data.load", `{"source": "a.jsonl"}`, `{"source": "a.jsonl", "columns": {"text": "body"}}`, false)
 	same("model.load", `{"config": {"hidden_size": 64}, "seed": 1, "dtype": "auto"}`, `{"config": {"hidden_size": 64.0}, "seed": 1, "dtype": "auto"}`, true)
 	same("model.load", `{"config": {"source": "x"}, "seed": 1, "dtype": "auto"}`, `{"config": {"source": "y"}, "seed": 1, "dtype": "auto"}`, false)
+	ship := `{"model": {"kind": "model", "from": "m", "port": "model"}, "format": "gguf", "type": "f16"}`
+	same("export", ship, strings.Replace(ship, "f16", "q8_0", 1), false)
+	same("export", strings.Replace(ship, "gguf", "hf", 1), strings.Replace(strings.Replace(ship, `, "type": "f16"`, "", 1), "gguf", "hf", 1), false)
 	same("exec", `{"command": ["a"], "files": ["a.py"], "out": {}}`, `{"command": ["a"], "files": ["b.py"], "out": {}}`, false)
 }
 

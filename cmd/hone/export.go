@@ -40,6 +40,9 @@ llama.cpp and what is built on it; --type is that of its matrices.`,
 			if c.Flags().Changed("type") && format != "gguf" {
 				return usage("--type %s: it is for --format gguf", kind)
 			}
+			if format == "gguf" && strings.HasSuffix(args[1], ".gguf") {
+				return usage("%s: a folder is made, with model.gguf in it", args[1])
+			}
 			if !slices.Contains(gguf.Types(), kind) {
 				return usage("--type %s: %s", kind, strings.Join(gguf.Types(), ", "))
 			}
@@ -70,7 +73,11 @@ llama.cpp and what is built on it; --type is that of its matrices.`,
 				return err
 			}
 			if f.json {
-				return printJSON(c, map[string]any{"path": args[1], "format": format})
+				written := map[string]any{"path": args[1], "format": format}
+				if format == "gguf" {
+					written["type"] = kind
+				}
+				return printJSON(c, written)
 			}
 			_, err = fmt.Fprintln(c.OutOrStdout(), args[1])
 			return err
