@@ -40,6 +40,7 @@ type StagePlan struct {
 	Predicted *float64           `json:"predicted_seconds"`
 
 	Record   *store.Record    `json:"-"` // what a reuse reuses
+	Before   *store.Record    `json:"-"` // the run that Since compares with; nil where there is none
 	Failures []Failure        `json:"-"` // of the stage's own gate, as far as its report is there
 	Stage    *pipelines.Stage `json:"-"`
 	blocked  int              // exit code of what blocks it
@@ -135,21 +136,24 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 		p.Action = Resume
 		p.Why = []Change{{Field: "checkpoint", New: "an attempt was interrupted", Pos: position(s, "kind")}}
 	default:
-		p.Why = r.why(s, res.key, res.ingredients, res.unknown)
+		p.Why, p.Before = r.why(s, res.key, res.ingredients, res.unknown)
 	}
 	return p
 }
 
-// Explain fills what Since says of a reused stage. It reads all records, and so is not part of every plan.
+// Explain fills what Since says of a reused stage: against the last run of that pipeline and stage with another key.
+// What a stage of another name did is no run before this one. It reads all records, and so is not part of every plan.
 func (r *Runner) Explain(p *StagePlan) {
 	if p.Record == nil {
 		return
 	}
-	if before := r.earlier(p.Stage, p.Record.Key, p.Record.Ingredients); before != nil && before.Started.Before(p.Record.Started) {
-		p.changes = compare(before.Ingredients, p.Record.Ingredients)
-		for i := range p.changes {
-			p.changes[i].Pos = position(p.Stage, p.changes[i].Field)
-		}
+	before, rank := r.earlier(p.Stage, p.Record.Key, p.Record.Ingredients)
+	if rank < sameName {
+		return
+	}
+	p.Before, p.changes = before, compare(before.Ingredients, p.Record.Ingredients)
+	for i := range p.changes {
+		p.changes[i].Pos = position(p.Stage, p.changes[i].Field)
 	}
 }
 
@@ -193,25 +197,17 @@ func gateMessage(stage string, failures []Failure) string {
 	return fmt.Sprintf("the gate of %s fails: %s", stage, strings.Join(said, "; "))
 }
 
-// LogDir is the folder of what a stage logged: of its current record, else of the attempt under way, interrupted or
-// failed.
-func (r *Runner) LogDir(name string) (string, error) {
-	plan, err := r.Plan()
-	if err != nil {
-		return "", err
-	}
-	s := plan.Stage(name)
-	if s == nil {
-		return "", &UnknownStageError{name, r.graph}
-	}
+// LogDir is the folder of what a planned stage logged: of its current record, else of the attempt under way, interrupted
+// or failed; "" where there is none.
+func (r *Runner) LogDir(s *StagePlan) string {
 	if s.Record != nil {
-		return r.store.LogDir(s.Record), nil
+		return r.store.LogDir(s.Record)
 	}
 	if s.Key != nil {
 		dir := filepath.Join(r.store.Checkpoints(*s.Key, r.numerics(s.Stage)), "log")
 		if _, err := os.Stat(dir); err == nil {
-			return dir, nil
+			return dir
 		}
 	}
-	return "", fmt.Errorf("%s: nothing logged (%s): hone run runs it", name, s.Action)
+	return ""
 }

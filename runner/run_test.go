@@ -292,8 +292,10 @@ func TestInterruptAndResume(t *testing.T) {
 		fmt.Fprintf(&want, "step %d\n", i)
 	}
 	b.want(b.artifact(result, "b", "t"), want.String())
-	dir, err := b.runner(a, never).LogDir("a")
+	r := b.runner(a, never)
+	plan, err := r.Plan()
 	check(err)
+	dir := r.LogDir(plan.Stage("a"))
 	log, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
 	check(err)
 	b.want(fmt.Sprint(strings.Count(string(log), "\n")), "20") // both attempts' steps, each once

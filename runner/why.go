@@ -21,20 +21,20 @@ type Change struct {
 }
 
 // earlier is the record to compare with: the last of this pipeline and stage name, else the last of a pipeline of
-// the same name, else the record of the kind that differs least. A record of the key itself tells nothing.
-func (r *Runner) earlier(s *pipelines.Stage, key string, list []store.Ingredient) *store.Record {
-	var best *store.Record
-	bestRank, bestDiffers := 0, 0
+// the same name, else the record of the kind that differs least; and which of these it is. A record of the key itself
+// tells nothing.
+func (r *Runner) earlier(s *pipelines.Stage, key string, list []store.Ingredient) (best *store.Record, bestRank int) {
+	bestDiffers := 0
 	for _, rec := range r.history() { // the oldest first, so a later one wins where nothing else decides
 		if rec.Key == key || rec.Kind != s.Kind {
 			continue
 		}
-		rank, differs := 1, 0
+		rank, differs := sameKind, 0
 		switch {
 		case rec.Stage == s.Name && rec.Ref == r.ref:
-			rank = 3
+			rank = sameFolder
 		case rec.Stage == s.Name && rec.Pipeline == r.graph.Name:
-			rank = 2
+			rank = sameName
 		default:
 			// One that shares less than it differs in is another stage altogether, and says nothing of this one.
 			if differs = len(compare(rec.Ingredients, list)); differs > len(list)-differs {
@@ -45,7 +45,27 @@ func (r *Runner) earlier(s *pipelines.Stage, key string, list []store.Ingredient
 			best, bestRank, bestDiffers = rec, rank, differs
 		}
 	}
-	return best
+	return best, bestRank
+}
+
+// ranks of a record to compare with.
+const (
+	sameKind   = 1 + iota
+	sameName   // of stage and pipeline
+	sameFolder // and the pipeline's folder
+)
+
+// Ran says whether the store has a record of the pipeline's stage of that name, whatever its key.
+func (r *Runner) Ran(stage string) bool {
+	return slices.ContainsFunc(r.history(), func(rec *store.Record) bool {
+		return rec.Stage == stage && (rec.Ref == r.ref || rec.Pipeline == r.graph.Name)
+	})
+}
+
+// New says whether the store has seen no run of the pipeline in its folder.
+func (r *Runner) New() bool {
+	ref, err := r.store.Ref(r.graph.Dir, r.graph.Package)
+	return err == nil && len(ref.Stages) == 0
 }
 
 // compare lists the ingredients that differ, sorted by field.
@@ -89,11 +109,12 @@ func equal(a, b any) bool {
 	return string(x) == string(y)
 }
 
-// why explains an action other than reuse by an earlier record. Fields in unknown are inputs that are not made yet.
-func (r *Runner) why(s *pipelines.Stage, key string, list []store.Ingredient, unknown []string) []Change {
-	before := r.earlier(s, key, list)
+// why explains an action other than reuse by an earlier record, which it returns too. Fields in unknown are inputs that
+// are not made yet.
+func (r *Runner) why(s *pipelines.Stage, key string, list []store.Ingredient, unknown []string) ([]Change, *store.Record) {
+	before, _ := r.earlier(s, key, list)
 	if before == nil {
-		return []Change{{Field: "kind", New: s.Kind, Pos: position(s, "kind")}}
+		return []Change{{Field: "kind", New: s.Kind, Pos: position(s, "kind")}}, nil
 	}
 	var changes []Change
 	for _, c := range compare(before.Ingredients, list) {
@@ -110,7 +131,7 @@ func (r *Runner) why(s *pipelines.Stage, key string, list []store.Ingredient, un
 	for i := range changes {
 		changes[i].Pos = position(s, changes[i].Field)
 	}
-	return changes
+	return changes, before
 }
 
 // position is where the user wrote a field, else the field that holds it, else the stage.

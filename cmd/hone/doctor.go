@@ -136,7 +136,7 @@ func examineWorker(ctx context.Context) checkup {
 // examineStore says where artifacts go, whether they can, and how much room is left.
 func examineStore(flag string) checkup {
 	f := checkup{Name: "store", Status: missing, Mend: "hone --store DIR, or HONE_STORE=DIR, names another folder"}
-	dir, err := store.Find(flag)
+	dir, _, err := store.Find(flag)
 	if err != nil {
 		f.Found = err.Error()
 		return f

@@ -25,6 +25,10 @@ type flags struct {
 	jobs     int
 	stages   []string
 	numerics string
+	pipeline string
+
+	place string // of the store, and how it was found; set with it
+	found string // the same where the user named none
 }
 
 // register adds flags by name, so that --help shows the same words everywhere.
@@ -35,6 +39,8 @@ func (f *flags) register(c *cobra.Command, names ...string) {
 			c.Flags().BoolVar(&f.json, "json", false, "one JSON value on standard output")
 		case "store":
 			c.Flags().StringVar(&f.store, "store", "", "the store's `DIR` (HONE_STORE; else the nearest .hone, else the user's cache)")
+		case "pipeline":
+			c.Flags().StringVar(&f.pipeline, "pipeline", "", "the same as `PATH`, the last argument")
 		case "tags":
 			c.Flags().StringArrayVarP(&f.tags, "tag", "t", nil, "set a CUE tag: `KEY=VALUE`")
 		case "device":
@@ -72,9 +78,13 @@ func (f *flags) check() error {
 }
 
 func (f *flags) openStore() (*store.Store, error) {
-	dir, err := store.Find(f.store)
+	dir, by, err := store.Find(f.store)
 	if err != nil {
 		return nil, err
+	}
+	f.place = fmt.Sprintf("%s (%s)", dir, by)
+	if f.store == "" && os.Getenv("HONE_STORE") == "" {
+		f.found = f.place
 	}
 	return store.Open(dir)
 }
@@ -90,6 +100,26 @@ func (f *flags) graph(args []string) (*pipelines.Graph, error) {
 		return nil, err
 	}
 	return pipelines.Compile(p)
+}
+
+// path is the rest of a verb's arguments, PATH, which may be written as --pipeline too.
+func (f *flags) path(args []string) ([]string, error) {
+	switch {
+	case f.pipeline == "":
+		return args, nil
+	case len(args) > 0:
+		return nil, usage("%s and --pipeline %s: one of them", args[0], f.pipeline)
+	}
+	return []string{f.pipeline}, nil
+}
+
+// nothing is why a stage has nothing to show: not run yet with what the pipeline says now, or not run at all as far as
+// this store knows.
+func (f *flags) nothing(r *runner.Runner, s *runner.StagePlan, what string) error {
+	if !r.Ran(s.Name) {
+		return fail(exitFailed, "%s: no record of this stage in %s: hone run makes it", s.Name, f.place)
+	}
+	return fail(exitFailed, "%s: no current %s (%s): hone run makes it", s.Name, what, s.Action)
 }
 
 // runner prepares what the verbs plan, run, why, show, path and log share.

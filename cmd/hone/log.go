@@ -25,13 +25,22 @@ func logCommand() *cobra.Command {
 		Short: "the metrics that a stage logged, of its current record or of the attempt under way",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, _, err := f.runner(args[1:], runner.Options{Stages: args[:1]})
+			path, err := f.path(args[1:])
 			if err != nil {
 				return err
 			}
-			dir, err := r.LogDir(args[0])
+			r, _, err := f.runner(path, runner.Options{Stages: args[:1]})
 			if err != nil {
 				return err
+			}
+			plan, err := r.Plan()
+			if err != nil {
+				return err
+			}
+			s := plan.Stage(args[0])
+			dir := r.LogDir(s)
+			if dir == "" {
+				return f.nothing(r, s, "log")
 			}
 			lines, err := metrics(filepath.Join(dir, "metrics.jsonl"))
 			if err != nil {
@@ -56,7 +65,7 @@ func logCommand() *cobra.Command {
 			return nil
 		},
 	}
-	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	return c
 }
 

@@ -71,27 +71,9 @@ what would run and why, runs only what changed, and keeps every artifact by the 
 		showCommand, pathCommand, logCommand,
 		generateCommand, chatCommand, exportCommand, templateCommand, gcCommand, fsckCommand, schemaCommand, doctorCommand, versionCommand, stageCommand,
 	} {
-		root.AddCommand(checked(command()))
+		root.AddCommand(command())
 	}
-	return root
-}
-
-// checked makes a wrong number of arguments a matter of usage.
-func checked(c *cobra.Command) *cobra.Command {
-	args := c.Args
-	if args == nil {
-		args = cobra.NoArgs
-	}
-	c.Args = func(c *cobra.Command, given []string) error {
-		if err := args(c, given); err != nil {
-			return usage("%w\nusage: %s", err, c.UseLine())
-		}
-		return nil
-	}
-	for _, sub := range c.Commands() {
-		checked(sub)
-	}
-	return c
+	return checked(root)
 }
 
 // exit is an error with the code that the program ends with. Without an error all has been said.

@@ -32,8 +32,7 @@ base_model_name_or_path names. A .gguf file is converted once, into hone-gguf in
 // modelFlags find MODEL.
 type modelFlags struct {
 	flags
-	pipeline string
-	base     string
+	base string
 }
 
 func (f *modelFlags) register(c *cobra.Command, names ...string) {
@@ -207,6 +206,9 @@ func (f *modelFlags) openStage(name string) (*openedModel, error) {
 	out, err := modelPort(g.Stage(stage), port)
 	if err != nil {
 		return nil, err
+	}
+	if s := plan.Stage(stage); s.Outputs[out.Port] == nil {
+		return nil, f.nothing(r, s, "artifact")
 	}
 	in, err := artifact(st, plan, stage, out.Port)
 	if err != nil {

@@ -19,12 +19,16 @@ func pathCommand() *cobra.Command {
 		Short: "the folder of a stage's artifact",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			g, err := f.graph(args[1:])
+			path, err := f.path(args[1:])
+			if err != nil {
+				return err
+			}
+			g, err := f.graph(path)
 			if err != nil {
 				return err
 			}
 			stage, port := splitPort(g, args[0])
-			r, st, err := f.runner(args[1:], runner.Options{Stages: []string{stage}})
+			r, st, err := f.runner(path, runner.Options{Stages: []string{stage}})
 			if err != nil {
 				return err
 			}
@@ -45,7 +49,7 @@ func pathCommand() *cobra.Command {
 			}
 			hash := s.Outputs[port]
 			if hash == nil {
-				return fail(exitFailed, "%s: no current artifact (%s): hone run makes it", stage, s.Action)
+				return f.nothing(r, s, "artifact")
 			}
 			if f.json {
 				return printJSON(c, map[string]any{"stage": stage, "port": port, "hash": *hash, "path": st.Tree(*hash)})
@@ -54,7 +58,7 @@ func pathCommand() *cobra.Command {
 			return err
 		},
 	}
-	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	return c
 }
 

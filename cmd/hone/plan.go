@@ -29,7 +29,11 @@ func planCommand() *cobra.Command {
 			if f.json {
 				return printJSON(c, plan)
 			}
-			return printPlan(c.OutOrStdout(), plan)
+			place := ""
+			if r.New() {
+				place = f.found
+			}
+			return printPlan(c.OutOrStdout(), plan, place)
 		},
 	}
 	f.register(c, "json", "store", "tags", "device", "threads", "stage", "numerics")
@@ -39,7 +43,9 @@ func planCommand() *cobra.Command {
 // symbols of actions, as they are printed.
 var symbols = map[runner.Action]string{runner.Reuse: "=", runner.Run: "+", runner.Resume: ">", runner.Blocked: "!"}
 
-func printPlan(w io.Writer, plan *runner.Plan) error {
+// printPlan prints a line a stage, or a line a reason, and how many do what. A place is the store that has nothing of
+// the pipeline, where that explains why all of it runs and the user did not name it.
+func printPlan(w io.Writer, plan *runner.Plan, place string) error {
 	count := map[runner.Action]int{}
 	t := newTable(w)
 	for _, s := range plan.Stages {
@@ -60,6 +66,9 @@ func printPlan(w io.Writer, plan *runner.Plan) error {
 		if count[a] > 0 {
 			said = append(said, fmt.Sprintf("%d %s", count[a], a))
 		}
+	}
+	if place != "" && count[runner.Reuse] == 0 {
+		said = append(said, "no record of it in "+place)
 	}
 	_, err := fmt.Fprintf(w, "\n%s: %s\n", plan.Pipeline, strings.Join(said, ", "))
 	return err

@@ -19,7 +19,8 @@ var marks = map[runner.Status]string{
 }
 
 // printResult says how a run ended: the stages, unless they were seen live, the tables of its evals, and a last line.
-func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool) error {
+// A place is the store, said where the pipeline is new to it and the user did not name it.
+func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool, place string) error {
 	if !seen {
 		t := newTable(w)
 		for _, s := range result.Stages {
@@ -46,6 +47,9 @@ func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool)
 		if count[status] > 0 {
 			said = append(said, fmt.Sprintf("%d %s", count[status], status))
 		}
+	}
+	if place != "" && count[runner.Reused] == 0 {
+		said = append(said, "kept in "+place)
 	}
 	_, err := fmt.Fprintf(w, "\n%s: %s\n", result.Pipeline, strings.Join(said, ", "))
 	return err

@@ -29,6 +29,10 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			place := ""
+			if r.New() {
+				place = f.found
+			}
 			result, err := r.Run(ctx)
 			show.close()
 			if err != nil {
@@ -40,7 +44,7 @@ func runCommand() *cobra.Command {
 			if f.json {
 				err = printJSON(c, result)
 			} else {
-				err = printResult(c.OutOrStdout(), st, result, show.live())
+				err = printResult(c.OutOrStdout(), st, result, show.live(), place)
 			}
 			if err == nil && result.Code != 0 {
 				err = &exit{code: result.Code}

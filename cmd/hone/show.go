@@ -33,9 +33,13 @@ func showCommand() *cobra.Command {
 		Args:  cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			var opts runner.Options
-			var path []string
+			rest := args
 			if len(args) > 0 {
-				opts.Stages, path = args[:1], args[1:]
+				opts.Stages, rest = args[:1], args[1:]
+			}
+			path, err := f.path(rest)
+			if err != nil {
+				return err
 			}
 			r, st, err := f.runner(path, opts)
 			if err != nil {
@@ -46,11 +50,15 @@ func showCommand() *cobra.Command {
 				return err
 			}
 			if len(args) == 0 {
-				return showAll(c, &f, plan)
+				if err := showAll(c, &f, plan); err != nil || f.json || f.found == "" || !r.New() {
+					return err
+				}
+				_, err := fmt.Fprintf(c.OutOrStdout(), "\n%s: no record of it in %s\n", plan.Pipeline, f.found)
+				return err
 			}
 			s := plan.Stage(args[0])
 			if s.Record == nil {
-				return fail(exitFailed, "%s: no current record (%s): hone run makes it", s.Name, s.Action)
+				return f.nothing(r, s, "record")
 			}
 			if f.json {
 				return printJSON(c, shown{s, s.Record, folders(st, s.Record)})
@@ -58,7 +66,7 @@ func showCommand() *cobra.Command {
 			return showStage(c.OutOrStdout(), st, s)
 		},
 	}
-	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	return c
 }
 

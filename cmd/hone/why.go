@@ -15,7 +15,11 @@ func whyCommand() *cobra.Command {
 		Short: "which ingredient of the stage's key changed since the nearest earlier run",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, _, err := f.runner(args[1:], runner.Options{Stages: args[:1]})
+			path, err := f.path(args[1:])
+			if err != nil {
+				return err
+			}
+			r, _, err := f.runner(path, runner.Options{Stages: args[:1]})
 			if err != nil {
 				return err
 			}
@@ -39,12 +43,17 @@ func whyCommand() *cobra.Command {
 			for _, change := range s.Since() {
 				fmt.Fprintf(w, "  %s\n", reason(s, change))
 			}
-			if len(s.Since()) == 0 {
+			switch before := s.Before; {
+			case s.Action == runner.Reuse && before == nil:
 				fmt.Fprintln(w, "  there is no earlier run to compare with")
+			case before != nil && before.Stage != s.Name:
+				fmt.Fprintf(w, "  compared with the run of stage %s of %s, which differs least\n", before.Stage, before.Pipeline)
+			case s.Action == runner.Run && before == nil && !r.Ran(s.Name):
+				fmt.Fprintf(w, "  there is no record of this stage in %s\n", f.place)
 			}
 			return nil
 		},
 	}
-	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	return c
 }

@@ -61,21 +61,23 @@ func (s *Store) Init() error {
 }
 
 // Find is the folder of the store that a command uses: the flag, HONE_STORE, the nearest .hone in the working folder
-// or above it, and else a folder in the user's cache.
-func Find(flag string) (string, error) {
+// or above it, and else a folder in the user's cache. by says which of them it was, and how to name another.
+func Find(flag string) (dir, by string, err error) {
 	if flag != "" {
-		return filepath.Abs(flag)
+		dir, err = filepath.Abs(flag)
+		return dir, "by --store", err
 	}
 	if env := os.Getenv("HONE_STORE"); env != "" {
-		return filepath.Abs(env)
+		dir, err = filepath.Abs(env)
+		return dir, "by HONE_STORE", err
 	}
 	wd, err := os.Getwd()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	for dir := wd; ; dir = filepath.Dir(dir) {
 		if info, err := os.Stat(filepath.Join(dir, ".hone")); err == nil && info.IsDir() {
-			return filepath.Join(dir, ".hone"), nil
+			return filepath.Join(dir, ".hone"), "the nearest .hone in or above the working folder; --store or HONE_STORE names another", nil
 		}
 		if dir == filepath.Dir(dir) {
 			break
@@ -83,9 +85,9 @@ func Find(flag string) (string, error) {
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("no place for a store: %w; set HONE_STORE", err)
+		return "", "", fmt.Errorf("no place for a store: %w; set HONE_STORE", err)
 	}
-	return filepath.Join(cache, "hone"), nil
+	return filepath.Join(cache, "hone"), "there is no .hone in or above the working folder; --store or HONE_STORE names another", nil
 }
 
 func (s *Store) path(elem ...string) string {

@@ -286,11 +286,11 @@ func TestFind(t *testing.T) {
 	t.Setenv("HOME", filepath.Join(top, "home"))
 	want := func(flag, want string) {
 		t.Helper()
-		if got, err := store.Find(flag); err != nil || got != want {
+		if got, _, err := store.Find(flag); err != nil || got != want {
 			t.Errorf("found %s, %v; want %s", got, err, want)
 		}
 	}
-	if got, err := store.Find(""); err != nil || filepath.Base(got) != "hone" || !strings.HasPrefix(got, top) {
+	if got, _, err := store.Find(""); err != nil || filepath.Base(got) != "hone" || !strings.HasPrefix(got, top) {
 		t.Errorf("no store anywhere: %s, %v", got, err)
 	}
 	if err := os.Mkdir(filepath.Join(top, ".hone"), 0o755); err != nil {

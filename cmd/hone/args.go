@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// checked makes a wrong number of arguments a matter of usage, and says what to write instead where that is known.
+func checked(c *cobra.Command) *cobra.Command {
+	args := c.Args
+	if args == nil {
+		args = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, given []string) error {
+		err := args(c, given)
+		if err == nil {
+			return nil
+		}
+		if c.HasSubCommands() {
+			return usage("%s has no verb %s%s\n%s --help lists them", c.CommandPath(), given[0], suggested(c, given[0]), c.CommandPath())
+		}
+		what := "an argument is missing"
+		for n := range len(given) {
+			if args(c, given[:n]) == nil { // fewer would do
+				what = "too many arguments: " + strings.Join(given, " ")
+			}
+		}
+		return usage("%s\nusage: %s%s", what, c.UseLine(), rewritten(c, given))
+	}
+	for _, sub := range c.Commands() {
+		checked(sub)
+	}
+	return c
+}
+
+// suggested is the verb that a misspelt one may have meant.
+func suggested(c *cobra.Command, name string) string {
+	if c.SuggestionsMinimumDistance <= 0 {
+		c.SuggestionsMinimumDistance = 2
+	}
+	if near := c.SuggestionsFor(name); len(near) > 0 {
+		return fmt.Sprintf(" (did you mean %s?)", near[0])
+	}
+	return ""
+}
+
+// rewritten is the command line that was meant. Verbs about a stage take the pipeline's PATH as an argument, verbs about
+// a model as --pipeline, since a model need not be of a pipeline; verbs about a whole pipeline take a stage as --stage.
+func rewritten(c *cobra.Command, given []string) string {
+	var pipeline, meant string
+	switch name := c.Name(); {
+	case (name == "chat" || name == "generate") && len(given) == 2:
+		pipeline, meant = given[1], given[0]+" --pipeline "+given[1]
+	case name == "export" && len(given) == 3:
+		pipeline, meant = given[1], given[0]+" "+given[2]+" --pipeline "+given[1]
+	case (name == "plan" || name == "run") && len(given) == 2:
+		pipeline, meant = given[1], given[1]+" --stage "+given[0]
+	default:
+		return ""
+	}
+	return fmt.Sprintf("\nstage %s of the pipeline %s: %s %s", given[0], pipeline, c.CommandPath(), meant)
+}
