@@ -65,6 +65,7 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 		return err
 	}
 	if a.res.record != nil && !a.forced {
+		a.done(a.stage, a.res.record)
 		out.reused, out.outputs, out.metrics = true, a.res.record.Outputs, a.res.record.Metrics
 		return nil
 	}
@@ -96,8 +97,10 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 	if note != "" {
 		out.notes = append(out.notes, note)
 	}
+	a.done(a.stage, rec)
 	if first != nil {
 		out.outputs, out.metrics = first.Outputs, first.Metrics
+		a.done(a.stage, first)
 	}
 	out.commit = func() error {
 		if first == nil {
@@ -202,6 +205,11 @@ func (a *attempt) prepare() (err error) {
 	}
 	for field, in := range a.res.inputs {
 		j.Inputs[field] = *a.input(in)
+	}
+	for _, in := range a.stage.Inputs {
+		input := j.Inputs[in.Field]
+		input.Origin = a.origin(in.Edge)
+		j.Inputs[in.Field] = input
 	}
 	for _, out := range a.stage.Outputs {
 		dir := filepath.Join(a.dir, "out", out.Port)

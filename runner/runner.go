@@ -58,8 +58,9 @@ type Runner struct {
 	lock    *hubLock
 	ref     string
 
-	mu       sync.Mutex // of hashes, files and observing
+	mu       sync.Mutex // of hashes and logs
 	hashes   map[string]string
+	logs     map[string]string // of the stages that are there, by name
 	history  func() []*store.Record
 	observer sync.Mutex
 }
@@ -97,7 +98,7 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 	}
 	r := &Runner{
 		graph: g, store: st, opts: opts, stages: stages, lock: lock,
-		sources: st.Sources(), ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{},
+		sources: st.Sources(), ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{}, logs: map[string]string{},
 	}
 	r.history = sync.OnceValue(func() []*store.Record {
 		records, err := st.AllRecords()

@@ -191,6 +191,7 @@ func (s *schedule) take(rep report) {
 func (s *schedule) reuse(n *node) {
 	rec := n.res.record
 	n.result = &StageResult{StagePlan: s.r.describe(n.stage, n.res), Status: Reused, Metrics: rec.Metrics}
+	s.r.done(n.stage, rec)
 	s.publish(n, rec.Outputs)
 	s.end(n, n.result)
 }

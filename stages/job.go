@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"sync"
 
 	"github.com/hone-ml/hone/internal/job"
 )
 
 // Job is what a stage is given. Inputs and files are read-only; out folders exist and are empty.
-// Its methods are safe for concurrent use, but for Metric, Resumed and Summary.
+// Its methods are safe for concurrent use, but for Metric, Resumed, Summary and From.
 type Job struct {
 	*job.Job
 	Dir string // the job folder
@@ -19,6 +20,10 @@ type Job struct {
 	events  *emitter
 	metrics *metrics // opened by the first Metric
 	summary map[string]float64
+	origins map[string][]run // by port: what From noted
+
+	mu   sync.Mutex       // of read
+	read map[string][]run // by file: what Row has read
 }
 
 // Common fields of every kind, which the runner reads and a stage does not.

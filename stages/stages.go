@@ -106,6 +106,9 @@ func Run(ctx context.Context, dir string, registry Registry, numerics NumericsFu
 	if err := j.filled(); err != nil {
 		return finish(ctx, events, err)
 	}
+	if err := j.saveOrigins(); err != nil {
+		return finish(ctx, events, err)
+	}
 	events.send(job.Event{Event: "done", Values: finite(j.summary)})
 	return exitDone
 }

@@ -24,7 +24,7 @@ import (
 var update = flag.Bool("update", false, "rewrite what the scripts expect")
 
 // Scripts run hone as a program of its own. hone-worker is one that needs no libtorch: it scores a model by the number
-// that its config.json has as "score", which is enough to try gates and baselines, and it answers with what it was asked.
+// that its config.json has as "score", which is enough to try gates and baselines, or finds its row "bad" no number, and it answers with what it was asked.
 // A script that needs the real one asks for it by REAL_WORKER.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
@@ -64,9 +64,17 @@ func scoreByConfig(_ context.Context, j *stages.Job) error {
 	if err != nil {
 		return err
 	}
-	var model struct{ Score float64 }
+	var model struct {
+		Score float64
+		Bad   int64
+	}
 	if err := json.Unmarshal(b, &model); err != nil {
 		return err
+	}
+	for name := range c.Suites {
+		if field := "suites." + name + ".data"; model.Bad > 0 {
+			return stages.Errorf(field, "%s: the answer is no number", j.Row(field, model.Bad))
+		}
 	}
 	report := map[string]any{}
 	suites := map[string]any{}

@@ -84,6 +84,14 @@ func Encode(ctx context.Context, t *Template, enc Encoder, row *Row, loss string
 }
 
 func encodeConversation(ctx context.Context, t *Template, enc Encoder, row *Row, loss string, date time.Time) (*Encoded, error) {
+	for _, part := range []struct {
+		path     string
+		messages []Message
+	}{{"messages", row.Messages}, {"prompt", row.Prompt}, {"completion", row.Completion}} {
+		if err := t.CheckRoles(part.messages); err != nil {
+			return nil, fmt.Errorf("%s%w", part.path, err)
+		}
+	}
 	messages := row.Messages
 	if row.Kind == PromptedConversation {
 		messages = slices.Concat(row.Prompt, row.Completion)

@@ -43,6 +43,8 @@ type Input struct {
 	Path string `json:"path"`
 	Hash string `json:"hash"`
 	Base *Input `json:"base,omitempty"` // adapters: the model adapted
+
+	Origin *Origin `json:"origin,omitempty"` // datasets: where the rows came from
 }
 
 // Output is an out port.

@@ -127,7 +127,7 @@ func collect(ctx context.Context, j *stages.Job, port, kind, from string) error 
 	}
 	_, noHeader := os.Stat(filepath.Join(from, "dataset.json"))
 	if kind == "dataset" && noHeader != nil {
-		return loadSource(ctx, j, &dataset.Source{Path: from, Name: path, Warn: j.Warn}, nil, j.Out(port))
+		return loadSource(ctx, j, &dataset.Source{Path: from, Name: path, Warn: j.Warn}, nil, port)
 	}
 	if err := program.MoveTree(from, j.Out(port)); err != nil {
 		return stages.Errorf(path, "%w", err)

@@ -62,13 +62,15 @@ func Filter(count OpenCounter) stages.Stage {
 		err = each(ctx, j, d, func(i int64, row dataset.Row) error {
 			at, err := firstRefusal(tests, row)
 			if err != nil {
-				return fmt.Errorf("row %d: %w", i+1, err)
+				return fmt.Errorf("%s: %w", j.Row("data", i+1), err)
 			}
 			if at < 0 {
+				j.From("data", "data", i+1)
 				return kept.Write(row)
 			}
 			refused[at]++
 			row.Set(droppedBy, tests[at].name)
+			j.From("dropped", "data", i+1)
 			return dropped.Write(row)
 		})
 		if err != nil {

@@ -3,6 +3,8 @@ package data
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/hone-ml/hone/internal/dataset"
@@ -20,11 +22,11 @@ func load(ctx context.Context, j *stages.Job) error {
 		return stages.Errorf("source", "%s: data sets of the hub are not read yet; name a file or folder", c.Source)
 	}
 	source := &dataset.Source{Path: j.File("source"), Name: c.Source, Format: c.Format, Split: c.Split, Warn: j.Warn}
-	return loadSource(ctx, j, source, c.Columns, j.Out("data"))
+	return loadSource(ctx, j, source, c.Columns, "data")
 }
 
-// loadSource writes the source's rows to the folder out as a dataset.
-func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapped map[string]string, out string) error {
+// loadSource writes the source's rows to the port as a dataset.
+func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapped map[string]string, port string) error {
 	columns, err := source.Columns()
 	if err != nil {
 		return err
@@ -40,7 +42,7 @@ func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapp
 	for _, column := range roles {
 		source.Roles[column] = true
 	}
-	w, err := dataset.Create(out, format, roles)
+	w, err := dataset.Create(j.Out(port), format, roles)
 	if err != nil {
 		return err
 	}
@@ -71,6 +73,8 @@ func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapp
 			if err := w.Write(record.Row); err != nil {
 				return err
 			}
+			from, line := place(source.Name, record.Where)
+			j.From(port, from, line)
 		}
 	}
 	if err := bad.Err(); err != nil {
@@ -85,6 +89,17 @@ func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapp
 	j.Summary("rows", float64(w.Rows()))
 	j.Log("format %s, rows %d", format, w.Rows())
 	return nil
+}
+
+// place takes the name of a source from the place of a row, and its last number: data, data/a.jsonl:12 → /a.jsonl:, 12.
+func place(name, where string) (below string, line int64) {
+	where, ok := strings.CutPrefix(where, name)
+	if !ok {
+		where = strings.TrimPrefix(where, filepath.Clean(name)) // as the files of a folder are named
+	}
+	below = strings.TrimRight(where, "0123456789")
+	line, _ = strconv.ParseInt(where[len(below):], 10, 64) // a place ends in a number
+	return below, line
 }
 
 // noRows tells why a source gave no columns: its rows cannot be read, or there are none.

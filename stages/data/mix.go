@@ -57,6 +57,7 @@ func mix(ctx context.Context, j *stages.Job) error {
 		if err := w.Write(rename(row, renames[p.part])); err != nil {
 			return err
 		}
+		j.From("data", fmt.Sprintf("data[%d].data", p.part), p.row+1)
 		j.Progress(int64(i+1), int64(len(picks)), "rows")
 	}
 	if err := w.Close(); err != nil {

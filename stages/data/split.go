@@ -47,6 +47,7 @@ func split(ctx context.Context, j *stages.Job) error {
 		if part[i] == 0 {
 			return nil
 		}
+		j.From(names[part[i]-1], "data", i+1)
 		return writers[part[i]-1].Write(row)
 	})
 	if err != nil {

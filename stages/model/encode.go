@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -50,6 +49,7 @@ func openTemplate(j *stages.Job, dir string) (*chat.Template, error) {
 
 // encoding is how rows of a dataset become ids and mask.
 type encoding struct {
+	field     string // of the dataset among the inputs
 	dir       string // of the model
 	loss      string
 	maxLength int // 0 is no bound
@@ -63,7 +63,7 @@ type made struct {
 	truncated, dropped int64
 }
 
-// encode makes every row of the dataset at the input "data" ready. All bad rows are named at once. A row that truncation
+// encode makes every row of a dataset ready. All bad rows are named at once. A row that truncation
 // leaves without trained tokens is dropped and counted.
 func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) (*made, error) {
 	date, err := day(e.date)
@@ -131,7 +131,7 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 	diverged := 0
 	for _, w := range results {
 		if w.err != nil {
-			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", w.at+1), Err: w.err})
+			bad.Add(&dataset.RowError{Where: j.Row(e.field, w.at+1), Err: w.err})
 			continue
 		}
 		if w.encoded.Diverged {

@@ -100,7 +100,8 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 		return Score{}, err
 	}
 	defer g.Close()
-	rows, err := s.prompts(ctx, j, d, suite.System, c.Date, suite.MaxNewTokens)
+	field := "suites." + name + ".data"
+	rows, err := s.prompts(ctx, j, field, d, suite.System, c.Date, suite.MaxNewTokens)
 	if err != nil {
 		return Score{}, err
 	}
@@ -130,7 +131,7 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 			err = fmt.Errorf("the score %g is not between 0 and 1", score)
 		}
 		if err != nil {
-			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", p.row), Err: err})
+			bad.Add(&dataset.RowError{Where: j.Row(field, p.row), Err: err})
 			if ctx.Err() != nil || errors.As(err, new(*grade.Fatal)) {
 				break
 			}
@@ -172,7 +173,7 @@ func perplexity(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Datas
 	if d.Format == dataset.Messages {
 		loss = chat.LossAssistant
 	}
-	rows, err := encode(ctx, j, d, encoding{dir: folder(j.In("model")), loss: loss,
+	rows, err := encode(ctx, j, d, encoding{field: "suites." + name + ".data", dir: folder(j.In("model")), loss: loss,
 		maxLength: int(s.Model.Config.MaxPositionEmbeddings), date: c.Date})
 	if err != nil {
 		return Score{}, err
@@ -189,7 +190,7 @@ func perplexity(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Datas
 		}
 		ll, n, err := train.LogLikelihood(s.Model, []train.Example{e})
 		if err != nil {
-			return Score{}, fmt.Errorf("row %d: %w", e.Row, err)
+			return Score{}, fmt.Errorf("%s: %w", j.Row("suites."+name+".data", e.Row), err)
 		}
 		total += ll
 		tokens += n

@@ -31,7 +31,7 @@ func Generate(ctx context.Context, j *stages.Job) error {
 	if s.Template.Substituted {
 		j.Warn("the model has no chat template: plain is used")
 	}
-	rows, err := s.prompts(ctx, j, d, c.System, c.Date, c.MaxNewTokens)
+	rows, err := s.prompts(ctx, j, "data", d, c.System, c.Date, c.MaxNewTokens)
 	if err != nil {
 		return stages.Errorf("data", "%w", err)
 	}
@@ -110,6 +110,7 @@ func writeCompletions(j *stages.Job, d *dataset.Dataset, rows []prompt, texts []
 		if err := w.Write(row); err != nil {
 			return err
 		}
+		j.From("data", "data", p.row)
 	}
 	return w.Close()
 }

@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/model"
@@ -73,7 +72,7 @@ func blocks(ctx context.Context, j *stages.Job, dir string, length int) ([]train
 		text, _ := d.Get(row, "text").(string)
 		ids, _, err := tok.Encode(text, false)
 		if err != nil {
-			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", n), Err: err})
+			bad.Add(&dataset.RowError{Where: j.Row("data", n), Err: err})
 			continue
 		}
 		all = append(append(all, ids...), tok.EOS.ID)

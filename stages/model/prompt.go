@@ -170,6 +170,9 @@ func (s *Speaker) row(ctx context.Context, d *dataset.Dataset, row dataset.Row, 
 	if err != nil {
 		return nil, err
 	}
+	if err := s.Template.CheckRoles(r.Messages); err != nil {
+		return nil, fmt.Errorf("%s%w", promptRole(d.Format), err)
+	}
 	ids, err := s.Prompt(ctx, chat.Vars{Messages: r.Messages, Tools: r.Tools, Extra: r.Extra, Date: date})
 	return &prompt{ids: ids, shown: list, from: row}, err
 }
@@ -213,7 +216,7 @@ func cut(text string, stop []string) int {
 }
 
 // fits refuses prompts that the model has no positions for, and warns where an answer could not be as long as asked.
-func (s *Speaker) fits(j *stages.Job, prompts []prompt, maxNewTokens int) error {
+func (s *Speaker) fits(j *stages.Job, field string, prompts []prompt, maxNewTokens int) error {
 	limit := int(s.Model.Config.MaxPositionEmbeddings)
 	if limit <= 0 {
 		return nil
@@ -223,7 +226,7 @@ func (s *Speaker) fits(j *stages.Job, prompts []prompt, maxNewTokens int) error 
 	for _, p := range prompts {
 		switch n := len(p.ids); {
 		case n > limit:
-			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", p.row), Err: fmt.Errorf("the prompt has %d tokens, the model %d positions", n, limit)})
+			bad.Add(&dataset.RowError{Where: j.Row(field, p.row), Err: fmt.Errorf("the prompt has %d tokens, the model %d positions", n, limit)})
 		case n+maxNewTokens > limit:
 			beyond++
 		}
@@ -259,7 +262,7 @@ type prompt struct {
 }
 
 // prompts reads all rows of a dataset; all bad ones are named at once.
-func (s *Speaker) prompts(ctx context.Context, j *stages.Job, d *dataset.Dataset, system, date string, maxNewTokens int) ([]prompt, error) {
+func (s *Speaker) prompts(ctx context.Context, j *stages.Job, field string, d *dataset.Dataset, system, date string, maxNewTokens int) ([]prompt, error) {
 	today, err := day(date)
 	if err != nil {
 		return nil, err
@@ -277,7 +280,7 @@ func (s *Speaker) prompts(ctx context.Context, j *stages.Job, d *dataset.Dataset
 		n++
 		p, err := s.row(ctx, d, row, system, today)
 		if err != nil {
-			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", n), Err: err})
+			bad.Add(&dataset.RowError{Where: j.Row(field, n), Err: err})
 			continue
 		}
 		p.row = n
@@ -289,5 +292,5 @@ func (s *Speaker) prompts(ctx context.Context, j *stages.Job, d *dataset.Dataset
 	if len(all) == 0 {
 		return nil, errors.New("no rows")
 	}
-	return all, s.fits(j, all, maxNewTokens)
+	return all, s.fits(j, field, all, maxNewTokens)
 }

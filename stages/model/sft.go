@@ -32,7 +32,7 @@ func TrainSFT(ctx context.Context, j *stages.Job) error {
 		return stages.Errorf("data", "%w", err)
 	}
 	defer d.Close()
-	rows, err := encode(ctx, j, d, encoding{dir: base.Path, loss: c.LossOf(string(d.Format)), maxLength: c.MaxLength, date: c.Date})
+	rows, err := encode(ctx, j, d, encoding{field: "data", dir: base.Path, loss: c.LossOf(string(d.Format)), maxLength: c.MaxLength, date: c.Date})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,38 @@
+package runner
+
+import (
+	"path/filepath"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// done notes the record that holds for a stage in this run.
+func (r *Runner) done(s *pipelines.Stage, rec *store.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.logs[s.Name] = r.store.LogDir(rec)
+}
+
+// origin is how the rows at an edge are traced back; nil where they cannot be. The log of a stage whose record is not yet
+// durable is where it will lie.
+func (r *Runner) origin(e pipelines.Edge) *job.Origin {
+	s := r.graph.Stage(e.From)
+	r.mu.Lock()
+	log := r.logs[e.From]
+	r.mu.Unlock()
+	if e.Kind != "dataset" || s == nil || log == "" {
+		return nil
+	}
+	o := &job.Origin{Notes: filepath.Join(log, job.OriginFile(e.Port)), Inputs: map[string]*job.Origin{}}
+	if s.Kind == "data.load" {
+		o.Source = s.Sources[0].Written
+	}
+	for _, in := range s.Inputs {
+		if up := r.origin(in.Edge); up != nil {
+			o.Inputs[in.Field] = up
+		}
+	}
+	return o
+}
