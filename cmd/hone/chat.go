@@ -29,6 +29,9 @@ func chatCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "chat MODEL",
 		Short: "talk to a model",
+		Example: `  hone chat tune
+  hone chat tune --pipeline examples/sft
+  hone chat HuggingFaceTB/SmolLM2-135M-Instruct`,
 		Long: `chat answers line after line, knowing what was said before. Where standard input is no terminal, each line is a turn.
 
 ` + modelHelp + `

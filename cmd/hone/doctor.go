@@ -51,6 +51,8 @@ func doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "what this machine has and what is missing, with the command that mends it",
+		Example: `  hone doctor
+  hone doctor --json`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			checks := []checkup{
 				{Name: "hone", Status: fine, Found: fmt.Sprintf("%s, job protocol %d, %s/%s", version(), job.Protocol, runtime.GOOS, runtime.GOARCH)},

@@ -24,6 +24,9 @@ func exportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export MODEL DIR",
 		Short: "a model or an adapter as files that other tools read",
+		Example: `  hone export tune out
+  hone export tune out --pipeline examples/sft
+  hone export ./model out --format gguf`,
 		Long: `export writes MODEL to the new folder DIR: whole, or not at all.
 
 ` + modelHelp + `

@@ -11,6 +11,8 @@ func fsckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fsck",
 		Short: "read every byte of the store and compare it with its name",
+		Example: `  hone fsck
+  hone fsck --json`,
 		Long: `Read every byte of the store and compare it with its name.
 
 Nothing is mended: hone run makes a damaged artifact again when it needs it. The exit code is 5 where there is damage.`,

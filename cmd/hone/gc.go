@@ -12,6 +12,8 @@ func gcCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "gc",
 		Short: "free the space of artifacts that no pipeline's last run uses",
+		Example: `  hone gc --dry-run
+  hone gc`,
 		Long: `Free the space of artifacts that no pipeline's last run uses.
 
 A pipeline keeps what its last run used for as long as its folder is there. Records and their logs stay: they are

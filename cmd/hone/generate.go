@@ -21,6 +21,9 @@ func generateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "generate MODEL -p TEXT | --messages FILE.json",
 		Short: "a model's answer",
+		Example: `  hone generate tune -p "What is 1 + 1?"
+  hone generate tune --pipeline examples/sft --messages messages.json --json
+  hone generate ./model -p - --temperature 0.7 --top-p 0.9 < prompt.txt`,
 		Long: `generate prints what the model answers, without special tokens and outer white space; on a terminal as it comes.
 
 ` + modelHelp + `

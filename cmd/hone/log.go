@@ -23,7 +23,9 @@ func logCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "log STAGE [PATH]",
 		Short: "the metrics that a stage logged, of its current record or of the attempt under way",
-		Args:  cobra.RangeArgs(1, 2),
+		Example: `  hone log tune
+  hone log tune examples/sft --json`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := f.path(args[1:])
 			if err != nil {

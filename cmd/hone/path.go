@@ -17,7 +17,9 @@ func pathCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "path STAGE[.PORT] [PATH]",
 		Short: "the folder of a stage's artifact",
-		Args:  cobra.RangeArgs(1, 2),
+		Example: `  ls "$(hone path tune)"
+  hone path parts.test examples/sft`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := f.path(args[1:])
 			if err != nil {

@@ -16,7 +16,9 @@ func planCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan [PATH]",
 		Short: "each stage: reuse, run, resume or blocked, with the reason",
-		Args:  cobra.MaximumNArgs(1),
+		Example: `  hone plan
+  hone plan examples/sft --stage tune`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, _, err := f.runner(args, runner.Options{})
 			if err != nil {

@@ -18,7 +18,10 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run [PATH]",
 		Short: "plan, then do it",
-		Args:  cobra.MaximumNArgs(1),
+		Example: `  hone run
+  hone run examples/sft --stage tune --force tune
+  hone run --json > result.json`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, stop := interruptible()
 			defer stop()

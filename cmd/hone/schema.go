@@ -24,8 +24,9 @@ func schemaCommand() *cobra.Command {
 
 func schemaVendorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "vendor [DIR]",
-		Short: "write the schemas where plain cue and editors find them",
+		Use:     "vendor [DIR]",
+		Short:   "write the schemas where plain cue and editors find them",
+		Example: `  hone schema vendor && cue vet ./...`,
 		Long: `vendor writes the schemas below cue.mod/pkg of the CUE module that DIR lies in (the working folder when left
 out), and makes the module at DIR where there is none. Then cue vet, cue export and editors work on the pipeline.`,
 		Args: cobra.MaximumNArgs(1),
@@ -46,10 +47,11 @@ out), and makes the module at DIR where there is none. Then cue vet, cue export 
 
 func schemaJSONCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "json [KIND]",
-		Short: "the JSON Schema of a pipeline, or of one stage kind",
-		Long:  "json writes JSON Schema (draft 2020-12).\n\nKinds: " + strings.Join(schemas.Kinds(), ", "),
-		Args:  cobra.MaximumNArgs(1),
+		Use:     "json [KIND]",
+		Short:   "the JSON Schema of a pipeline, or of one stage kind",
+		Example: `  hone schema json train.sft`,
+		Long:    "json writes JSON Schema (draft 2020-12).\n\nKinds: " + strings.Join(schemas.Kinds(), ", "),
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			schema, err := jsonschema.Pipeline()
 			if len(args) > 0 {

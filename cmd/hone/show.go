@@ -30,7 +30,10 @@ func showCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show [STAGE [PATH]]",
 		Short: "what the stages gave: the pipeline's, or one stage's record",
-		Args:  cobra.MaximumNArgs(2),
+		Example: `  hone show
+  hone show score examples/sft
+  hone show tune --json`,
+		Args: cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			var opts runner.Options
 			rest := args

@@ -37,8 +37,9 @@ type templateFlags struct {
 func templateRenderCommand() *cobra.Command {
 	var f templateFlags
 	c := &cobra.Command{
-		Use:   "render --template FILE --messages FILE.json",
-		Short: "a template over messages, byte for byte as transformers renders it",
+		Use:     "render --template FILE --messages FILE.json",
+		Short:   "a template over messages, byte for byte as transformers renders it",
+		Example: `  hone template render --template chat_template.jinja --messages messages.json --generation-prompt`,
 		Long: `render writes what the template makes of the messages: the bytes that transformers' apply_chat_template gives,
 and nothing after them. A template that raises is exit 1.
 

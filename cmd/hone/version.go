@@ -16,8 +16,9 @@ var release = ""
 func versionCommand() *cobra.Command {
 	var f flags
 	c := &cobra.Command{
-		Use:   "version",
-		Short: "the version of this program",
+		Use:     "version",
+		Short:   "the version of this program",
+		Example: `  hone version`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.json {
 				return printJSON(c, map[string]any{

@@ -15,6 +15,9 @@ func vetCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "vet [PATH]",
 		Short: "types, edges, cycles and files of a pipeline, and advice",
+		Example: `  hone vet examples/sft
+  hone vet ./... --json
+  hone vet -t model=hf://HuggingFaceTB/SmolLM2-135M-Instruct`,
 		Long: `vet says everything that is wrong with a pipeline, a line each: file:line:col: path: what. PATH is a folder,
 FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline below. It runs nothing.`,
 		Args: cobra.MaximumNArgs(1),

@@ -13,7 +13,9 @@ func whyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "why STAGE [PATH]",
 		Short: "which ingredient of the stage's key changed since the nearest earlier run",
-		Args:  cobra.RangeArgs(1, 2),
+		Example: `  hone why tune
+  hone why tune examples/sft`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := f.path(args[1:])
 			if err != nil {
