@@ -1,4 +1,7 @@
 // Causal attention over rows that stand behind one another without padding, and over a cache of keys and values.
+//
+// Where every token sees all before it, libtorch's attention does it. A window (Beltagy et al. 2020) that is shorter than the
+// row, or a cap on the scores (Gemma 2), takes the way of our own: blocks of queries against the keys that they see.
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 
@@ -10,20 +13,100 @@ namespace {
 Tensor sequence(const Tensor &x, int64_t a, int64_t b) { return x.narrow(0, a, b - a).transpose(0, 1).unsqueeze(0); }
 Tensor heads(const Tensor &x, int64_t dim) { return x.dim() == 3 ? x : x.unflatten(1, {x.size(1) / dim, dim}); }
 
+struct Scoring {
+  double scale;
+  int64_t window; // tokens that a query sees, itself among them; 0 is all
+  double cap;     // of the scores, as cap·tanh(score/cap); 0 is none
+  bool plain(int64_t tokens) const { return cap == 0 && (window == 0 || window >= tokens); }
+};
+
+constexpr int64_t kQueries = 64; // of a block: with a window, keys beyond it cost at most as many more
+
+// Queries a ≤ i < b of a row that begins at token `start`, and the keys from `first` on that they see. Heads of a group stand
+// beneath one another: q [kv heads, group·(b - a), dim], k and v [kv heads, keys, dim].
+struct Block {
+  int64_t start, a, b, first;
+  Block(int64_t start, int64_t a, int64_t tokens, const Scoring &s)
+      : start(start), a(a), b(std::min(tokens, a + kQueries)), first(s.window ? std::max<int64_t>(0, a - s.window + 1) : 0) {}
+  Tensor queries(const Tensor &x, int64_t n) const {
+    return x.narrow(0, start + a, b - a).unflatten(1, {n, x.size(1) / n}).permute({1, 2, 0, 3}).reshape({n, -1, x.size(2)});
+  }
+  Tensor keys(const Tensor &x) const { return x.narrow(0, start + first, b - first).transpose(0, 1); }
+  Tensor keys_of(const Tensor &row) const { return row.narrow(0, first, b - first).transpose(0, 1); }
+  void put(const Tensor &from, const Tensor &x, int64_t n) const {
+    int64_t group = x.size(1) / n;
+    x.narrow(0, start + a, b - a).unflatten(1, {n, group}).copy_(from.view({n, group, b - a, x.size(2)}).permute({2, 0, 1, 3}));
+  }
+  // Calls f(row, first key, last key + 1) for each row of scores [kv heads, group·(b - a), keys].
+  template <class F>
+  void rows(const Tensor &scores, const Scoring &s, F f) const {
+    at::parallel_for(0, scores.size(0) * scores.size(1), grain(4 * scores.size(2)), [&](int64_t r0, int64_t r1) {
+      for (int64_t r = r0; r < r1; r++) {
+        int64_t i = a + r % (b - a);
+        f(r, (s.window ? std::max<int64_t>(0, i - s.window + 1) : 0) - first, i + 1 - first);
+      }
+    });
+  }
+  Tensor weigh(Tensor z, const Scoring &s) const {
+    dispatch(z, [&](auto zero, auto &kernel) {
+      using K = decltype(zero);
+      int64_t n = z.size(2);
+      rows(z, s, [&](int64_t r, int64_t from, int64_t to) { kernel.weigh(ptr<K>(z) + r * n, n, from, to, s.scale, s.cap); });
+    });
+    return z;
+  }
+};
+
+void scored(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &y, int64_t start, int64_t end, const Scoring &s) {
+  for (int64_t a = 0; a < end - start; a += kQueries) {
+    Block block(start, a, end - start, s);
+    Tensor p = block.weigh(at::bmm(block.queries(q, k.size(1)), block.keys(k).transpose(1, 2)), s);
+    block.put(at::bmm(p, block.keys(v)), y, k.size(1));
+  }
+}
+
+// dk and dv are of this row alone, and sums over blocks: they are held in Acc.
+void scored_back(const Tensor &dy, const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &dq, const Tensor &dk, const Tensor &dv,
+                 int64_t start, int64_t end, const Scoring &s) {
+  for (int64_t a = 0; a < end - start; a += kQueries) {
+    Block block(start, a, end - start, s);
+    int64_t n = k.size(1);
+    Tensor qb = block.queries(q, n), kb = block.keys(k), dyb = block.queries(dy, n);
+    Tensor z = at::bmm(qb, kb.transpose(1, 2)), p = block.weigh(z.clone(), s), dz = at::bmm(dyb, block.keys(v).transpose(1, 2));
+    block.keys_of(dv).add_(at::bmm(p.transpose(1, 2), dyb));
+    dispatch(z, [&](auto zero, auto &kernel) {
+      using K = decltype(zero);
+      int64_t c = z.size(2);
+      block.rows(z, s, [&](int64_t r, int64_t from, int64_t to) {
+        kernel.weigh_back(ptr<K>(z) + r * c, ptr<K>(p) + r * c, ptr<K>(dz) + r * c, c, from, to, s.scale, s.cap);
+      });
+    });
+    block.put(at::bmm(dz, kb), dq, n);
+    block.keys_of(dk).add_(at::bmm(dz.transpose(1, 2), qb));
+  }
+}
+
 struct Attention : Function<Attention> {
-  static Tensor forward(AutogradContext *c, const Tensor &q, const Tensor &k, const Tensor &v, std::vector<int64_t> borders, double scale) {
+  static Tensor forward(AutogradContext *c, const Tensor &q, const Tensor &k, const Tensor &v, std::vector<int64_t> borders, Scoring s) {
     Tensor y = at::empty(q.sizes(), q.options()), vh = heads(v, q.size(2));
     variable_list saved{q, k, v, y};
     for (size_t i = 0; i + 1 < borders.size(); i++) {
       int64_t a = borders[i], b = borders[i + 1];
-      auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), 0, true, {}, scale);
+      if (!s.plain(b - a)) {
+        scored(q, k, vh, y, a, b, s);
+        if (c) saved.push_back(Tensor());
+        continue;
+      }
+      auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), 0, true, {}, s.scale);
       sequence(y, a, b).copy_(o);
       if (c) saved.push_back(lse);
     }
     if (c) {
       c->save_for_backward(saved);
       c->saved_data["borders"] = borders;
-      c->saved_data["scale"] = scale;
+      c->saved_data["scale"] = s.scale;
+      c->saved_data["window"] = s.window;
+      c->saved_data["cap"] = s.cap;
     }
     return y;
   }
@@ -31,13 +114,20 @@ struct Attention : Function<Attention> {
     auto s = c->get_saved_variables();
     const Tensor &q = s[0], &k = s[1], &v = s[2], &y = s[3];
     auto borders = c->saved_data["borders"].toIntVector();
-    double scale = c->saved_data["scale"].toDouble();
+    Scoring how{c->saved_data["scale"].toDouble(), c->saved_data["window"].toInt(), c->saved_data["cap"].toDouble()};
     Tensor dy = g[0].contiguous(), vh = heads(v, q.size(2));
     Tensor dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options()), dv = at::empty(vh.sizes(), v.options());
     for (size_t i = 0; i + 1 < borders.size(); i++) {
       int64_t a = borders[i], b = borders[i + 1];
+      if (!how.plain(b - a)) {
+        Tensor gk = at::zeros({b - a, k.size(1), k.size(2)}, k.options().dtype(acc_dtype(k))), gv = at::zeros_like(gk);
+        scored_back(dy, q, k, vh, dq, gk, gv, a, b, how);
+        dk.narrow(0, a, b - a).copy_(gk);
+        dv.narrow(0, a, b - a).copy_(gv);
+        continue;
+      }
       auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-          sequence(dy, a, b), sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), sequence(y, a, b), s[4 + i], 0, true, {}, scale);
+          sequence(dy, a, b), sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), sequence(y, a, b), s[4 + i], 0, true, {}, how.scale);
       sequence(dq, a, b).copy_(gq);
       sequence(dk, a, b).copy_(gk);
       sequence(dv, a, b).copy_(gv);
@@ -60,10 +150,12 @@ void put(const Tensor &x, int64_t row, const Tensor &cache, int64_t slot, int64_
 
 extern "C" {
 // q: [tokens, heads, dim]; k, v: [tokens, kv heads, dim] (v may be [tokens, kv heads·dim], rows apart); row i is the tokens
-// borders[i] … borders[i+1]; out: [tokens, heads, dim].
-int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, double scale, char **err) {
-  GUARD(std::vector<int64_t> b(borders, borders + nborders);
-        *out = give(recording({T(q), T(k), T(v)}) ? Attention::apply(T(q), T(k), T(v), b, scale) : Attention::forward(nullptr, T(q), T(k), T(v), b, scale)))
+// borders[i] … borders[i+1]; a token sees the newest `window` up to itself (0: all); cap: of the scores (0: none);
+// out: [tokens, heads, dim].
+int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, double scale, int64_t window,
+                   double cap, char **err) {
+  GUARD(std::vector<int64_t> b(borders, borders + nborders); Scoring s{scale, window, cap};
+        *out = give(recording({T(q), T(k), T(v)}) ? Attention::apply(T(q), T(k), T(v), b, s) : Attention::forward(nullptr, T(q), T(k), T(v), b, s)))
 }
 
 // Writes the tokens borders[i] … borders[i+1] of k and v to slot slots[i], from its start on.
@@ -84,9 +176,9 @@ int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slot
 }
 
 // One new token a row: q [rows, heads, dim], k, v [rows, kv heads, dim]. The token becomes number lengths[i] - 1 of slot
-// slots[i] and attends to all up to itself; out: [rows, heads, dim].
+// slots[i] and attends to all up to itself, or the newest `window`; out: [rows, heads, dim].
 int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,
-                      double scale, char **err) {
+                      double scale, int64_t window, double cap, char **err) {
   GUARD(
     const Tensor &qt = T(q); const Tensor &kc = T(keys); check_cache(kc, T(values));
     int64_t rows = qt.size(0); int64_t n = kc.size(1); int64_t room = kc.size(2); int64_t dim = kc.size(3); int64_t group = qt.size(1) / n;
@@ -106,7 +198,8 @@ int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values,
         for (int64_t i = a; i < b; i++) {
           int64_t r = i / n, h = i % n, at = (slots[r] * n + h) * room * dim, qo = (r * n + h) * group * dim;
           scores.resize(group * lengths[r]);
-          kernel.attend(ptr<K>(qt) + qo, ptr<K>(kc) + at, ptr<K>(T(values)) + at, ptr<K>(y) + qo, scores.data(), group, dim, 0, lengths[r], scale);
+          kernel.attend(ptr<K>(qt) + qo, ptr<K>(kc) + at, ptr<K>(T(values)) + at, ptr<K>(y) + qo, scores.data(), group, dim,
+                        window ? std::max<int64_t>(0, lengths[r] - window) : 0, lengths[r], scale, cap);
         }
       });
     });

@@ -9,32 +9,44 @@ void check_labels(const char *op, const Tensor &x, const Tensor &w, const Tensor
   if (n > 0) TORCH_CHECK(labels.min().item<int64_t>() >= 0 && labels.max().item<int64_t>() < vocabulary, op, ": a label outside the vocabulary of ", vocabulary);
 }
 
-// Calls f(first row, rows, logits [rows, vocabulary], x of those rows) for the logits x·wᵀ, a chunk of rows at a time.
+// Calls f(first row, rows, logits [rows, vocabulary]) for the logits x·wᵀ, or cap·tanh(x·wᵀ/cap) (Gemma 2; no cap is 0), a
+// chunk of rows at a time. Where dx or dw is given, f leaves the gradient dz of its logits in their place, and dx = dz·w is
+// written for its rows, dw += dzᵀ·x.
 template <class F>
-void each_chunk(const Tensor &x, const Tensor &w, int64_t chunk, F f) {
+void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Tensor *dx, Tensor *dw, F f) {
   int64_t n = x.size(0);
-  Tensor logits = at::empty({std::min(n, chunk), w.size(0)}, x.options());
+  bool back = dx || dw;
+  Tensor logits = at::empty({std::min(n, chunk), w.size(0)}, x.options()), kept = cap > 0 && back ? at::empty_like(logits) : Tensor();
   for (int64_t i = 0; i < n; i += chunk) {
-    int64_t rows = std::min(chunk, n - i);
+    int64_t rows = std::min(chunk, n - i), count = rows * w.size(0);
     Tensor z = logits.narrow(0, 0, rows), xi = x.narrow(0, i, rows);
     at::mm_out(z, xi, w.t());
-    f(i, rows, z, xi);
+    if (cap > 0) {
+      dispatch(x, [&](auto zero, auto &k) {
+        using K = decltype(zero);
+        at::parallel_for(0, count, 16384, [&](int64_t a, int64_t b) { k.cap(ptr<K>(z) + a, b - a, cap); });
+      });
+      if (back) kept.narrow(0, 0, rows).copy_(z);
+    }
+    f(i, rows, z);
+    if (cap > 0 && back) {
+      dispatch(x, [&](auto zero, auto &k) {
+        using K = decltype(zero);
+        at::parallel_for(0, count, 16384, [&](int64_t a, int64_t b) { k.cap_back(ptr<K>(z) + a, ptr<K>(kept) + a, b - a, cap); });
+      });
+    }
+    if (dx) { Tensor d = dx->narrow(0, i, rows); at::mm_out(d, z, w); }
+    if (dw) add_product(*dw, z.t(), xi);
   }
-}
-
-// Carries the gradient of a chunk's logits, dz, on: dx = dz·w for its rows, dw += dzᵀ·x. Either may be absent.
-void carry(Tensor &dz, const Tensor &xi, const Tensor &w, Tensor *dx, Tensor *dw, int64_t i) {
-  if (dx) { Tensor d = dx->narrow(0, i, dz.size(0)); at::mm_out(d, dz, w); }
-  if (dw) add_product(*dw, dz.t(), xi);
 }
 
 // logp[i] = log softmax(x[i]·wᵀ)[label[i]]. Where dx or dw is given, the gradients of -Σ weight[i]·logp[i] are written to dx
 // and added to dw on the way, while a chunk's logits are there.
-void chunks(const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor &weights, int64_t chunk, Tensor &logp, Tensor *dx, Tensor *dw) {
+void chunks(const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor &weights, double cap, int64_t chunk, Tensor &logp, Tensor *dx, Tensor *dw) {
   int64_t vocabulary = w.size(0);
   check_labels("cross entropy", x, w, labels, chunk);
   TORCH_CHECK(weights.scalar_type() == acc_dtype(x) && weights.numel() == x.size(0) && weights.is_contiguous(), "cross entropy: weights for ", x.size(0), " rows");
-  each_chunk(x, w, chunk, [&](int64_t i, int64_t rows, Tensor &z, const Tensor &xi) {
+  each_chunk(x, w, cap, chunk, dx, dw, [&](int64_t i, int64_t rows, Tensor &z) {
     dispatch(x, [&](auto zero, auto &k) {
       using K = decltype(zero);
       at::parallel_for(0, rows, 1, [&](int64_t a, int64_t b) {
@@ -42,15 +54,14 @@ void chunks(const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor
                         ptr<Acc<K>>(logp) + i + a, b - a, vocabulary);
       });
     });
-    carry(z, xi, w, dx, dw, i);
   });
 }
 
 struct CrossEntropy : Function<CrossEntropy> {
-  static variable_list forward(AutogradContext *c, const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor &weights, int64_t chunk) {
+  static variable_list forward(AutogradContext *c, const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor &weights, double cap, int64_t chunk) {
     Tensor logp = at::empty({x.size(0)}, weights.options()), dx;
     if (x.requires_grad()) dx = at::empty_like(x);
-    chunks(x, w, labels, weights, chunk, logp, dx.defined() ? &dx : nullptr, w.requires_grad() ? &grad_of(w) : nullptr);
+    chunks(x, w, labels, weights, cap, chunk, logp, dx.defined() ? &dx : nullptr, w.requires_grad() ? &grad_of(w) : nullptr);
     c->save_for_backward({dx});
     c->mark_non_differentiable({logp});
     return {(logp * weights).sum().neg(), logp};
@@ -58,19 +69,19 @@ struct CrossEntropy : Function<CrossEntropy> {
   static variable_list backward(AutogradContext *c, variable_list g) {
     // The weight's gradient has been added already, for a gradient of one at the loss.
     TORCH_CHECK(g[0].item<double>() == 1, "cross entropy: the loss must be the end of the graph; scale the token weights instead");
-    return {c->get_saved_variables()[0], Tensor(), Tensor(), Tensor(), Tensor()};
+    return {c->get_saved_variables()[0], Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
 // The log-likelihoods themselves, for losses that are no weighted sum of them. The backward pass computes the logits again:
 // one more product instead of tokens × vocabulary of memory.
 struct LogProbs : Function<LogProbs> {
-  static variable_list forward(AutogradContext *c, const Tensor &x, const Tensor &w, const Tensor &labels, double scale, int64_t chunk, bool stats) {
+  static variable_list forward(AutogradContext *c, const Tensor &x, const Tensor &w, const Tensor &labels, double scale, double cap, int64_t chunk, bool stats) {
     int64_t n = x.size(0), vocabulary = w.size(0);
     check_labels("log probs", x, w, labels, chunk);
     auto options = x.options().dtype(acc_dtype(x));
     Tensor logp = at::empty({n}, options), lse = at::empty({n}, options), s = at::empty({n, stats ? 3 : 0}, options);
-    each_chunk(x, w, chunk, [&](int64_t i, int64_t rows, Tensor &z, const Tensor &) {
+    each_chunk(x, w, cap, chunk, nullptr, nullptr, [&](int64_t i, int64_t rows, Tensor &z) {
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
         at::parallel_for(0, rows, 1, [&](int64_t a, int64_t b) {
@@ -82,6 +93,7 @@ struct LogProbs : Function<LogProbs> {
     if (c) {
       c->save_for_backward({x, w, labels, lse});
       c->saved_data["scale"] = scale;
+      c->saved_data["cap"] = cap;
       c->saved_data["chunk"] = chunk;
       c->saved_data["dx"] = x.requires_grad();
       c->mark_non_differentiable({s});
@@ -95,41 +107,42 @@ struct LogProbs : Function<LogProbs> {
     int64_t vocabulary = w.size(0);
     Tensor grad = g[0].contiguous(), dx;
     if (c->saved_data["dx"].toBool()) dx = at::empty_like(x);
-    each_chunk(x, w, c->saved_data["chunk"].toInt(), [&](int64_t i, int64_t rows, Tensor &z, const Tensor &xi) {
+    each_chunk(x, w, c->saved_data["cap"].toDouble(), c->saved_data["chunk"].toInt(), dx.defined() ? &dx : nullptr, w.requires_grad() ? &grad_of(w) : nullptr,
+               [&](int64_t i, int64_t rows, Tensor &z) {
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
         at::parallel_for(0, rows, 1, [&](int64_t a, int64_t b) {
           k.log_probs_back(ptr<K>(z) + a * vocabulary, ptr<int64_t>(labels) + i + a, Acc<K>(scale), ptr<Acc<K>>(lse) + i + a, ptr<Acc<K>>(grad) + i + a, b - a, vocabulary);
         });
       });
-      carry(z, xi, w, dx.defined() ? &dx : nullptr, w.requires_grad() ? &grad_of(w) : nullptr, i);
     });
-    return {dx, Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+    return {dx, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 } // namespace
 
 // x: [rows, dim]; weight: [vocabulary, dim]; labels: [rows] int64; token_weights: [rows]; loss: scalar -Σ token_weights·logp;
-// logp: [rows]. chunk: rows whose logits are held at once.
-extern "C" int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels, hten token_weights, int64_t chunk, char **err) {
+// logp: [rows]. cap: of the logits, 0 is none. chunk: rows whose logits are held at once.
+extern "C" int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels, hten token_weights, double cap, int64_t chunk,
+                                  char **err) {
   GUARD(
     if (recording({T(x), T(weight)})) {
-      auto v = CrossEntropy::apply(T(x), T(weight), T(labels), T(token_weights), chunk);
+      auto v = CrossEntropy::apply(T(x), T(weight), T(labels), T(token_weights), cap, chunk);
       *loss = give(v[0]); *logp = give(v[1]);
     } else {
       Tensor lp = at::empty({T(x).size(0)}, T(token_weights).options());
-      chunks(T(x), T(weight), T(labels), T(token_weights), chunk, lp, nullptr, nullptr);
+      chunks(T(x), T(weight), T(labels), T(token_weights), cap, chunk, lp, nullptr, nullptr);
       *loss = give((lp * T(token_weights)).sum().neg()); *logp = give(lp);
     })
 }
 
-// x: [rows, dim]; weight: [vocabulary, dim]; labels: [rows] int64; logp: [rows] = log softmax(scale·x·weightᵀ)[label];
+// x: [rows, dim]; weight: [vocabulary, dim]; labels: [rows] int64; logp: [rows] = log softmax(scale·logits)[label];
 // stats, where wanted (else null): [rows, 3], see kernels.h.
-extern "C" int hone_log_probs(hten *logp, hten *stats, hten x, hten weight, hten labels, double scale, int64_t chunk, char **err) {
+extern "C" int hone_log_probs(hten *logp, hten *stats, hten x, hten weight, hten labels, double scale, double cap, int64_t chunk, char **err) {
   GUARD(
     bool r = recording({T(x), T(weight)});
-    auto v = r ? LogProbs::apply(T(x), T(weight), T(labels), scale, chunk, stats != nullptr)
-               : LogProbs::forward(nullptr, T(x), T(weight), T(labels), scale, chunk, stats != nullptr);
+    auto v = r ? LogProbs::apply(T(x), T(weight), T(labels), scale, cap, chunk, stats != nullptr)
+               : LogProbs::forward(nullptr, T(x), T(weight), T(labels), scale, cap, chunk, stats != nullptr);
     *logp = give(v[0]);
     if (stats) *stats = give(v[1]))
 }

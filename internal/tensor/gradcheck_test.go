@@ -66,6 +66,16 @@ func TestGradients(t *testing.T) {
 			p := Split(in[0], 12, 6)
 			return []Tensor{Rope(p[0], c, s, positions, 2), p[1]}
 		}},
+		{"layernorm", [][]int64{{5, 6}, {6}, {6}}, func(in []Tensor) []Tensor {
+			_, y := LayerNorm(in[0], none, in[1], in[2], 1e-5)
+			return []Tensor{y}
+		}},
+		{"residual and layernorm", [][]int64{{5, 6}, {5, 6}, {6}, {6}}, func(in []Tensor) []Tensor {
+			sum, y := LayerNorm(in[0], in[1], in[2], in[3], 1e-5)
+			return []Tensor{sum, y}
+		}},
+		{"geglu", [][]int64{{5, 8}}, func(in []Tensor) []Tensor { return []Tensor{GeGLU(in[0])} }},
+		{"gelu", [][]int64{{5, 8}}, func(in []Tensor) []Tensor { return []Tensor{GELU(in[0])} }},
 		{"swiglu", [][]int64{{5, 8}}, func(in []Tensor) []Tensor { return []Tensor{SwiGLU(in[0])} }},
 		{"linear", [][]int64{{5, 6}, {4, 6}, {4}}, func(in []Tensor) []Tensor { return []Tensor{Linear(in[0], in[1], in[2])} }},
 		{"lora on the first and last of three projections", [][]int64{{5, 6}, {9, 6}, {9}, {4, 6}, {7, 2}}, func(in []Tensor) []Tensor {
@@ -73,29 +83,42 @@ func TestGradients(t *testing.T) {
 			return []Tensor{LoRA(in[0], in[1], in[2], Adapter{A: in[3], B: in[4], Parts: parts}, 0, 0)}
 		}},
 		{"attention of two rows, heads in groups", [][]int64{{5, 4, 8}, {5, 2, 8}, {5, 2 * 8}}, func(in []Tensor) []Tensor {
-			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 3, 5}, 0.3)}
+			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 3, 5}, Scoring{Scale: 0.3})}
+		}},
+		{"attention in a window, one row shorter than it", [][]int64{{9, 4, 4}, {9, 2, 4}, {9, 2 * 4}}, func(in []Tensor) []Tensor {
+			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 3, 9}, Scoring{Scale: 0.3, Window: 3})}
+		}},
+		{"attention with capped scores", [][]int64{{5, 4, 4}, {5, 2, 4}, {5, 2, 4}}, func(in []Tensor) []Tensor {
+			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 3, 5}, Scoring{Scale: 0.9, Cap: 1.5})}
+		}},
+		{"attention in a window with capped scores, over several blocks", [][]int64{{67, 2, 2}, {67, 1, 2}, {67, 1, 2}}, func(in []Tensor) []Tensor {
+			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 67}, Scoring{Scale: 0.9, Cap: 2, Window: 5})}
 		}},
 	}
 	for _, o := range operators {
 		t.Run(o.name, func(t *testing.T) { guarded(t, func() { check64(t, o.shapes, o.f) }) })
 	}
-	t.Run("cross entropy in chunks", func(t *testing.T) {
-		guarded(t, func() {
-			labels, weights := []int64{2, 0, 9, 4, 4}, []float64{0.5, 1, 0.25, 2, 0}
-			check64(t, [][]int64{{5, 6}, {10, 6}}, func(in []Tensor) []Tensor {
-				loss, _ := CrossEntropy(in[0], in[1], Of(labels, 5), Of(weights, 5), 2)
-				return []Tensor{loss}
+	for _, cap := range []float64{0, 3} {
+		t.Run(fmt.Sprintf("cross entropy in chunks, cap %g", cap), func(t *testing.T) {
+			guarded(t, func() {
+				labels, weights := []int64{2, 0, 9, 4, 4}, []float64{0.5, 1, 0.25, 2, 0}
+				check64(t, [][]int64{{5, 6}, {10, 6}}, func(in []Tensor) []Tensor {
+					loss, _ := CrossEntropy(in[0], Head{in[1], cap}, Of(labels, 5), Of(weights, 5), 2)
+					return []Tensor{loss}
+				})
 			})
 		})
-	})
-	t.Run("log probs in chunks, tempered", func(t *testing.T) {
-		guarded(t, func() {
-			check64(t, [][]int64{{5, 6}, {10, 6}}, func(in []Tensor) []Tensor {
-				logp, _ := LogProbs(in[0], in[1], Of([]int64{2, 0, 9, 4, 4}, 5), 0.7, 2, false)
-				return []Tensor{logp}
+	}
+	for _, cap := range []float64{0, 3} {
+		t.Run(fmt.Sprintf("log probs in chunks, tempered, cap %g", cap), func(t *testing.T) {
+			guarded(t, func() {
+				check64(t, [][]int64{{5, 6}, {10, 6}}, func(in []Tensor) []Tensor {
+					logp, _ := LogProbs(in[0], Head{in[1], cap}, Of([]int64{2, 0, 9, 4, 4}, 5), 0.7, 2, false)
+					return []Tensor{logp}
+				})
 			})
 		})
-	})
+	}
 }
 
 // Both ways to a log-likelihood agree, and its companions are what their names say.
@@ -106,8 +129,8 @@ func TestLogProbs(t *testing.T) {
 		x, head, labels := normal(r, rows, dim).To(Float32), normal(r, vocabulary, dim).To(Float32), []int64{3, 36, 0, 17, 8}
 		z := Linear(x, head, Tensor{}).Floats()
 		labels[2] = int64(argmax(z[2*vocabulary : 3*vocabulary]))
-		got, stats := LogProbs(x, head, Of(labels, rows), scale, 2, true)
-		_, plain := CrossEntropy(x.Mul(Of([]float32{scale})), head, Of(labels, rows), Zeros(Float32, rows), 128)
+		got, stats := LogProbs(x, Head{Weight: head}, Of(labels, rows), scale, 2, true)
+		_, plain := CrossEntropy(x.Mul(Of([]float32{scale})), Head{Weight: head}, Of(labels, rows), Zeros(Float32, rows), 128)
 		for i := range rows {
 			row := z[i*vocabulary : (i+1)*vocabulary]
 			var sum, entropy, mean float64
@@ -269,18 +292,22 @@ func TestSkinnyRows(t *testing.T) {
 
 // Attention over a cache, token by token, is attention over the row.
 func TestCache(t *testing.T) {
-	for _, width := range []int64{8, 64, 80} {
-		t.Run(fmt.Sprint(width), func(t *testing.T) {
+	for _, test := range []struct {
+		width int64
+		Scoring
+	}{{8, Scoring{Scale: 0.2}}, {64, Scoring{Scale: 0.2}}, {80, Scoring{Scale: 0.2}}, {8, Scoring{0.9, 3, 0}}, {8, Scoring{0.9, 0, 1.5}}, {80, Scoring{0.2, 5, 2}}} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
 			guarded(t, func() {
+				width := test.width
 				r := rand.New(rand.NewPCG(7, 8))
 				const n, heads, kv = 9, 4, 2
 				q, k, v := normal(r, n, heads, width).To(Float32), normal(r, n, kv, width).To(Float32), normal(r, n, kv, width).To(Float32)
-				want := Attention(q, k, v, []int64{0, n}, 0.2).Floats()
+				want := Attention(q, k, v, []int64{0, n}, test.Scoring).Floats()
 				keys, values := Empty(Float32, 3, kv, 12, width), Empty(Float32, 3, kv, 12, width)
 				const first = 4
 				CacheWrite(k, v, keys, values, []int64{1}, []int64{0, first})
 				for i := int64(first); i < n; i++ {
-					got := AttendCache(q.Narrow(0, i, 1).Contiguous(), k.Narrow(0, i, 1), v.Narrow(0, i, 1), keys, values, []int64{1}, []int64{i + 1}, 0.2).Floats()
+					got := AttendCache(q.Narrow(0, i, 1).Contiguous(), k.Narrow(0, i, 1), v.Narrow(0, i, 1), keys, values, []int64{1}, []int64{i + 1}, test.Scoring).Floats()
 					for x, g := range got {
 						if w := want[i*heads*width+int64(x)]; math.Abs(float64(g-w)) > 1e-5 {
 							t.Fatalf("token %d, element %d: %g, over the row %g", i, x, g, w)
@@ -346,7 +373,7 @@ func TestErrors(t *testing.T) {
 		"linear": func() { Linear(Zeros(Float32, 2, 3), Zeros(Float32, 4, 5), Tensor{}) },
 		"swiglu": func() { SwiGLU(Zeros(Float32, 2, 3)) },
 		"cross entropy": func() {
-			CrossEntropy(Zeros(Float32, 1, 3), Zeros(Float32, 4, 3), Of([]int64{9}, 1), Zeros(Float32, 1), 8)
+			CrossEntropy(Zeros(Float32, 1, 3), Head{Weight: Zeros(Float32, 4, 3)}, Of([]int64{9}, 1), Zeros(Float32, 1), 8)
 		},
 		"matmul": func() { Zeros(Float32, 2, 3).MatMul(Zeros(Float32, 2, 3)) },
 	} {

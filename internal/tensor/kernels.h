@@ -39,9 +39,20 @@ struct Table {
   // x: [rows, heads, dim] with row stride xs; y contiguous; cos, sin: [positions, rot/2]; position[rows].
   void (*rope)(const T *x, int64_t xs, T *y, const float *cos, const float *sin, const int64_t *position, int64_t rows,
                int64_t heads, int64_t dim, int64_t rot, int sign);
+  // The same of LayerNorm: y = (s - mean)·rstd·w + b, rstd = 1/√(variance(s) + eps). mean: [rows]; b, db: [dim].
+  void (*layernorm)(const T *x, const T *r, const T *w, const T *b, T *s, T *y, Acc<T> *mean, Acc<T> *rstd, int64_t rows,
+                    int64_t dim, double eps);
+  void (*layernorm_back)(const T *dy, const T *ds, const T *s, const T *w, const Acc<T> *mean, const Acc<T> *rstd, T *dx,
+                         Acc<T> *dw, Acc<T> *db, int64_t rows, int64_t dim);
   // y = silu(g)·u; gu: [rows, 2f], gate first. y: [rows, f].
   void (*swiglu)(const T *gu, T *y, int64_t rows, int64_t f);
   void (*swiglu_back)(const T *dy, const T *gu, T *dgu, int64_t rows, int64_t f);
+  // y = gelu(g)·u with the tanh form of GELU; likewise.
+  void (*geglu)(const T *gu, T *y, int64_t rows, int64_t f);
+  void (*geglu_back)(const T *dy, const T *gu, T *dgu, int64_t rows, int64_t f);
+  // The tanh form of GELU on n elements.
+  void (*gelu)(const T *x, T *y, int64_t n);
+  void (*gelu_back)(const T *dy, const T *x, T *dx, int64_t n);
   // Rows of logits z [rows, v] with row stride v. logp[i] = log softmax(z[i])[label[i]]. Where weight is given z becomes
   // weight[i]·(softmax(z[i]) - onehot(label[i])): the gradient of -weight·logp.
   void (*cross_entropy)(T *z, const int64_t *label, const Acc<T> *weight, Acc<T> *logp, int64_t rows, int64_t v);
@@ -50,12 +61,19 @@ struct Table {
   void (*log_probs)(const T *z, const int64_t *label, Acc<T> scale, Acc<T> *logp, Acc<T> *lse, Acc<T> *stats, int64_t rows, int64_t v);
   // z becomes the gradient of Σ grad[i]·logp[i].
   void (*log_probs_back)(T *z, const int64_t *label, Acc<T> scale, const Acc<T> *lse, const Acc<T> *grad, int64_t rows, int64_t v);
+  // n capped logits, z = cap·tanh(z/cap), and the gradient of what they were from the gradient dz of what they are.
+  void (*cap)(T *z, int64_t n, double cap);
+  void (*cap_back)(T *dz, const T *z, int64_t n, double cap);
   // y[b, n] = x[b]·w[n] (+ bias[n]) for columns n0 ≤ n < n1; few rows b. x: [rows, k], w: [n, k], y: [rows, ys].
   void (*skinny)(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t n0, int64_t n1);
   // One query a head against a cache. q: [group, dim]; keys, values: [length, dim], from `first` on; y: [group, dim];
-  // scores: scratch [group, length].
+  // scores: scratch [group, length]. With a cap the scores are cap·tanh(scale·q·k/cap).
   void (*attend)(const T *q, const T *keys, const T *values, T *y, float *scores, int64_t group, int64_t dim, int64_t first,
-                 int64_t length, double scale);
+                 int64_t length, double scale, double cap);
+  // One row of attention: z [columns] holds q·k and becomes the softmax of its scores over first ≤ j < last, and zero elsewhere.
+  void (*weigh)(T *z, int64_t columns, int64_t first, int64_t last, double scale, double cap);
+  // dp, the gradient of the weights p that came of z, becomes that of z.
+  void (*weigh_back)(const T *z, const T *p, T *dp, int64_t columns, int64_t first, int64_t last, double scale, double cap);
 };
 
 struct Kernels {

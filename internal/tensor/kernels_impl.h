@@ -45,6 +45,10 @@ static inline float fast_exp(float x) {
 }
 static inline double fast_exp(double x) { return std::exp(x); }
 
+// tanh within 1e-7: what it is multiplied with is of the order of what it is added to, everywhere here.
+static inline float fast_tanh(float x) { return 1 - 2 / (fast_exp(2 * x) + 1); }
+static inline double fast_tanh(double x) { return std::tanh(x); }
+
 template <class T>
 static void rmsnorm(const T *x, int64_t xs, const T *r, const T *w, T *s, T *y, Acc<T> *rstd, int64_t rows, int64_t dim,
                     double eps, double shift) {
@@ -97,6 +101,64 @@ static void rmsnorm_back(const T *dy, const T *ds, const T *s, int64_t ss, const
 }
 
 template <class T>
+static void layernorm(const T *x, const T *r, const T *w, const T *b, T *s, T *y, Acc<T> *mean, Acc<T> *rstd, int64_t rows,
+                      int64_t dim, double eps) {
+  using A = Acc<T>;
+  for (int64_t i = 0; i < rows; i++) {
+    const T *in = x + i * dim;
+    if (r) {
+      T *si = s + i * dim;
+      const T *ri = r + i * dim;
+#pragma omp simd
+      for (int64_t j = 0; j < dim; j++) si[j] = store<T>(load(in[j]) + load(ri[j]));
+      in = si;
+    }
+    A sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < dim; j++) sum += load(in[j]);
+    const A m = sum / A(dim);
+#pragma omp simd reduction(+ : squares)
+    for (int64_t j = 0; j < dim; j++) squares += (load(in[j]) - m) * (load(in[j]) - m);
+    const A rs = A(1) / std::sqrt(squares / A(dim) + A(eps));
+    mean[i] = m;
+    rstd[i] = rs;
+    T *yi = y + i * dim;
+#pragma omp simd
+    for (int64_t j = 0; j < dim; j++) yi[j] = store<T>((load(in[j]) - m) * rs * load(w[j]) + load(b[j]));
+  }
+}
+
+template <class T>
+static void layernorm_back(const T *dy, const T *ds, const T *s, const T *w, const Acc<T> *mean, const Acc<T> *rstd, T *dx,
+                           Acc<T> *dw, Acc<T> *db, int64_t rows, int64_t dim) {
+  using A = Acc<T>;
+  for (int64_t i = 0; i < rows; i++) {
+    const T *g = dy + i * dim, *x = s + i * dim;
+    const A m = mean[i], rs = rstd[i];
+    A sum = 0, dot = 0;
+#pragma omp simd reduction(+ : sum, dot)
+    for (int64_t j = 0; j < dim; j++) {
+      A t = load(g[j]) * load(w[j]);
+      sum += t;
+      dot += t * (load(x[j]) - m);
+    }
+    const A a = sum / A(dim), c = dot * rs * rs / A(dim);
+    T *out = dx + i * dim;
+#pragma omp simd
+    for (int64_t j = 0; j < dim; j++)
+      out[j] = store<T>(rs * (load(g[j]) * load(w[j]) - a - (load(x[j]) - m) * c) + (ds ? load(ds[i * dim + j]) : A(0)));
+    if (dw) {
+#pragma omp simd
+      for (int64_t j = 0; j < dim; j++) dw[j] += load(g[j]) * (load(x[j]) - m) * rs;
+    }
+    if (db) {
+#pragma omp simd
+      for (int64_t j = 0; j < dim; j++) db[j] += load(g[j]);
+    }
+  }
+}
+
+template <class T>
 static void rope(const T *x, int64_t xs, T *y, const float *cos, const float *sin, const int64_t *position, int64_t rows,
                  int64_t heads, int64_t dim, int64_t rot, int sign) {
   using A = Acc<T>;
@@ -143,6 +205,71 @@ static void swiglu_back(const T *dy, const T *gu, T *dgu, int64_t rows, int64_t 
       dg[j] = store<T>(dj * load(u[j]) * sg * (A(1) + a * (A(1) - sg)));
       du[j] = store<T>(dj * a * sg);
     }
+  }
+}
+
+// GELU in the form with tanh (Hendrycks & Gimpel 2016), and its slope: 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
+template <class A>
+static inline A gelu_of(A x) {
+  return A(0.5) * x * (A(1) + fast_tanh(A(0.7978845608028654) * (x + A(0.044715) * x * x * x)));
+}
+template <class A>
+static inline A gelu_slope(A x) {
+  const A t = fast_tanh(A(0.7978845608028654) * (x + A(0.044715) * x * x * x));
+  return A(0.5) * (A(1) + t) + A(0.5) * x * (A(1) - t * t) * A(0.7978845608028654) * (A(1) + A(0.134145) * x * x);
+}
+
+template <class T>
+static void gelu(const T *x, T *y, int64_t n) {
+#pragma omp simd
+  for (int64_t j = 0; j < n; j++) y[j] = store<T>(gelu_of(load(x[j])));
+}
+
+template <class T>
+static void gelu_back(const T *dy, const T *x, T *dx, int64_t n) {
+#pragma omp simd
+  for (int64_t j = 0; j < n; j++) dx[j] = store<T>(load(dy[j]) * gelu_slope(load(x[j])));
+}
+
+template <class T>
+static void geglu(const T *gu, T *y, int64_t rows, int64_t f) {
+  for (int64_t i = 0; i < rows; i++) {
+    const T *g = gu + i * 2 * f, *u = g + f;
+    T *out = y + i * f;
+#pragma omp simd
+    for (int64_t j = 0; j < f; j++) out[j] = store<T>(load(store<T>(gelu_of(load(g[j])))) * load(u[j]));
+  }
+}
+
+template <class T>
+static void geglu_back(const T *dy, const T *gu, T *dgu, int64_t rows, int64_t f) {
+  using A = Acc<T>;
+  for (int64_t i = 0; i < rows; i++) {
+    const T *g = gu + i * 2 * f, *u = g + f, *d = dy + i * f;
+    T *dg = dgu + i * 2 * f, *du = dg + f;
+#pragma omp simd
+    for (int64_t j = 0; j < f; j++) {
+      const A a = load(g[j]), dj = load(d[j]), uj = load(u[j]);
+      dg[j] = store<T>(dj * uj * gelu_slope(a));
+      du[j] = store<T>(dj * gelu_of(a));
+    }
+  }
+}
+
+template <class T>
+static void cap(T *z, int64_t n, double cap) {
+  using A = Acc<T>;
+#pragma omp simd
+  for (int64_t j = 0; j < n; j++) z[j] = store<T>(A(cap) * fast_tanh(load(z[j]) / A(cap)));
+}
+
+template <class T>
+static void cap_back(T *dz, const T *z, int64_t n, double cap) {
+  using A = Acc<T>;
+#pragma omp simd
+  for (int64_t j = 0; j < n; j++) {
+    const A t = load(z[j]) / A(cap);
+    dz[j] = store<T>(load(dz[j]) * (A(1) - t * t));
   }
 }
 
@@ -343,7 +470,7 @@ static void skinny(const T *x, const T *w, const T *bias, T *y, int64_t rows, in
 
 template <class T>
 static void attend(const T *q, const T *keys, const T *values, T *y, float *scores, int64_t group, int64_t dim, int64_t first,
-                   int64_t length, double scale) {
+                   int64_t length, double scale, double cap) {
   using A = Acc<T>;
   for (int64_t t = first; t < length; t++) {
     const T *key = keys + t * dim;
@@ -356,7 +483,12 @@ static void attend(const T *q, const T *keys, const T *values, T *y, float *scor
     }
   }
   for (int64_t g = 0; g < group; g++) {
-    float *s = scores + g * length, top = s[first], sum = 0;
+    float *s = scores + g * length, sum = 0;
+    if (cap > 0) {
+#pragma omp simd
+      for (int64_t t = first; t < length; t++) s[t] = float(cap) * fast_tanh(s[t] / float(cap));
+    }
+    float top = s[first];
     for (int64_t t = first; t < length; t++) top = s[t] > top ? s[t] : top;
 #pragma omp simd reduction(+ : sum)
     for (int64_t t = first; t < length; t++) {
@@ -380,6 +512,51 @@ static void attend(const T *q, const T *keys, const T *values, T *y, float *scor
       }
       for (int64_t j = 0; j < nb; j++) y[g * dim + j0 + j] = store<T>(out[j] / A(sum));
     }
+  }
+}
+
+template <class T>
+static void weigh(T *z, int64_t columns, int64_t first, int64_t last, double scale, double cap) {
+  using A = Acc<T>;
+  for (int64_t j = 0; j < first; j++) z[j] = store<T>(A(0));
+  for (int64_t j = last; j < columns; j++) z[j] = store<T>(A(0));
+  if (cap > 0) {
+#pragma omp simd
+    for (int64_t j = first; j < last; j++) z[j] = store<T>(A(cap) * fast_tanh(load(z[j]) * A(scale / cap)));
+  } else {
+#pragma omp simd
+    for (int64_t j = first; j < last; j++) z[j] = store<T>(load(z[j]) * A(scale));
+  }
+  A top = load(z[first]), sum = 0;
+#pragma omp simd reduction(max : top)
+  for (int64_t j = first; j < last; j++) {
+    A x = load(z[j]);
+    top = x > top ? x : top;
+  }
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = first; j < last; j++) sum += fast_exp(load(z[j]) - top);
+  const A share = A(1) / sum;
+#pragma omp simd
+  for (int64_t j = first; j < last; j++) z[j] = store<T>(fast_exp(load(z[j]) - top) * share);
+}
+
+template <class T>
+static void weigh_back(const T *z, const T *p, T *dp, int64_t columns, int64_t first, int64_t last, double scale, double cap) {
+  using A = Acc<T>;
+  for (int64_t j = 0; j < first; j++) dp[j] = store<T>(A(0));
+  for (int64_t j = last; j < columns; j++) dp[j] = store<T>(A(0));
+  A dot = 0;
+#pragma omp simd reduction(+ : dot)
+  for (int64_t j = first; j < last; j++) dot += load(p[j]) * load(dp[j]);
+  if (cap > 0) {
+#pragma omp simd
+    for (int64_t j = first; j < last; j++) {
+      const A t = fast_tanh(load(z[j]) * A(scale / cap));
+      dp[j] = store<T>(load(p[j]) * (load(dp[j]) - dot) * (A(1) - t * t) * A(scale));
+    }
+  } else {
+#pragma omp simd
+    for (int64_t j = first; j < last; j++) dp[j] = store<T>(load(p[j]) * (load(dp[j]) - dot) * A(scale));
   }
 }
 
@@ -433,7 +610,8 @@ static void dropout(const float *x, float *y, int64_t n, uint64_t seed, uint64_t
 
 template <class T>
 static constexpr Table<T> table() {
-  return {rmsnorm<T>, rmsnorm_back<T>, rope<T>, swiglu<T>, swiglu_back<T>, cross_entropy<T>, log_probs<T>, log_probs_back<T>, skinny<T>, attend<T>};
+  return {rmsnorm<T>, rmsnorm_back<T>, rope<T>, layernorm<T>, layernorm_back<T>, swiglu<T>, swiglu_back<T>, geglu<T>, geglu_back<T>,
+          gelu<T>, gelu_back<T>, cross_entropy<T>, log_probs<T>, log_probs_back<T>, cap<T>, cap_back<T>, skinny<T>, attend<T>, weigh<T>, weigh_back<T>};
 }
 extern const Kernels kTable;
 const Kernels kTable = {table<float>(), table<double>(), table<bf16>(), adamw, sum_squares, dropout};

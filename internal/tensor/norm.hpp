@@ -3,8 +3,6 @@
 using namespace hone;
 
 namespace {
-constexpr int64_t kBlocks = 16; // of rows whose weight gradients are summed apart: the sum does not depend on the threads
-
 // x: [..., dim], last dimension dense, the others collapsible to one stride. Returns {sum, out, rstd}; sum is x where residual is absent.
 struct Forward { Tensor sum, out, rstd; };
 int64_t row_stride(const Tensor &x) { // of [rows, heads, dim] the heads must be dense

@@ -5,6 +5,7 @@
 #include "attention.hpp"
 #include "cross_entropy.hpp"
 #include "embedding.hpp"
+#include "layernorm.hpp"
 #include "linear.hpp"
 #include "norm.hpp"
 #include "rope.hpp"

@@ -30,16 +30,21 @@ int hone_embedding(hten *out, hten weight, hten ids, int64_t padding, char **err
 int hone_rmsnorm(hten *sum, hten *out, hten x, hten residual, hten weight, double eps, double shift, char **err);
 int hone_split(hten *outs, hten x, const int64_t *sizes, int n, char **err);
 int hone_rope(hten *out, hten x, hten cos, hten sin, hten position, int64_t heads, char **err);
+int hone_layernorm(hten *sum, hten *out, hten x, hten residual, hten weight, hten bias, double eps, char **err);
 int hone_swiglu(hten *out, hten gate_up, char **err);
+int hone_geglu(hten *out, hten gate_up, char **err);
+int hone_gelu(hten *out, hten x, char **err);
 int hone_linear(hten *out, hten x, hten weight, hten bias, char **err);
 int hone_lora(hten *out, hten x, hten weight, hten bias, hten a, hten b, const int64_t *parts, int nparts, const double *scales,
               double dropout, uint64_t seed, char **err);
-int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, double scale, char **err);
+int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, double scale, int64_t window,
+                   double cap, char **err);
 int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,
-                      double scale, char **err);
+                      double scale, int64_t window, double cap, char **err);
 int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *borders, int rows, char **err);
-int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels, hten token_weights, int64_t chunk, char **err);
-int hone_log_probs(hten *logp, hten *stats, hten x, hten weight, hten labels, double scale, int64_t chunk, char **err);
+int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels, hten token_weights, double cap, int64_t chunk,
+                       char **err);
+int hone_log_probs(hten *logp, hten *stats, hten x, hten weight, hten labels, double scale, double cap, int64_t chunk, char **err);
 int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
                double eps, double decay, int64_t step, char **err);
 int hone_sum_squares(hten x, double *out, char **err);

@@ -44,6 +44,9 @@ inline at::ScalarType acc_dtype(const Tensor &t) { return t.scalar_type() == at:
 // Rows a thread takes at least, so that one task touches about 64 KB.
 inline int64_t grain(int64_t columns) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns)); }
 
+// Blocks of rows whose weight gradients are summed apart: the sum does not depend on the threads.
+constexpr int64_t kBlocks = 16;
+
 // The gradient buffer of a leaf. Operators add to it where they compute the gradient, instead of handing autograd a tensor
 // that it would add in a pass of its own: a weight's gradient is written once, by the GEMM.
 inline Tensor &grad_of(const Tensor &leaf) {

@@ -27,6 +27,17 @@ func RMSNorm(x, residual, weight Tensor, eps, shift float64) (sum, out Tensor) {
 	return wrap(s), wrap(o)
 }
 
+// LayerNorm is (x - mean)·rstd·weight + bias over the last dimension; residual and sum as in RMSNorm.
+func LayerNorm(x, residual, weight, bias Tensor, eps float64) (sum, out Tensor) {
+	var s, o C.hten
+	var e *C.char
+	check("layernorm", C.hone_layernorm(&s, &o, x.h(), residual.h(), weight.h(), bias.h(), C.double(eps), &e), e)
+	if !residual.Defined() {
+		return x, wrap(o)
+	}
+	return wrap(s), wrap(o)
+}
+
 // Split is x [tokens, Σ sizes] cut along its columns: views.
 func Split(x Tensor, sizes ...int64) []Tensor {
 	outs := make([]C.hten, len(sizes))
@@ -52,6 +63,22 @@ func SwiGLU(gateUp Tensor) Tensor {
 	var out C.hten
 	var e *C.char
 	check("swiglu", C.hone_swiglu(&out, gateUp.h(), &e), e)
+	return wrap(out)
+}
+
+// GeGLU is gelu(gate)·up of gateUp [tokens, 2f], gate first, with GELU's tanh form: [tokens, f].
+func GeGLU(gateUp Tensor) Tensor {
+	var out C.hten
+	var e *C.char
+	check("geglu", C.hone_geglu(&out, gateUp.h(), &e), e)
+	return wrap(out)
+}
+
+// GELU is GELU's tanh form (transformers' gelu_new and gelu_pytorch_tanh) of each element.
+func GELU(x Tensor) Tensor {
+	var out C.hten
+	var e *C.char
+	check("gelu", C.hone_gelu(&out, x.h(), &e), e)
 	return wrap(out)
 }
 
@@ -89,12 +116,20 @@ func LoRA(x, weight, bias Tensor, a Adapter, dropout float64, seed uint64) Tenso
 	return wrap(out)
 }
 
+// Scoring is what attention makes of a query and a key: the score scale·q·k, or cap·tanh(scale·q·k/cap).
+type Scoring struct {
+	Scale  float64
+	Window int64   // tokens that a query sees, itself among them; 0 is all before it
+	Cap    float64 // 0 is none
+}
+
 // Attention is causal attention within each row: row i is the tokens borders[i] … borders[i+1]. q: [tokens, heads, dim];
 // k: [tokens, kv heads, dim]; v: the same, or [tokens, kv heads·dim]. Out: [tokens, heads, dim].
-func Attention(q, k, v Tensor, borders []int64, scale float64) Tensor {
+func Attention(q, k, v Tensor, borders []int64, s Scoring) Tensor {
 	var out C.hten
 	var e *C.char
-	check("attention", C.hone_attention(&out, q.h(), k.h(), v.h(), shapePtr(borders), C.int(len(borders)), C.double(scale), &e), e)
+	check("attention", C.hone_attention(&out, q.h(), k.h(), v.h(), shapePtr(borders), C.int(len(borders)),
+		C.double(s.Scale), C.int64_t(s.Window), C.double(s.Cap), &e), e)
 	return wrap(out)
 }
 
@@ -104,21 +139,28 @@ func CacheWrite(k, v, keys, values Tensor, slots, borders []int64) {
 	check("cache", C.hone_cache_write(k.h(), v.h(), keys.h(), values.h(), shapePtr(slots), shapePtr(borders), C.int(len(slots)), &e), e)
 }
 
-// AttendCache appends one token a row to its slot, where it becomes number lengths[i]-1, and attends to all up to it.
+// AttendCache appends one token a row to its slot, where it becomes number lengths[i]-1, and attends up to it.
 // q: [rows, heads, dim]; k, v: [rows, kv heads, dim]; out: [rows, heads, dim].
-func AttendCache(q, k, v, keys, values Tensor, slots, lengths []int64, scale float64) Tensor {
+func AttendCache(q, k, v, keys, values Tensor, slots, lengths []int64, s Scoring) Tensor {
 	var out C.hten
 	var e *C.char
-	check("attend", C.hone_attend_cache(&out, q.h(), k.h(), v.h(), keys.h(), values.h(), shapePtr(slots), shapePtr(lengths), C.double(scale), &e), e)
+	check("attend", C.hone_attend_cache(&out, q.h(), k.h(), v.h(), keys.h(), values.h(), shapePtr(slots), shapePtr(lengths),
+		C.double(s.Scale), C.int64_t(s.Window), C.double(s.Cap), &e), e)
 	return wrap(out)
 }
 
+// Head is the projection to the vocabulary: the logits x·weightᵀ, or cap·tanh(x·weightᵀ/cap). Weight: [vocabulary, dim].
+type Head struct {
+	Weight Tensor
+	Cap    float64 // 0 is none
+}
+
 // CrossEntropy is -Σ weights·logp (a scalar that must be the end of the graph) and logp [rows], the log-likelihood of
-// labels [rows] under softmax(x·headᵀ), with chunk rows of logits held at once. x: [rows, dim]; weights: [rows] float32.
-func CrossEntropy(x, head, labels, weights Tensor, chunk int) (loss, logp Tensor) {
+// labels [rows] under the softmax of head's logits of x, with chunk rows of logits held at once. x: [rows, dim]; weights: [rows] float32.
+func CrossEntropy(x Tensor, head Head, labels, weights Tensor, chunk int) (loss, logp Tensor) {
 	var l, p C.hten
 	var e *C.char
-	check("cross entropy", C.hone_cross_entropy(&l, &p, x.h(), head.h(), labels.h(), weights.h(), C.int64_t(chunk), &e), e)
+	check("cross entropy", C.hone_cross_entropy(&l, &p, x.h(), head.Weight.h(), labels.h(), weights.h(), C.double(head.Cap), C.int64_t(chunk), &e), e)
 	return wrap(l), wrap(p)
 }
 
@@ -130,16 +172,16 @@ const (
 	TokenStats
 )
 
-// LogProbs is the log-likelihoods [rows] of labels [rows] under softmax(scale·x·headᵀ), differentiable in x and head, with chunk
+// LogProbs is the log-likelihoods [rows] of labels [rows] under the softmax of scale·logits, differentiable in x and head, with chunk
 // rows of logits held at once; the backward pass computes them again. stats [rows, TokenStats] where it is wanted. x: [rows, dim].
-func LogProbs(x, head, labels Tensor, scale float64, chunk int, wantStats bool) (logp, stats Tensor) {
+func LogProbs(x Tensor, head Head, labels Tensor, scale float64, chunk int, wantStats bool) (logp, stats Tensor) {
 	var p, s C.hten
 	var at *C.hten
 	var e *C.char
 	if wantStats {
 		at = &s
 	}
-	check("log probs", C.hone_log_probs(&p, at, x.h(), head.h(), labels.h(), C.double(scale), C.int64_t(chunk), &e), e)
+	check("log probs", C.hone_log_probs(&p, at, x.h(), head.Weight.h(), labels.h(), C.double(scale), C.double(head.Cap), C.int64_t(chunk), &e), e)
 	if !wantStats {
 		return wrap(p), Tensor{}
 	}

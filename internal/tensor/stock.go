@@ -36,6 +36,16 @@ func (t Tensor) Mul(u Tensor) Tensor {
 	return stock("mul", func(out *lib.Ctensor) { lib.AtgMul(out, t.c, u.c) })
 }
 
+// Tanh is the hyperbolic tangent of each element.
+func (t Tensor) Tanh() Tensor {
+	return stock("tanh", func(out *lib.Ctensor) { lib.AtgTanh(out, t.c) })
+}
+
+// Transpose is the matrix t with rows and columns exchanged: a view.
+func (t Tensor) Transpose() Tensor {
+	return stock("transpose", func(out *lib.Ctensor) { lib.AtgT(out, t.c) })
+}
+
 // Sum is the sum of all elements.
 func (t Tensor) Sum() Tensor {
 	return stock("sum", func(out *lib.Ctensor) { lib.AtgSum(out, t.c, int32(t.Dtype())) })

@@ -1,22 +1,33 @@
-// SwiGLU (Shazeer 2020) on a fused gate-up projection: silu(gate)·up.
+// SwiGLU and GeGLU (Shazeer 2020) on a fused gate-up projection: silu(gate)·up and gelu(gate)·up; GELU without a gate.
 #include "ops_common.h"
 using namespace hone;
 
 namespace {
-Tensor forward(const Tensor &gu) {
-  TORCH_CHECK(gu.dim() == 2 && gu.is_contiguous() && gu.size(1) % 2 == 0, "swiglu: ", gu.sizes());
+struct Silu {
+  template <class K> static auto forward(const Table<K> &k) { return k.swiglu; }
+  template <class K> static auto back(const Table<K> &k) { return k.swiglu_back; }
+};
+struct Gelu {
+  template <class K> static auto forward(const Table<K> &k) { return k.geglu; }
+  template <class K> static auto back(const Table<K> &k) { return k.geglu_back; }
+};
+
+template <class Gate>
+Tensor gate(const Tensor &gu) {
+  TORCH_CHECK(gu.dim() == 2 && gu.is_contiguous() && gu.size(1) % 2 == 0, "gated unit: ", gu.sizes());
   int64_t rows = gu.size(0), f = gu.size(1) / 2;
   Tensor y = at::empty({rows, f}, gu.options());
   dispatch(gu, [&](auto zero, auto &k) {
     using K = decltype(zero);
-    at::parallel_for(0, rows, grain(3 * f), [&](int64_t a, int64_t b) { k.swiglu(ptr<K>(gu) + a * 2 * f, ptr<K>(y) + a * f, b - a, f); });
+    at::parallel_for(0, rows, grain(3 * f), [&](int64_t a, int64_t b) { Gate::forward(k)(ptr<K>(gu) + a * 2 * f, ptr<K>(y) + a * f, b - a, f); });
   });
   return y;
 }
-struct SwiGLU : Function<SwiGLU> {
+template <class Gate>
+struct Gated : Function<Gated<Gate>> {
   static Tensor forward(AutogradContext *c, const Tensor &gu) {
     c->save_for_backward({gu});
-    return ::forward(gu);
+    return gate<Gate>(gu);
   }
   static variable_list backward(AutogradContext *c, variable_list g) {
     Tensor gu = c->get_saved_variables()[0], dy = g[0].contiguous(), dgu = at::empty_like(gu);
@@ -24,15 +35,47 @@ struct SwiGLU : Function<SwiGLU> {
     dispatch(gu, [&](auto zero, auto &k) {
       using K = decltype(zero);
       at::parallel_for(0, rows, grain(5 * f), [&](int64_t a, int64_t b) {
-        k.swiglu_back(ptr<K>(dy) + a * f, ptr<K>(gu) + a * 2 * f, ptr<K>(dgu) + a * 2 * f, b - a, f);
+        Gate::back(k)(ptr<K>(dy) + a * f, ptr<K>(gu) + a * 2 * f, ptr<K>(dgu) + a * 2 * f, b - a, f);
       });
     });
     return {dgu};
   }
 };
+
+constexpr int64_t kGrain = 16384;
+Tensor gelu(const Tensor &x) {
+  TORCH_CHECK(x.is_contiguous(), "gelu: not contiguous");
+  Tensor y = at::empty_like(x);
+  dispatch(x, [&](auto zero, auto &k) {
+    using K = decltype(zero);
+    at::parallel_for(0, x.numel(), kGrain, [&](int64_t a, int64_t b) { k.gelu(ptr<K>(x) + a, ptr<K>(y) + a, b - a); });
+  });
+  return y;
+}
+struct GELU : Function<GELU> {
+  static Tensor forward(AutogradContext *c, const Tensor &x) {
+    c->save_for_backward({x});
+    return ::gelu(x);
+  }
+  static variable_list backward(AutogradContext *c, variable_list g) {
+    Tensor x = c->get_saved_variables()[0], dy = g[0].contiguous(), dx = at::empty_like(x);
+    dispatch(x, [&](auto zero, auto &k) {
+      using K = decltype(zero);
+      at::parallel_for(0, x.numel(), kGrain, [&](int64_t a, int64_t b) { k.gelu_back(ptr<K>(dy) + a, ptr<K>(x) + a, ptr<K>(dx) + a, b - a); });
+    });
+    return {dx};
+  }
+};
 } // namespace
 
+extern "C" {
 // gate_up: [rows, 2f], gate first; out: [rows, f].
-extern "C" int hone_swiglu(hten *out, hten gate_up, char **err) {
-  GUARD(*out = give(recording({T(gate_up)}) ? SwiGLU::apply(T(gate_up)) : forward(T(gate_up))))
+int hone_swiglu(hten *out, hten gate_up, char **err) {
+  GUARD(*out = give(recording({T(gate_up)}) ? Gated<Silu>::apply(T(gate_up)) : gate<Silu>(T(gate_up))))
+}
+int hone_geglu(hten *out, hten gate_up, char **err) {
+  GUARD(*out = give(recording({T(gate_up)}) ? Gated<Gelu>::apply(T(gate_up)) : gate<Gelu>(T(gate_up))))
+}
+// x: any shape, contiguous.
+int hone_gelu(hten *out, hten x, char **err) { GUARD(*out = give(recording({T(x)}) ? GELU::apply(T(x)) : ::gelu(T(x)))) }
 }

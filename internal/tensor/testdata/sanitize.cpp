@@ -14,9 +14,23 @@ static void rows_of(const Table<T> &k, int64_t rows, int64_t dim) {
   std::vector<int64_t> label(rows, dim - 1), position(rows, 2);
   k.rmsnorm(x.data(), dim, x.data(), w.data(), s.data(), y.data(), rstd.data(), rows, dim, 1e-5, 0);
   k.rmsnorm_back(y.data(), y.data(), s.data(), dim, w.data(), rstd.data(), dx.data(), dw.data(), rows, dim, 0);
+  std::vector<A> mean(rows), db(dim);
+  k.layernorm(x.data(), x.data(), w.data(), w.data(), s.data(), y.data(), mean.data(), rstd.data(), rows, dim, 1e-5);
+  k.layernorm_back(y.data(), y.data(), s.data(), w.data(), mean.data(), rstd.data(), dx.data(), dw.data(), db.data(), rows, dim);
+  k.geglu(gu.data(), y.data(), rows, dim);
+  k.geglu_back(y.data(), gu.data(), dgu.data(), rows, dim);
+  k.gelu(x.data(), y.data(), rows * dim);
+  k.gelu_back(y.data(), x.data(), dx.data(), rows * dim);
+  std::vector<T> p(dim);
+  for (int64_t i = 0; i < dim; i++) {
+    k.weigh(p.data(), dim, i / 2, i + 1, 0.1, i % 2);
+    k.weigh_back(x.data(), p.data(), dx.data(), dim, i / 2, i + 1, 0.1, i % 2);
+  }
   k.swiglu(gu.data(), y.data(), rows, dim);
   k.swiglu_back(y.data(), gu.data(), dgu.data(), rows, dim);
   k.cross_entropy(y.data(), label.data(), weight.data(), logp.data(), rows, dim);
+  k.cap(y.data(), rows * dim, 30);
+  k.cap_back(x.data(), y.data(), rows * dim, 30);
   if (dim % 2 == 0) {
     std::vector<float> cos(3 * dim / 2), sin(3 * dim / 2);
     k.rope(gu.data(), 2 * dim, dgu.data(), cos.data(), sin.data(), position.data(), rows, 2, dim, dim, 1);
@@ -27,7 +41,8 @@ static void rows_of(const Table<T> &k, int64_t rows, int64_t dim) {
   }
   std::vector<T> q(3 * dim), o(3 * dim);
   std::vector<float> scores(3 * rows);
-  k.attend(q.data(), x.data(), x.data(), o.data(), scores.data(), 3, dim, 0, rows, 0.1);
+  k.attend(q.data(), x.data(), x.data(), o.data(), scores.data(), 3, dim, 0, rows, 0.1, 0);
+  k.attend(q.data(), x.data(), x.data(), o.data(), scores.data(), 3, dim, rows / 2, rows, 0.1, 50);
 }
 
 int main() {
