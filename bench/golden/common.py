@@ -69,11 +69,11 @@ def randomise(model, seed):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.endswith("norm.weight"):
+            if parameter.ndim == 1 and not name.endswith("bias"):
                 parameter.uniform_(0.5, 1.5, generator=generator)
             elif name.endswith("bias"):
                 parameter.normal_(0.0, 0.3, generator=generator)
-            elif "embed_tokens" in name:
+            elif "embed_tokens" in name or name.endswith("wte.weight"):
                 parameter.normal_(0.0, 0.5, generator=generator)
             else:
                 parameter.normal_(0.0, 1.3 / parameter.shape[1] ** 0.5, generator=generator)

@@ -60,7 +60,7 @@ func (m *Model) loadAdapter(l *LoRA, dir string, trained bool) error {
 		scope := tensor.Open()
 		defer scope.Close()
 		values := tensor.Empty(tensor.Float32, t.Elements())
-		if err := put(values, 0, &t); err != nil {
+		if err := put(values, 0, &t, false); err != nil {
 			return fmt.Errorf("tensor %s: %w", x.name, err)
 		}
 		copy(x.values, values.Floats())
@@ -84,7 +84,7 @@ func (m *Model) SaveAdapter(dir, base string) error {
 	config := map[string]any{
 		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": nil, "inference_mode": true,
 		"r": l.Rank, "lora_alpha": l.Alpha, "lora_dropout": l.Dropout, "use_rslora": l.RSLoRA, "use_dora": false,
-		"bias": "none", "fan_in_fan_out": false, "init_lora_weights": true, "modules_to_save": nil,
+		"bias": "none", "fan_in_fan_out": m.Linears()[0].Weight.Parts[0].Transposed, "init_lora_weights": true, "modules_to_save": nil,
 		"rank_pattern": orEmpty(l.RankPattern), "alpha_pattern": orEmpty(l.AlphaPattern),
 		"target_modules": m.targetModules(), "layers_to_transform": nil, "exclude_modules": nil,
 	}

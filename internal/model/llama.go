@@ -4,45 +4,47 @@ import (
 	"fmt"
 
 	"github.com/hone-ml/hone/internal/nn"
+	"github.com/hone-ml/hone/internal/tensor"
 )
 
 // llama is Llama 1 to 3.x, SmolLM2 and others of model_type llama (Touvron et al. 2023; transformers' modeling_llama.py).
-func llama(m *Model) {
+var llama = architecture{declare: func(m *Model) error {
 	c := m.Config
-	m.bind(biases{qkv: c.AttentionBias, output: c.AttentionBias, mlp: c.MLPBias}, false)
+	m.declareLlama(biases{qkv: c.AttentionBias, output: c.AttentionBias, mlp: c.MLPBias}, nil)
+	return nil
+}}
+
+// block is the pre-norm layer that Llama and its kin share.
+type block struct {
+	inputNorm *nn.Norm
+	attention attention
+	postNorm  *nn.Norm
+	mlp       gated
 }
 
-// biases says which linear layers have one.
-type biases struct{ qkv, output, mlp bool }
+func (b *block) forward(x, r tensor.Tensor, in Input) (tensor.Tensor, tensor.Tensor) {
+	x, h := b.inputNorm.Apply(x, r)
+	x, h = b.postNorm.Apply(x, b.attention.apply(h, in))
+	return x, b.mlp.apply(h)
+}
 
-// bind declares the weights under Llama's names, which its kin took over: they differ in biases, and in norms of each head's
-// q and k.
-func (m *Model) bind(bias biases, headNorms bool) {
+func (b *block) linears() []*nn.Linear {
+	return []*nn.Linear{b.attention.qkv, b.attention.output, b.mlp.gateUp, b.mlp.down}
+}
+
+// declareLlama declares the weights under Llama's names, which its kin took over.
+func (m *Model) declareLlama(bias biases, norm headNorm) {
 	c, s := m.Config, &m.Base
-	m.embedding = s.Declare(nn.Tensor{Name: "model.embed_tokens.weight", Shape: []int64{c.VocabSize, c.HiddenSize}})
+	m.declareEmbedding("model.embed_tokens")
 	for i := range c.NumHiddenLayers {
 		p := fmt.Sprintf("model.layers.%d.", i)
-		b := &block{index: i, heads: c.NumAttentionHeads, kvHeads: c.NumKeyValueHeads, width: c.HeadDim}
+		b := &block{}
 		b.inputNorm = s.Norm(p+"input_layernorm", c.HiddenSize, c.RMSNormEps)
-		b.qkv = s.Linear(c.HiddenSize, bias.qkv,
-			nn.Projection{Name: p + "self_attn.q_proj", Out: b.heads * b.width},
-			nn.Projection{Name: p + "self_attn.k_proj", Out: b.kvHeads * b.width},
-			nn.Projection{Name: p + "self_attn.v_proj", Out: b.kvHeads * b.width})
-		if headNorms {
-			b.queryNorm = s.Norm(p+"self_attn.q_norm", b.width, c.RMSNormEps)
-			b.keyNorm = s.Norm(p+"self_attn.k_norm", b.width, c.RMSNormEps)
-		}
-		b.output = s.Linear(b.heads*b.width, bias.output, nn.Projection{Name: p + "self_attn.o_proj", Out: c.HiddenSize})
+		b.attention = m.attention(i, p, bias, norm)
 		b.postNorm = s.Norm(p+"post_attention_layernorm", c.HiddenSize, c.RMSNormEps)
-		b.gateUp = s.Linear(c.HiddenSize, bias.mlp,
-			nn.Projection{Name: p + "mlp.gate_proj", Out: c.IntermediateSize},
-			nn.Projection{Name: p + "mlp.up_proj", Out: c.IntermediateSize})
-		b.down = s.Linear(c.IntermediateSize, bias.mlp, nn.Projection{Name: p + "mlp.down_proj", Out: c.HiddenSize})
-		m.blocks = append(m.blocks, b)
+		b.mlp = m.gated(p, bias.mlp, tensor.SwiGLU)
+		m.layers = append(m.layers, b)
 	}
 	m.norm = s.Norm("model.norm", c.HiddenSize, c.RMSNormEps)
-	m.head = m.embedding
-	if !c.TieWordEmbeddings {
-		m.head = s.Declare(nn.Tensor{Name: "lm_head.weight", Shape: []int64{c.VocabSize, c.HiddenSize}})
-	}
+	m.declareHead()
 }

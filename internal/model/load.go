@@ -47,12 +47,12 @@ func Load(dir string, dtype tensor.Dtype, trained bool) (*Model, error) {
 func match(m *Model, f *safetensors.Checkpoint) error {
 	var wrong []string
 	_ = m.Base.Each(func(t nn.Tensor, _ int64) error {
-		found, ok := f.Tensor(t.Name)
+		found, ok := lookup(f, t.Name)
 		switch {
 		case !ok:
 			wrong = append(wrong, "missing "+t.Name)
-		case !slices.Equal(found.Shape, t.Shape):
-			wrong = append(wrong, fmt.Sprintf("%s has shape %v, config.json wants %v", t.Name, found.Shape, t.Shape))
+		case !slices.Equal(found.Shape, t.Stored()):
+			wrong = append(wrong, fmt.Sprintf("%s has shape %v, config.json wants %v", t.Name, found.Shape, t.Stored()))
 		}
 		return nil
 	})
@@ -63,6 +63,16 @@ func match(m *Model, f *safetensors.Checkpoint) error {
 		return fmt.Errorf("%s", strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// lookup finds a tensor under its name, or without the first part of it, which files have that were saved from the model
+// without its head (GPT-2's on the hub, say).
+func lookup(f *safetensors.Checkpoint, name string) (safetensors.Tensor, bool) {
+	if t, ok := f.Tensor(name); ok {
+		return t, true
+	}
+	_, short, _ := strings.Cut(name, ".")
+	return f.Tensor(short)
 }
 
 // Check tells whether the weights in dir are those that the model declares: each there, and of its shape.
@@ -83,11 +93,16 @@ func (m *Model) Unexpected(dir string) ([]string, error) {
 	}
 	defer f.Close()
 	known := map[string]bool{}
-	_ = m.Base.Each(func(t nn.Tensor, _ int64) error { known[t.Name] = true; return nil })
+	_ = m.Base.Each(func(t nn.Tensor, _ int64) error {
+		_, short, _ := strings.Cut(t.Name, ".")
+		known[t.Name], known[short] = true, true
+		return nil
+	})
 	var names []string
 	for _, t := range f.Tensors() {
 		tied := t.Name == "lm_head.weight" && m.Config.TieWordEmbeddings
-		if !known[t.Name] && !tied && !strings.HasSuffix(t.Name, "rotary_emb.inv_freq") {
+		buffer := strings.HasSuffix(t.Name, "rotary_emb.inv_freq") || strings.HasSuffix(t.Name, ".attn.bias") || strings.HasSuffix(t.Name, ".attn.masked_bias")
+		if !known[t.Name] && !tied && !buffer {
 			names = append(names, t.Name)
 		}
 	}
@@ -97,8 +112,8 @@ func (m *Model) Unexpected(dir string) ([]string, error) {
 // fill copies every tensor that s declares from f into its buffer, converting the dtype.
 func fill(s *nn.Store, f *safetensors.Checkpoint) error {
 	return s.Each(func(t nn.Tensor, offset int64) error {
-		found, _ := f.Tensor(t.Name)
-		if err := put(s.Values, offset, &found); err != nil {
+		found, _ := lookup(f, t.Name)
+		if err := put(s.Values, offset, &found, t.Transposed); err != nil {
 			return fmt.Errorf("tensor %s: %w", t.Name, err)
 		}
 		return nil
@@ -107,8 +122,8 @@ func fill(s *nn.Store, f *safetensors.Checkpoint) error {
 
 var dtypes = map[safetensors.Dtype]tensor.Dtype{"F32": tensor.Float32, "F16": tensor.Float16, "BF16": tensor.BFloat16, "F64": tensor.Float64}
 
-// put copies t to a flat buffer at offset.
-func put(flat tensor.Tensor, offset int64, t *safetensors.Tensor) error {
+// put copies t, or its transpose, to a flat buffer at offset.
+func put(flat tensor.Tensor, offset int64, t *safetensors.Tensor, transposed bool) error {
 	d, ok := dtypes[t.Dtype]
 	if !ok {
 		return fmt.Errorf("dtype %s is not a floating point type that is read here", t.Dtype)
@@ -116,12 +131,16 @@ func put(flat tensor.Tensor, offset int64, t *safetensors.Tensor) error {
 	scope := tensor.Open()
 	defer scope.Close()
 	place := flat.Slice(offset, t.Elements())
-	if d == place.Dtype() {
+	if d == place.Dtype() && !transposed {
 		copy(place.Bytes(), t.Data)
 		return nil
 	}
 	source := tensor.Empty(d, t.Elements())
 	copy(source.Bytes(), t.Data)
+	if transposed {
+		rows, columns := t.Shape[0], t.Shape[1]
+		source, place = source.Slice(0, rows, columns).Transpose(), flat.Slice(offset, columns, rows)
+	}
 	place.CopyFrom(source)
 	return nil
 }

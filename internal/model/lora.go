@@ -17,7 +17,8 @@ import (
 	"github.com/hone-ml/hone/internal/tensor"
 )
 
-// LoRA is adapter_config.json, PEFT's LoraConfig, as far as it is understood here.
+// LoRA is adapter_config.json, PEFT's LoraConfig, as far as it is understood here. fan_in_fan_out is not read: it follows from
+// the base, and PEFT too corrects it.
 type LoRA struct {
 	Rank         int64
 	Alpha        float64
@@ -219,7 +220,6 @@ func parseLoRA(b []byte) (*LoRA, error) {
 		RSLoRA        bool               `json:"use_rslora"`
 		DoRA          bool               `json:"use_dora"`
 		Bias          string             `json:"bias"`
-		FanInFanOut   bool               `json:"fan_in_fan_out"`
 		LoRABias      bool               `json:"lora_bias"`
 		ModulesToSave []string           `json:"modules_to_save"`
 		Trainable     json.RawMessage    `json:"trainable_token_indices"`
@@ -248,8 +248,6 @@ func parseLoRA(b []byte) (*LoRA, error) {
 		return nil, fmt.Errorf("bias %q is not known (none is)", f.Bias)
 	case f.LoRABias:
 		return nil, errors.New("lora_bias is not known")
-	case f.FanInFanOut:
-		return nil, errors.New("fan_in_fan_out is not known")
 	case len(f.ModulesToSave) > 0:
 		return nil, fmt.Errorf("modules_to_save %v is not known", f.ModulesToSave)
 	case present(f.Trainable):

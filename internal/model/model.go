@@ -9,6 +9,9 @@ package model
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/hone-ml/hone/internal/nn"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -25,37 +28,86 @@ type Model struct {
 	LoRA *LoRA // absent without an adapter
 
 	embedding, head *nn.Weight
-	blocks          []*block
+	positions       *nn.Weight // learned, GPT-2's; absent in all others
+	embeddingScale  float64    // Gemma's; 0 is none
+	padding         int64      // the token whose embedding is not trained as an input
+	logitCap        float64    // Gemma 2's; 0 is none
+	layers          []layer
 	norm            *nn.Norm
-	rope            *nn.Rope
+	rope            *nn.Rope // of layers that have no other
+	ropes           []*nn.Rope
 }
 
-var architectures = map[string]func(*Model){"llama": llama, "qwen2": qwen2, "qwen3": qwen3}
+// layer takes the stream x and what is still to be added to it, r (absent before the first), and returns the same after it.
+// x, r: [tokens, hidden].
+type layer interface {
+	forward(x, r tensor.Tensor, in Input) (tensor.Tensor, tensor.Tensor)
+	linears() []*nn.Linear
+}
+
+// architecture is a model_type of transformers. Its config.json is read over defaults, rename moves fields that it calls
+// otherwise, slides is which layers have the window where layer_types is absent, and declare binds the weights.
+type architecture struct {
+	defaults func(*file)
+	rename   func(*file) error
+	slides   func(f *file, layer int) bool
+	declare  func(*Model) error
+}
+
+var architectures = map[string]architecture{"llama": llama, "mistral": mistral, "qwen2": qwen2, "qwen3": qwen3, "gemma2": gemma2,
+	"gemma3_text": gemma3, "phi3": phi3, "olmo2": olmo2, "smollm3": smollm3, "gpt2": gpt2}
+
+// Architectures is the model types that are known, in order.
+func Architectures() []string { return slices.Sorted(maps.Keys(architectures)) }
+
+func unknown(kind string) error {
+	known := Architectures()
+	last := len(known) - 1
+	return fmt.Errorf("model_type %q is not known (%s and %s are)", kind, strings.Join(known[:last], ", "), known[last])
+}
 
 // New declares the weights of a model without laying them out.
 func New(c *Config) (*Model, error) {
-	declare := architectures[c.ModelType]
-	if declare == nil {
-		return nil, fmt.Errorf("model_type %q is not known (llama, qwen2 and qwen3 are)", c.ModelType)
+	a, known := architectures[c.ModelType]
+	if !known {
+		return nil, unknown(c.ModelType)
 	}
-	rope, err := nn.NewRope(c.HeadDim, c.RopeTheta, c.RopeScaling)
+	rope, err := nn.NewRope(int64(float64(c.HeadDim)*c.PartialRotaryFactor), c.RopeTheta, c.RopeScaling)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, rope: rope}
-	declare(m)
+	m := &Model{Config: c, padding: c.PadTokenID, rope: rope, ropes: []*nn.Rope{rope}}
+	if err := a.declare(m); err != nil {
+		return nil, err
+	}
 	return m, nil
 }
+
+// declareEmbedding declares NAME.weight, the token embedding.
+func (m *Model) declareEmbedding(name string) {
+	m.embedding = m.Base.Declare(nn.Tensor{Name: name + ".weight", Shape: []int64{m.Config.VocabSize, m.Config.HiddenSize}})
+}
+
+// declareHead ties the vocabulary projection to the embedding, or declares lm_head.weight.
+func (m *Model) declareHead() {
+	if m.head = m.embedding; !m.Config.TieWordEmbeddings {
+		m.head = m.Base.Declare(nn.Tensor{Name: "lm_head.weight", Shape: []int64{m.Config.VocabSize, m.Config.HiddenSize}})
+	}
+}
+
+// Padding is the name of the token embedding, and the row of it that is zero in a fresh model; below zero none is.
+func (m *Model) Padding() (name string, row int64) { return m.embedding.Parts[0].Name, m.padding }
 
 // Input is the tokens of a forward pass.
 type Input struct {
 	IDs       []int64
 	Positions []int64 // of each token within its row
+	Lengths   []int64 // of each token's row; absent, each token is the last of its row
 	// Attend is attention of a layer: q [tokens, heads, width], k [tokens, kv heads, width], v [tokens, kv heads·width] to
 	// [tokens, heads, width].
-	Attend func(layer int, q, k, v tensor.Tensor, scale float64) tensor.Tensor
+	Attend func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor
 
-	position tensor.Tensor
+	position, rotation tensor.Tensor // Positions, and the rows of the rotations' tables
 }
 
 // Packed is an input of whole rows behind one another, none seeing another.
@@ -66,11 +118,12 @@ func Packed(rows [][]int32) (Input, []int64) {
 		for i, id := range row {
 			in.IDs = append(in.IDs, int64(id))
 			in.Positions = append(in.Positions, int64(i))
+			in.Lengths = append(in.Lengths, int64(len(row)))
 		}
 		borders = append(borders, int64(len(in.IDs)))
 	}
-	in.Attend = func(_ int, q, k, v tensor.Tensor, scale float64) tensor.Tensor {
-		return tensor.Attention(q, k, v, borders, scale)
+	in.Attend = func(_ int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
+		return tensor.Attention(q, k, v, borders, s)
 	}
 	return in, borders
 }
@@ -88,42 +141,73 @@ func (m *Model) begin(in *Input) error {
 	if len(in.IDs) == 0 {
 		return errors.New("no tokens")
 	}
-	m.rope.Reserve(top + 1)
-	in.position = tensor.Of(in.Positions, int64(len(in.Positions)))
+	if m.positions != nil && top >= m.positions.Shape[0] {
+		return fmt.Errorf("a row of %d tokens: the model has %d positions", top+1, m.positions.Shape[0])
+	}
+	n := int64(len(in.Positions))
+	in.position = tensor.Of(in.Positions, n)
+	in.rotation = in.position
+	for _, r := range m.ropes {
+		r.Reserve(top + 1)
+	}
+	if len(m.ropes) == 1 {
+		in.rotation = tensor.Of(m.rope.Rows(in.Positions, in.Lengths), n)
+	}
 	return nil
 }
+
+// embed is the stream before the first layer: [tokens, hidden].
+func (m *Model) embed(in Input) tensor.Tensor {
+	x := tensor.Embedding(m.embedding.Tensor, tensor.Of(in.IDs, int64(len(in.IDs))), m.padding)
+	if m.positions != nil {
+		x = x.Add(tensor.Embedding(m.positions.Tensor, in.position, -1))
+	}
+	if m.embeddingScale != 0 {
+		x = x.Mul(tensor.Of([]float32{float32(m.embeddingScale)}).To(m.embedding.Tensor.Dtype()))
+	}
+	return x
+}
+
+// Turns reports whether a row that grows to length tokens must be computed anew, all its tokens: LongRoPE rotates long rows
+// otherwise, and what a cache holds of them was rotated as a short one's.
+func (m *Model) Turns(length int64) bool { return m.rope.Turns(length) }
 
 // Hidden is the last layer's normalised output: [tokens, hidden].
 func (m *Model) Hidden(in Input) (tensor.Tensor, error) {
 	if err := m.begin(&in); err != nil {
 		return tensor.Tensor{}, err
 	}
-	x, r := tensor.Embedding(m.embedding.Tensor, tensor.Of(in.IDs, int64(len(in.IDs))), m.Config.PadTokenID), tensor.Tensor{}
-	for _, b := range m.blocks {
+	x, r := m.embed(in), tensor.Tensor{}
+	for _, l := range m.layers {
 		scope := tensor.Open()
-		x, r = b.forward(m, x, r, in)
+		x, r = l.forward(x, r, in)
 		scope.Close(x, r)
 	}
 	_, h := m.norm.Apply(x, r)
 	return h, nil
 }
 
-// Head is the vocabulary projection's weight: [vocabulary, hidden].
-func (m *Model) Head() tensor.Tensor { return m.head.Tensor }
+// Head is the projection to the vocabulary.
+func (m *Model) Head() tensor.Head { return tensor.Head{Weight: m.head.Tensor, Cap: m.logitCap} }
 
-// Logits is h·headᵀ: [rows, vocabulary]. For a few rows; training goes through tensor.CrossEntropy.
+// Logits is the head's of h: [rows, vocabulary]. For a few rows; training goes through tensor.CrossEntropy.
 func (m *Model) Logits(h tensor.Tensor) tensor.Tensor {
-	return tensor.Linear(h, m.head.Tensor, tensor.Tensor{})
+	z := tensor.Linear(h, m.head.Tensor, tensor.Tensor{})
+	if m.logitCap == 0 {
+		return z
+	}
+	by := func(x float64) tensor.Tensor { return tensor.Of([]float32{float32(x)}).To(z.Dtype()) }
+	return z.Mul(by(1 / m.logitCap)).Tanh().Mul(by(m.logitCap))
 }
 
 // Layers is the number of layers, for a cache.
-func (m *Model) Layers() int { return len(m.blocks) }
+func (m *Model) Layers() int { return len(m.layers) }
 
 // Linears is all linear layers but the head, with the names of the checkpoint, in order.
 func (m *Model) Linears() []*nn.Linear {
 	var all []*nn.Linear
-	for _, b := range m.blocks {
-		all = append(all, b.linears()...)
+	for _, l := range m.layers {
+		all = append(all, l.linears()...)
 	}
 	return all
 }
@@ -156,6 +240,7 @@ func (m *Model) AdapterParameters() int64 {
 func (m *Model) Free() {
 	m.Base.Free()
 	m.Adapter.Free()
-	m.rope.Cos.Free()
-	m.rope.Sin.Free()
+	for _, r := range m.ropes {
+		r.Free()
+	}
 }

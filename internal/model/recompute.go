@@ -21,30 +21,29 @@ func (m *Model) WithHidden(in Input, recompute bool, f func(h tensor.Tensor)) er
 		x, r tensor.Tensor
 		draw uint64
 	}
-	states := make([]state, len(m.blocks)+1)
-	ids := tensor.Of(in.IDs, int64(len(in.IDs)))
+	states := make([]state, len(m.layers)+1)
 	var h tensor.Tensor
 	tensor.NoGrad(func() {
-		x, r := tensor.Embedding(m.embedding.Tensor, ids, m.Config.PadTokenID), tensor.Tensor{}
-		for i, b := range m.blocks {
+		x, r := m.embed(in), tensor.Tensor{}
+		for i, l := range m.layers {
 			states[i] = state{x, r, m.Draws.At()}
 			scope := tensor.Open()
-			x, r = b.forward(m, x, r, in)
+			x, r = l.forward(x, r, in)
 			scope.Close(x, r)
 		}
-		states[len(m.blocks)] = state{x, r, m.Draws.At()}
+		states[len(m.layers)] = state{x, r, m.Draws.At()}
 		_, h = m.norm.Apply(x, r)
 	})
 	h = h.RequireGrad()
 	f(h)
 
 	end := m.Draws.At()
-	last := states[len(m.blocks)]
+	last := states[len(m.layers)]
 	x, r := last.x.RequireGrad(), last.r.RequireGrad()
 	_, again := m.norm.Apply(x, r)
 	tensor.BackwardFrom([]tensor.Tensor{again}, []tensor.Tensor{h.Gradient()})
 	dx, dr := x.Gradient(), r.Gradient()
-	for i := len(m.blocks) - 1; i >= 0; i-- {
+	for i := len(m.layers) - 1; i >= 0; i-- {
 		s := states[i]
 		scope := tensor.Open()
 		x := s.x.RequireGrad()
@@ -53,7 +52,7 @@ func (m *Model) WithHidden(in Input, recompute bool, f func(h tensor.Tensor)) er
 			r = r.RequireGrad()
 		}
 		m.Draws.Rewind(s.draw)
-		x2, r2 := m.blocks[i].forward(m, x, r, in)
+		x2, r2 := m.layers[i].forward(x, r, in)
 		tensor.BackwardFrom([]tensor.Tensor{x2, r2}, []tensor.Tensor{dx, dr})
 		dx, dr = x.Gradient(), tensor.Tensor{}
 		if r.Defined() {
@@ -63,7 +62,7 @@ func (m *Model) WithHidden(in Input, recompute bool, f func(h tensor.Tensor)) er
 	}
 	m.Draws.Rewind(end)
 	if m.Base.Grads.Defined() {
-		tensor.BackwardFrom([]tensor.Tensor{tensor.Embedding(m.embedding.Tensor, ids, m.Config.PadTokenID)}, []tensor.Tensor{dx})
+		tensor.BackwardFrom([]tensor.Tensor{m.embed(in)}, []tensor.Tensor{dx})
 	}
 	return nil
 }

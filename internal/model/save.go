@@ -16,11 +16,14 @@ import (
 var names = map[tensor.Dtype]safetensors.Dtype{tensor.Float32: "F32", tensor.Float16: "F16", tensor.BFloat16: "BF16"}
 
 func storeTensor(flat tensor.Tensor, t nn.Tensor, offset int64, dtype tensor.Dtype) safetensors.Tensor {
-	out := safetensors.Tensor{Name: t.Name, Dtype: names[dtype], Shape: t.Shape}
+	out := safetensors.Tensor{Name: t.Name, Dtype: names[dtype], Shape: t.Stored()}
 	out.Stream = func(w io.Writer) error {
 		scope := tensor.Open()
 		defer scope.Close()
-		place := flat.Slice(offset, out.Elements())
+		place := flat.Slice(offset, t.Shape...)
+		if t.Transposed {
+			place = place.Transpose().Contiguous()
+		}
 		if place.Dtype() != dtype {
 			place = place.To(dtype)
 		}

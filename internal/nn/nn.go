@@ -17,8 +17,29 @@ import (
 
 // Tensor names one tensor of a checkpoint.
 type Tensor struct {
-	Name  string
-	Shape []int64
+	Name       string
+	Shape      []int64 // as it is computed with
+	Transposed bool    // the checkpoint holds its transpose, as GPT-2's does
+	Init       Init
+}
+
+// Init is the values of a tensor in a fresh model.
+type Init int
+
+// The values of fresh tensors.
+const (
+	Normal   Init = iota // around zero, with the deviation that config.json says
+	Residual             // the same, with the deviation divided by √(2·layers) (Radford et al. 2019)
+	Ones
+	Zeros
+)
+
+// Stored is the tensor's shape in the checkpoint.
+func (t Tensor) Stored() []int64 {
+	if t.Transposed {
+		return []int64{t.Shape[1], t.Shape[0]}
+	}
+	return t.Shape
 }
 
 func (t Tensor) count() int64 {
@@ -131,20 +152,36 @@ func (s *Store) Each(f func(t Tensor, offset int64) error) error {
 	return nil
 }
 
-// Norm is RMSNorm's weight.
+// Norm is RMSNorm's weight, or with a bias LayerNorm's.
 type Norm struct {
-	Weight *Weight
-	Eps    float64
+	Weight, Bias *Weight
+	Eps          float64
+	Shift        float64 // is added to the weight
 }
 
 // Norm declares NAME.weight of dim elements.
 func (s *Store) Norm(name string, dim int64, eps float64) *Norm {
-	return &Norm{s.Declare(Tensor{name + ".weight", []int64{dim}}), eps}
+	return &Norm{Weight: s.Declare(Tensor{Name: name + ".weight", Shape: []int64{dim}, Init: Ones}), Eps: eps}
 }
 
-// Apply normalises x + residual; see tensor.RMSNorm.
+// ShiftedNorm declares a norm whose checkpoint holds the weight less one, as Gemma's do.
+func (s *Store) ShiftedNorm(name string, dim int64, eps float64) *Norm {
+	return &Norm{Weight: s.Declare(Tensor{Name: name + ".weight", Shape: []int64{dim}, Init: Zeros}), Eps: eps, Shift: 1}
+}
+
+// LayerNorm declares NAME.weight and NAME.bias of dim elements.
+func (s *Store) LayerNorm(name string, dim int64, eps float64) *Norm {
+	n := s.Norm(name, dim, eps)
+	n.Bias = s.Declare(Tensor{Name: name + ".bias", Shape: []int64{dim}, Init: Zeros})
+	return n
+}
+
+// Apply normalises x + residual; see tensor.RMSNorm and tensor.LayerNorm.
 func (n *Norm) Apply(x, residual tensor.Tensor) (sum, out tensor.Tensor) {
-	return tensor.RMSNorm(x, residual, n.Weight.Tensor, n.Eps, 0)
+	if n.Bias != nil {
+		return tensor.LayerNorm(x, residual, n.Weight.Tensor, n.Bias.Tensor, n.Eps)
+	}
+	return tensor.RMSNorm(x, residual, n.Weight.Tensor, n.Eps, n.Shift)
 }
 
 // Projection is one linear layer of the checkpoint: NAME.weight [Out, in] and, where it has one, NAME.bias [Out].
@@ -167,14 +204,21 @@ func (s *Store) Linear(in int64, bias bool, projections ...Projection) *Linear {
 	l := &Linear{Projections: projections, In: in}
 	var weights, biases []Tensor
 	for _, p := range projections {
-		weights = append(weights, Tensor{p.Name + ".weight", []int64{p.Out, in}})
-		biases = append(biases, Tensor{p.Name + ".bias", []int64{p.Out}})
+		weights = append(weights, Tensor{Name: p.Name + ".weight", Shape: []int64{p.Out, in}})
+		biases = append(biases, Tensor{Name: p.Name + ".bias", Shape: []int64{p.Out}, Init: Zeros})
 	}
 	l.Weight = s.Declare(weights...)
 	if bias {
 		l.Bias = s.Declare(biases...)
 	}
 	return l
+}
+
+// Conv1D declares a projection as GPT-2 stores it: NAME.weight [in, out], and NAME.bias.
+func (s *Store) Conv1D(in int64, p Projection, init Init) *Linear {
+	weight := Tensor{Name: p.Name + ".weight", Shape: []int64{p.Out, in}, Transposed: true, Init: init}
+	return &Linear{Projections: []Projection{p}, In: in, Weight: s.Declare(weight),
+		Bias: s.Declare(Tensor{Name: p.Name + ".bias", Shape: []int64{p.Out}, Init: Zeros})}
 }
 
 // Apply is x·Wᵀ + b, with the adapter's part where there is one. x: [tokens, in]; out: [tokens, Σ out].
@@ -251,8 +295,8 @@ func (l *Linear) Adapt(s *Store, dropout float64, draws *Draws, targets ...Targe
 		rows += out
 	}
 	name := l.Projections[targets[0].Index].Name
-	a.A = s.Declare(Tensor{fmt.Sprintf("%s.lora_A", name), []int64{int64(len(targets)) * a.rank, l.In}})
-	a.B = s.Declare(Tensor{fmt.Sprintf("%s.lora_B", name), []int64{rows, a.rank}})
+	a.A = s.Declare(Tensor{Name: fmt.Sprintf("%s.lora_A", name), Shape: []int64{int64(len(targets)) * a.rank, l.In}})
+	a.B = s.Declare(Tensor{Name: fmt.Sprintf("%s.lora_B", name), Shape: []int64{rows, a.rank}})
 	l.Adapter = a
 	return a
 }

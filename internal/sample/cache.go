@@ -33,9 +33,9 @@ func (c *cache) free() {
 func (c *cache) prefill(prompts [][]int32, slots []int64) (model.Input, []int64) {
 	in, borders := model.Packed(prompts)
 	attend := in.Attend
-	in.Attend = func(layer int, q, k, v tensor.Tensor, scale float64) tensor.Tensor {
+	in.Attend = func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
 		tensor.CacheWrite(k, v, c.keys[layer], c.values[layer], slots, borders)
-		return attend(layer, q, k, v, scale)
+		return attend(layer, q, k, v, s)
 	}
 	return in, borders
 }
@@ -47,8 +47,8 @@ func (c *cache) next(tokens []int32, slots, lengths []int64) model.Input {
 		in.IDs = append(in.IDs, int64(t))
 		in.Positions = append(in.Positions, lengths[i]-1)
 	}
-	in.Attend = func(layer int, q, k, v tensor.Tensor, scale float64) tensor.Tensor {
-		return tensor.AttendCache(q, k, v, c.keys[layer], c.values[layer], slots, lengths, scale)
+	in.Attend = func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
+		return tensor.AttendCache(q, k, v, c.keys[layer], c.values[layer], slots, lengths, s)
 	}
 	return in
 }

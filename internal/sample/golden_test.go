@@ -122,7 +122,7 @@ func toyPrompt(t *testing.T, dir, n string) []int32 {
 // The toy models' greedy tokens.
 func TestGreedyToys(t *testing.T) {
 	dirs, _ := filepath.Glob("../model/testdata/*/expected.json")
-	if len(dirs) < 5 {
+	if len(dirs) < 16 {
 		t.Fatalf("%d models", len(dirs))
 	}
 	for _, path := range dirs {
@@ -136,10 +136,18 @@ func TestGreedyToys(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer m.Free()
+				var prompts [][]int32
+				var lengths []string
 				for n, tokens := range want.Greedy {
 					prompt := toyPrompt(t, dir, n)
+					prompts, lengths = append(prompts, prompt), append(lengths, n)
 					if got := answers(t, m, [][]int32{prompt}, 1, 24, Options{}, 2)[0]; !slices.Equal(got, tokens) {
 						t.Errorf("%s tokens: %v, transformers %v", n, got, tokens)
+					}
+				}
+				for i, got := range answers(t, m, prompts, 2, 24, Options{}, 2) {
+					if tokens := want.Greedy[lengths[i]]; !slices.Equal(got, tokens) {
+						t.Errorf("%s tokens, two rows at once: %v, transformers %v", lengths[i], got, tokens)
 					}
 				}
 			})

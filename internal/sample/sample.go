@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -89,11 +90,12 @@ func Generate(ctx context.Context, m *model.Model, requests []*Request, batch in
 		}
 		var err error
 		tensor.NoGrad(func() {
-			if len(admitted) > 0 {
-				err = prefill(m, c, admitted)
+			growing, turning := turns(m, active)
+			if whole := append(admitted, turning...); len(whole) > 0 {
+				err = prefill(m, c, whole)
 			}
-			if err == nil && len(active) > 0 {
-				err = advance(m, c, active)
+			if err == nil && len(growing) > 0 {
+				err = advance(m, c, growing)
 			}
 		})
 		if err != nil {
@@ -116,12 +118,25 @@ func Generate(ctx context.Context, m *model.Model, requests []*Request, batch in
 	return nil
 }
 
-// prefill runs the prompts of new sequences and takes their first tokens.
+// turns sorts out the sequences whose cache does not hold for their next token.
+func turns(m *model.Model, sequences []*sequence) (growing, turning []*sequence) {
+	for _, s := range sequences {
+		if m.Turns(s.length + 1) {
+			s.length++
+			turning = append(turning, s)
+		} else {
+			growing = append(growing, s)
+		}
+	}
+	return growing, turning
+}
+
+// prefill runs sequences from their start and takes the next token of each.
 func prefill(m *model.Model, c *cache, sequences []*sequence) error {
 	defer tensor.Open().Close()
 	prompts, slots, last := make([][]int32, len(sequences)), make([]int64, len(sequences)), make([]int64, len(sequences))
 	for i, s := range sequences {
-		prompts[i], slots[i] = s.Prompt, s.slot
+		prompts[i], slots[i] = slices.Concat(s.Prompt, s.tokens), s.slot
 	}
 	in, borders := c.prefill(prompts, slots)
 	h, err := m.Hidden(in)
