@@ -11,6 +11,7 @@ flags := "-trimpath -buildvcs=false"
 bin := root / ".tools/bin"
 python := root / ".tools/peers/bin/python"
 gguf := root / "examples/quickstart/models/smollm2-135m-instruct.gguf"
+gemma3 := root / ".tools/gemma3/gemma-3-270m-q4_k_m.gguf"
 just := quote(just_executable()) + " --justfile " + quote(justfile())
 worker := if os() == "linux" { "worker" } else { "" }
 
@@ -49,7 +50,8 @@ test *PACKAGES="./...": build model
 
 # Tests that take longer or need the Python peers beside us
 test-long *PACKAGES="./...": build model bench-env
-    @HONE_LONG=1 HONE_PEERS={{ quote(python) }} HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
+    @build/gemma3 {{ quote(gemma3) }}
+    @HONE_LONG=1 HONE_GEMMA3={{ quote(gemma3) }} HONE_PEERS={{ quote(python) }} HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
 
 # Format Go and CUE
 fmt: cue
@@ -68,8 +70,9 @@ sanitize:
 
 # The expected values of the ML core anew, by transformers, peft and TRL; hone's own goldens: go test PACKAGE -update
 golden: bench-env model
+    @build/gemma3 {{ quote(gemma3) }}
     [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2
-    cd bench/golden && {{ python }} files_parquet.py && {{ python }} files_safetensors.py && {{ python }} files_tokenizer.py && {{ python }} files_gguf.py && {{ python }} models.py && {{ python }} rows.py && {{ python }} sft.py && {{ python }} speak.py && {{ python }} greedy.py {{ root }}/.tools/smollm2
+    cd bench/golden && {{ python }} files_parquet.py && {{ python }} files_safetensors.py && {{ python }} files_tokenizer.py && {{ python }} files_gguf.py && {{ python }} files_gguf_kinds.py && {{ python }} models.py && {{ python }} rows.py && {{ python }} sft.py && {{ python }} speak.py && {{ python }} greedy.py {{ root }}/.tools/smollm2 && {{ python }} gemma3.py {{ quote(gemma3) }}
 
 # hone beside TRL or transformers on this machine: bench sft, bench generate
 bench KIND *ARGUMENTS: build model bench-env

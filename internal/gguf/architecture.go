@@ -20,6 +20,15 @@ type architecture struct {
 	mlpBias   bool // there is a field mlp_bias
 	headNorms bool // q and k are normalised a head
 	stretched bool // Llama 3's stretched positions, as the tensor rope_freqs.weight
+
+	wideNorms  bool                          // q and k are normalised, all heads together
+	behind     bool                          // norms stand behind attention and the feed-forward part
+	before     bool                          // and before them too, where others stand behind
+	shifted    bool                          // norms' weights are one more in the file
+	fused      bool                          // q, k and v are one tensor, gate and up another
+	epsilonKey string                        // the key of the norms' epsilon; "" for the usual
+	read       func(*config, *File, *reader) // metadata of its own; nil for none
+	readOnly   bool                          // is not written
 }
 
 // architectures are those that are read and written.
@@ -27,16 +36,25 @@ var architectures = []architecture{
 	{name: "llama", modelType: "llama", class: "LlamaForCausalLM", permuted: true, mlpBias: true, stretched: true},
 	{name: "qwen2", modelType: "qwen2", class: "Qwen2ForCausalLM", qkvBias: true},
 	{name: "qwen3", modelType: "qwen3", class: "Qwen3ForCausalLM", headNorms: true},
+	{name: "gemma2", modelType: "gemma2", class: "Gemma2ForCausalLM", behind: true, before: true, shifted: true, read: readGemma2, readOnly: true},
+	{name: "gemma3", modelType: "gemma3_text", class: "Gemma3ForCausalLM", headNorms: true, behind: true, before: true, shifted: true,
+		read: readGemma3, readOnly: true},
+	{name: "phi3", modelType: "phi3", class: "Phi3ForCausalLM", fused: true, read: readPhi3, readOnly: true},
+	{name: "olmo2", modelType: "olmo2", class: "Olmo2ForCausalLM", wideNorms: true, behind: true, readOnly: true},
+	{name: "smollm3", modelType: "smollm3", class: "SmolLM3ForCausalLM", permuted: true, mlpBias: true, read: readSmolLM3, readOnly: true},
+	{name: "gpt2", modelType: "gpt2", class: "GPT2LMHeadModel", epsilonKey: "attention.layer_norm_epsilon", readOnly: true},
 }
 
-// findArchitecture returns the architecture whose key, general.architecture or model_type, is name.
+// findArchitecture returns the architecture whose key, general.architecture or model_type, is name; one without a key is passed over.
 func findArchitecture(name string, key func(architecture) string) (architecture, error) {
 	var known []string
 	for _, a := range architectures {
 		if key(a) == name {
 			return a, nil
 		}
-		known = append(known, key(a))
+		if k := key(a); k != "" {
+			known = append(known, k)
+		}
 	}
 	return architecture{}, fmt.Errorf("%q is not supported: only %s", name, strings.Join(known, ", "))
 }
@@ -46,12 +64,17 @@ type slot struct {
 	file, name string  // in the GGUF file, in the Hugging Face checkpoint
 	shape      []int64 // row-major
 	heads      int64   // above zero: the rows of each head are permuted in the file
+	shifted    bool    // the file's values are one more
+	transposed bool    // the checkpoint has the transpose of shape
 }
 
 // slots yields every tensor of the model in the order in which transformers makes modules.
 func (c *config) slots() iter.Seq[slot] {
+	if c.modelType == "gpt2" {
+		return c.gpt2Slots()
+	}
 	return func(yield func(slot) bool) {
-		if !yield(slot{"token_embd.weight", "model.embed_tokens.weight", []int64{c.vocabulary, c.hidden}, 0}) {
+		if !yield(slot{file: "token_embd.weight", name: "model.embed_tokens.weight", shape: []int64{c.vocabulary, c.hidden}}) {
 			return
 		}
 		for i := range c.layers {
@@ -62,8 +85,9 @@ func (c *config) slots() iter.Seq[slot] {
 				}
 			}
 		}
-		if yield(slot{"output_norm.weight", "model.norm.weight", []int64{c.hidden}, 0}) && !c.tied {
-			yield(slot{"output.weight", "lm_head.weight", []int64{c.vocabulary, c.hidden}, 0})
+		norm := slot{file: "output_norm.weight", name: "model.norm.weight", shape: []int64{c.hidden}, shifted: c.shifted}
+		if yield(norm) && !c.tied {
+			yield(slot{file: "output.weight", name: "lm_head.weight", shape: []int64{c.vocabulary, c.hidden}})
 		}
 	}
 }
@@ -76,26 +100,48 @@ func (c *config) layer() (all []slot) {
 		qHeads, kHeads = 0, 0
 	}
 	norm := func(file, name string, size int64) {
-		all = append(all, slot{file + ".weight", name + ".weight", []int64{size}, 0})
+		all = append(all, slot{file: file + ".weight", name: name + ".weight", shape: []int64{size}, shifted: c.shifted})
 	}
 	linear := func(file, name string, bias bool, heads int64, shape ...int64) {
-		all = append(all, slot{file + ".weight", name + ".weight", shape, heads})
+		all = append(all, slot{file: file + ".weight", name: name + ".weight", shape: shape, heads: heads})
 		if bias {
-			all = append(all, slot{file + ".bias", name + ".bias", shape[:1], heads})
+			all = append(all, slot{file: file + ".bias", name: name + ".bias", shape: shape[:1], heads: heads})
 		}
 	}
-	norm("attn_norm", "input_layernorm", c.hidden)
-	linear("attn_q", "self_attn.q_proj", c.attentionBias || c.qkvBias, qHeads, q, c.hidden)
-	linear("attn_k", "self_attn.k_proj", c.attentionBias || c.qkvBias, kHeads, kv, c.hidden)
-	linear("attn_v", "self_attn.v_proj", c.attentionBias || c.qkvBias, 0, kv, c.hidden)
+	if !c.behind || c.before {
+		norm("attn_norm", "input_layernorm", c.hidden)
+	}
+	if c.fused {
+		linear("attn_qkv", "self_attn.qkv_proj", false, 0, q+2*kv, c.hidden)
+	} else {
+		linear("attn_q", "self_attn.q_proj", c.attentionBias || c.qkvBias, qHeads, q, c.hidden)
+		linear("attn_k", "self_attn.k_proj", c.attentionBias || c.qkvBias, kHeads, kv, c.hidden)
+		linear("attn_v", "self_attn.v_proj", c.attentionBias || c.qkvBias, 0, kv, c.hidden)
+	}
 	linear("attn_output", "self_attn.o_proj", c.attentionBias, 0, c.hidden, q)
-	if c.headNorms {
+	switch {
+	case c.headNorms:
 		norm("attn_q_norm", "self_attn.q_norm", c.headDim)
 		norm("attn_k_norm", "self_attn.k_norm", c.headDim)
+	case c.wideNorms:
+		norm("attn_q_norm", "self_attn.q_norm", q)
+		norm("attn_k_norm", "self_attn.k_norm", kv)
 	}
-	norm("ffn_norm", "post_attention_layernorm", c.hidden)
-	linear("ffn_gate", "mlp.gate_proj", c.biasedMLP, 0, c.inner, c.hidden)
-	linear("ffn_up", "mlp.up_proj", c.biasedMLP, 0, c.inner, c.hidden)
+	if !c.behind {
+		norm("ffn_norm", "post_attention_layernorm", c.hidden)
+	} else {
+		norm("post_attention_norm", "post_attention_layernorm", c.hidden)
+		if c.before {
+			norm("ffn_norm", "pre_feedforward_layernorm", c.hidden)
+		}
+		norm("post_ffw_norm", "post_feedforward_layernorm", c.hidden)
+	}
+	if c.fused {
+		linear("ffn_up", "mlp.gate_up_proj", false, 0, 2*c.inner, c.hidden)
+	} else {
+		linear("ffn_gate", "mlp.gate_proj", c.biasedMLP, 0, c.inner, c.hidden)
+		linear("ffn_up", "mlp.up_proj", c.biasedMLP, 0, c.inner, c.hidden)
+	}
 	linear("ffn_down", "mlp.down_proj", c.biasedMLP, 0, c.hidden, c.inner)
 	return all
 }

@@ -1,9 +1,11 @@
 package gguf
 
 import (
+	"cmp"
 	"encoding/json/jsontext"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hone-ml/hone/internal/safetensors"
@@ -17,6 +19,9 @@ type config struct {
 	epsilon, theta                         jsontext.Value
 	scaling                                *scaling // nil for none
 	tied, attentionBias, biasedMLP         bool
+	rotated                                int64  // dimensions of a head
+	extra                                  object // fields of config.json that the architecture has besides
+	long                                   object // rope_scaling of LongRoPE
 }
 
 func readConfig(f *File) (*config, error) {
@@ -39,7 +44,7 @@ func readConfig(f *File) (*config, error) {
 	c.heads = r.size("attention.head_count")
 	c.keyHeads = r.optional("attention.head_count_kv", c.heads)
 	c.context = r.size("context_length")
-	c.epsilon = r.number("attention.layer_norm_rms_epsilon", "")
+	c.epsilon = r.number(cmp.Or(c.epsilonKey, "attention.layer_norm_rms_epsilon"), "")
 	c.theta = r.number("rope.freq_base", "10000.0")
 	if c.heads > 0 {
 		c.headDim = r.optional("attention.key_length", c.hidden/c.heads)
@@ -47,13 +52,16 @@ func readConfig(f *File) (*config, error) {
 	if v := r.optional("attention.value_length", c.headDim); v != c.headDim {
 		r.errs = append(r.errs, fmt.Errorf("%s.attention.value_length: %d, key_length is %d", name, v, c.headDim))
 	}
-	if n := r.optional("rope.dimension_count", c.headDim); n != c.headDim {
-		r.errs = append(r.errs, fmt.Errorf("%s.rope.dimension_count: %d, a head has %d: partial rotation is not supported", name, n, c.headDim))
+	if c.rotated = r.optional("rope.dimension_count", c.headDim); c.rotated != c.headDim && !c.fused {
+		r.errs = append(r.errs, fmt.Errorf("%s.rope.dimension_count: %d, a head has %d: partial rotation is not supported", name, c.rotated, c.headDim))
 	}
 	if c.keyHeads < 1 || c.heads%max(c.keyHeads, 1) != 0 || c.headDim < 2 || c.headDim%2 != 0 {
 		r.errs = append(r.errs, fmt.Errorf("%d heads, %d key heads of %d dimensions: do not divide", c.heads, c.keyHeads, c.headDim))
 	}
 	c.readScaling(f, r)
+	if c.read != nil && len(r.errs) == 0 {
+		c.read(c, f, r)
+	}
 	if err := errors.Join(r.errs...); err != nil {
 		return nil, err
 	}
@@ -136,6 +144,9 @@ func (c *config) readScaling(f *File, r *reader) {
 	case "yarn":
 		c.scaling = &scaling{kind: kind, factor: r.number("rope.scaling.factor", ""), original: r.size("rope.scaling.original_context_length")}
 	default:
+		if kind == "longrope" && c.fused { // its factors are tensors
+			break
+		}
 		r.errs = append(r.errs, fmt.Errorf("%srope.scaling.type: %q is not supported", r.prefix, kind))
 	}
 	t, ok := f.Tensor(ropeFactors)
@@ -155,16 +166,20 @@ func (c *config) readScaling(f *File, r *reader) {
 
 // json returns config.json under transformers' names.
 func (c *config) json(t *tokenizer, d safetensors.Dtype) object {
-	name := map[safetensors.Dtype]string{safetensors.F32: "float32", safetensors.BF16: "bfloat16"}[d]
+	if c.modelType == "gpt2" {
+		return c.gpt2JSON(t, d)
+	}
 	o := object{"architectures", []string{c.class}}
 	if !c.qkvBias {
 		o = append(o, "attention_bias", c.attentionBias)
 	}
 	o = append(o, "attention_dropout", jsontext.Value("0.0"))
 	o = append(o, t.ids()...)
+	o = append(o, "head_dim", c.headDim)
+	if !slices.Contains(c.extra, any("hidden_activation")) {
+		o = append(o, "hidden_act", "silu")
+	}
 	o = append(o,
-		"head_dim", c.headDim,
-		"hidden_act", "silu",
 		"hidden_size", c.hidden,
 		"initializer_range", 0.02,
 		"intermediate_size", c.inner,
@@ -176,7 +191,10 @@ func (c *config) json(t *tokenizer, d safetensors.Dtype) object {
 	var stretched any
 	if c.scaling != nil {
 		stretched = c.scaling.json()
+	} else if c.long != nil {
+		stretched = c.long
 	}
+	o = append(o, c.extra...)
 	return append(o,
 		"model_type", c.modelType,
 		"num_attention_heads", c.heads,
@@ -186,7 +204,7 @@ func (c *config) json(t *tokenizer, d safetensors.Dtype) object {
 		"rope_scaling", stretched,
 		"rope_theta", c.theta,
 		"tie_word_embeddings", c.tied,
-		"torch_dtype", name,
+		"torch_dtype", dtypeName(d),
 		"use_cache", true,
 		"vocab_size", c.vocabulary,
 	)

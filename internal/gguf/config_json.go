@@ -68,7 +68,12 @@ func openConfig(dir string) (*config, string, error) {
 }
 
 func (f *configFile) config() (*config, error) {
-	a, err := findArchitecture(f.ModelType, func(a architecture) string { return a.modelType })
+	a, err := findArchitecture(f.ModelType, func(a architecture) string {
+		if a.readOnly {
+			return ""
+		}
+		return a.modelType
+	})
 	if err != nil {
 		return nil, fmt.Errorf("model_type: %w", err)
 	}

@@ -50,7 +50,11 @@ func (f *File) convert(ctx context.Context, dir, dtype string, progress func(don
 	}
 	tensors := make([]safetensors.Tensor, len(weights))
 	for i, w := range weights {
-		tensors[i] = safetensors.Tensor{Name: w.name, Dtype: d, Shape: w.source.Shape,
+		shape := w.source.Shape
+		if w.transposed {
+			shape = []int64{shape[1], shape[0]}
+		}
+		tensors[i] = safetensors.Tensor{Name: w.name, Dtype: d, Shape: shape,
 			Stream: func(out io.Writer) error { return w.stream(out, d) }}
 	}
 	if err := safetensors.WriteDir(dir, safetensors.Watch(ctx, tensors, progress), safetensors.MaxShard); err != nil {
@@ -83,23 +87,22 @@ func (f *File) dtype(name string) (safetensors.Dtype, error) {
 func (c *config) weights(f *File) ([]weight, error) {
 	tensors, shapes := map[string]Tensor{}, map[string][]int64{}
 	for _, t := range f.Tensors {
-		if t.Name != ropeFactors {
+		if t.Name != ropeFactors && (!c.fused || t.Name != longFactors && t.Name != shortFactors) {
 			tensors[t.Name], shapes[t.Name] = t, t.Shape
 		}
 	}
 	slots, err := c.match(func(s slot) string { return s.file }, shapes)
 	weights := make([]weight, len(slots))
 	for i, s := range slots {
-		weights[i] = weight{name: s.name, source: tensors[s.file], heads: s.heads}
+		weights[i] = weight{slot: s, source: tensors[s.file]}
 	}
 	return weights, err
 }
 
 // weight is a tensor of the file under its name in the Hugging Face checkpoint.
 type weight struct {
-	name   string
+	slot
 	source Tensor
-	heads  int64 // above zero: the rows of each head are permuted back
 }
 
 // stream writes the values as d, some megabytes at a time.
@@ -115,21 +118,42 @@ func (w weight) stream(out io.Writer, d safetensors.Dtype) error {
 	if w.heads > 0 {
 		step = rows / w.heads
 	}
+	if w.transposed {
+		step = rows
+	}
 	values := make([]float32, min(step, rows)*columns)
 	bytes := make([]byte, int64(len(values))*d.Size())
 	for row := int64(0); row < rows; row += step {
 		n := min(step, rows-row)
 		w.source.Dequantize(values[:n*columns], row*columns)
-		if w.heads == 0 {
-			safetensors.PutFloats(bytes, d, values[:n*columns])
-		} else {
+		if w.shifted {
+			for i := range values[:n*columns] {
+				values[i]--
+			}
+		}
+		switch {
+		case w.heads > 0:
 			unpermute(bytes, d, values, n, columns)
+		case w.transposed:
+			safetensors.PutFloats(bytes, d, transpose(values, rows, columns))
+		default:
+			safetensors.PutFloats(bytes, d, values[:n*columns])
 		}
 		if _, err := out.Write(bytes[:n*columns*d.Size()]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func transpose(values []float32, rows, columns int64) []float32 {
+	out := make([]float32, len(values))
+	for r := range rows {
+		for c := range columns {
+			out[c*rows+r] = values[r*columns+c]
+		}
+	}
+	return out
 }
 
 // unpermute puts the rows of one head back into Hugging Face's order. llama.cpp rotates neighbouring pairs of

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,22 @@ var models = map[string]map[string]any{
 	"qwen3":  {"model_type": "qwen3", "head_dim": 16., "attention_bias": false, "torch_dtype": "bfloat16"},
 }
 
+// readOnly are the toys of bench/golden/files_gguf_kinds.py, of what is read and not written.
+var readOnly = map[string]map[string]any{
+	"llama-spm": {"model_type": "llama", "bos_token_id": 1., "eos_token_id": 2.},
+	"gemma2": {"model_type": "gemma2", "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 64., "query_pre_attn_scalar": 16.,
+		"attn_logit_softcapping": 40., "final_logit_softcapping": 20., "hidden_act": nil, "tie_word_embeddings": true},
+	"gemma3": {"model_type": "gemma3_text", "sliding_window": 32., "sliding_window_pattern": 6., "rope_theta": 1e6, "rope_local_base_freq": 1e4,
+		"head_dim": 16., "num_key_value_heads": 1.},
+	"phi3": {"model_type": "phi3", "sliding_window": 64., "rope_scaling": nil, "tie_word_embeddings": false},
+	"phi3-longrope": {"model_type": "phi3", "sliding_window": nil, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 128.,
+		"rope_scaling": map[string]any{"type": "longrope", "short_factor": []any{1., 1.1, 1.3}, "long_factor": []any{1.5, 2.5, 4.}}},
+	"olmo2":   {"model_type": "olmo2", "num_key_value_heads": 2., "rms_norm_eps": 1e-5},
+	"smollm3": {"model_type": "smollm3", "no_rope_layer_interval": 4., "rope_theta": 2e6},
+	"gpt2": {"model_type": "gpt2", "n_embd": 32., "n_inner": 64., "n_positions": 512., "n_head": 4., "n_layer": 2., "layer_norm_epsilon": 1e-5,
+		"activation_function": "gelu_new", "hidden_size": nil},
+}
+
 func convertToy(t *testing.T, name, dtype string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -37,7 +54,9 @@ func convertToy(t *testing.T, name, dtype string) string {
 // Weights equal, bit for bit, what transformers reads from the same file, q and k permuted back; the config says what
 // the metadata says, Llama 3's stretched positions included.
 func TestConvert(t *testing.T) {
-	for name, want := range models {
+	all := maps.Clone(models)
+	maps.Copy(all, readOnly)
+	for name, want := range all {
 		t.Run(name, func(t *testing.T) {
 			b, err := os.ReadFile(filepath.Join("testdata", "models", name+".json"))
 			if err != nil {
@@ -115,7 +134,7 @@ func TestConvertRefuses(t *testing.T) {
 		change func(*File)
 		want   string
 	}{
-		{"llama", func(f *File) { f.Meta["general.architecture"] = "gemma3" }, `general.architecture: "gemma3" is not supported`},
+		{"llama", func(f *File) { f.Meta["general.architecture"] = "mamba" }, `general.architecture: "mamba" is not supported`},
 		{"llama", func(f *File) { delete(f.Meta, "llama.block_count") }, "llama.block_count: missing"},
 		{"llama", func(f *File) { f.Meta["llama.block_count"] = uint64(3) }, "missing tensor blk.2.attn_norm.weight"},
 		{"llama", func(f *File) { f.Meta["llama.block_count"] = uint64(1) }, "tensor blk.1.attn_q.weight: no place for it"},
@@ -129,7 +148,14 @@ func TestConvertRefuses(t *testing.T) {
 		{"llama3", func(f *File) { f.Meta["llama.rope.freq_base"] = float32(1e6) }, "rope_freqs.weight: value"},
 		{"llama", func(f *File) { f.Meta["split.count"] = uint64(2) }, "join them first"},
 		{"llama", func(f *File) { delete(f.Meta, "tokenizer.ggml.model") }, "the file has no tokenizer"},
-		{"llama", func(f *File) { f.Meta["tokenizer.ggml.model"] = "llama" }, "sentencepiece tokenizers"},
+		{"llama", func(f *File) { f.Meta["tokenizer.ggml.model"] = "llama" }, "tokenizer.ggml.scores: not one number a token"},
+		{"llama-spm", func(f *File) { f.Meta["tokenizer.ggml.scores"] = []float32{1} }, "tokenizer.ggml.scores: not one number a token"},
+		{"llama-spm", func(f *File) { delete(f.Meta, "tokenizer.ggml.token_type") }, "tokenizer.ggml.token_type: missing"},
+		{"llama-spm", func(f *File) { f.Meta["tokenizer.ggml.token_type"].([]int64)[5] = 1 }, "255 byte tokens, 256 are wanted"},
+		{"gemma3", func(f *File) { delete(f.Meta, "gemma3.attention.sliding_window") }, "gemma3.attention.sliding_window: missing"},
+		{"phi3-longrope", func(f *File) { f.Meta["phi3.rope.dimension_count"] = uint64(8) }, "rope_factors_long.weight: F32 of shape [3], 4 F32 are wanted"},
+		{"gpt2", func(f *File) { f.Meta["gpt2.context_length"] = uint64(99) }, "tensor position_embd.weight: shape [512 32], want [99 32]"},
+		{"olmo2", func(f *File) { f.Meta["olmo2.rope.dimension_count"] = uint64(4) }, "partial rotation is not supported"},
 		{"llama", func(f *File) { f.Meta["tokenizer.ggml.pre"] = "nonsense" }, `tokenizer.ggml.pre: "nonsense" is not supported`},
 		{"llama", func(f *File) { f.Meta["tokenizer.ggml.merges"] = []string{"q zz"} }, `tokenizer.ggml.merges[0]: "zz" is not a token`},
 		{"llama", func(f *File) { delete(f.Meta, "tokenizer.ggml.merges") }, "tokenizer.ggml.merges: missing"},

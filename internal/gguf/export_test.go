@@ -55,6 +55,26 @@ func TestWriteReadsBack(t *testing.T) {
 	}
 }
 
+// What is read alone is refused, and a sentencepiece tokenizer of its scores comes back as it was.
+func TestWriteReadOnly(t *testing.T) {
+	for name := range readOnly {
+		dir := convertToy(t, name, "float32")
+		path := filepath.Join(t.TempDir(), "x.gguf")
+		err := Write(t.Context(), path, dir, "f32", nil)
+		if name != "llama-spm" {
+			if err == nil || !strings.Contains(err.Error(), "is not supported: only llama, qwen2, qwen3") {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		back := t.TempDir()
+		if err := Convert(t.Context(), path, back, "float32", nil); err != nil {
+			t.Fatal(err)
+		}
+		sameFiles(t, dir, back)
+	}
+}
+
 // The same folder gives the same bytes, and a bfloat16 one is written as it is.
 func TestWriteAgain(t *testing.T) {
 	dir := convertToy(t, "qwen3", "auto")

@@ -13,6 +13,7 @@ type tokenizer struct {
 	types              []int64
 	merges             [][2]string
 	pre                preTokenizer
+	pieces             *pieces // sentencepiece's; nil for byte-level BPE
 	addBOS, addEOS     bool
 	bos, eos, unk, pad int64   // ids, -1 for none
 	stops              []int64 // ids that end a generation, eos first
@@ -61,18 +62,16 @@ var preTokenizers = map[string]preTokenizer{
 	"qwen2": qwen2, "deepseek-r1-qwen": qwen2, "tekken": tekken,
 }
 
-// readTokenizer reads the metadata of a byte-level BPE tokenizer.
+// readTokenizer reads the metadata of a tokenizer: byte-level BPE, or sentencepiece's.
 func readTokenizer(m Metadata, architecture string) (*tokenizer, error) {
 	model, err := m.Text("tokenizer.ggml.model")
 	if err != nil {
 		return nil, err
 	}
 	switch model {
-	case "gpt2":
+	case "gpt2", "llama":
 	case "":
 		return nil, fmt.Errorf("tokenizer.ggml.model: missing: the file has no tokenizer")
-	case "llama":
-		return nil, fmt.Errorf("tokenizer.ggml.model: sentencepiece tokenizers (%q) cannot be rebuilt from GGUF yet: load the model's Hugging Face folder", model)
 	default:
 		return nil, fmt.Errorf("tokenizer.ggml.model: %q is not supported: load the model's Hugging Face folder", model)
 	}
@@ -88,14 +87,12 @@ func readTokenizer(m Metadata, architecture string) (*tokenizer, error) {
 			return nil, fmt.Errorf("tokenizer.ggml.token_type: not one integer a token")
 		}
 	}
-	merges, err := m.Texts("tokenizer.ggml.merges")
+	if model == "llama" {
+		err = t.readPieces(m)
+	} else {
+		err = t.readBytes(m, architecture)
+	}
 	if err != nil {
-		return nil, err
-	}
-	if err := t.readMerges(merges); err != nil {
-		return nil, err
-	}
-	if t.pre, err = t.choosePre(m, architecture); err != nil {
 		return nil, err
 	}
 	if t.template, err = m.Text("tokenizer.chat_template"); err != nil {
@@ -105,6 +102,19 @@ func readTokenizer(m Metadata, architecture string) (*tokenizer, error) {
 		return nil, fmt.Errorf("tokenizer.chat_template: invalid UTF-8")
 	}
 	return t, t.readSpecial(m)
+}
+
+// readBytes reads what byte-level BPE has.
+func (t *tokenizer) readBytes(m Metadata, architecture string) error {
+	merges, err := m.Texts("tokenizer.ggml.merges")
+	if err != nil {
+		return err
+	}
+	if err := t.readMerges(merges); err != nil {
+		return err
+	}
+	t.pre, err = t.choosePre(m, architecture)
+	return err
 }
 
 func (t *tokenizer) checkTokens() error {

@@ -16,9 +16,19 @@ func (t *tokenizer) tokenizerJSON() object {
 				"normalized", false, "special", kind == typeControl})
 		}
 	}
-	var normalizer any
-	if t.pre.nfc {
-		normalizer = object{"type", "NFC"}
+	var normalizer, pre, unknown any
+	decoder, byteFallback := byteLevel(true, true), false
+	switch {
+	case t.pieces != nil:
+		normalizer, decoder, byteFallback = t.pieces.normalizer(), t.pieces.decoder(), t.pieces.byteFallback
+		if t.unk >= 0 {
+			unknown = t.tokens[t.unk]
+		}
+	default:
+		if t.pre.nfc {
+			normalizer = object{"type", "NFC"}
+		}
+		pre = t.preTokenizerJSON()
 	}
 	return object{
 		"version", "1.0",
@@ -26,17 +36,17 @@ func (t *tokenizer) tokenizerJSON() object {
 		"padding", nil,
 		"added_tokens", added,
 		"normalizer", normalizer,
-		"pre_tokenizer", t.preTokenizerJSON(),
+		"pre_tokenizer", pre,
 		"post_processor", t.postProcessorJSON(),
-		"decoder", byteLevel(true, true),
+		"decoder", decoder,
 		"model", object{
 			"type", "BPE",
 			"dropout", nil,
-			"unk_token", nil,
+			"unk_token", unknown,
 			"continuing_subword_prefix", nil,
 			"end_of_word_suffix", nil,
-			"fuse_unk", false,
-			"byte_fallback", false,
+			"fuse_unk", t.pieces != nil,
+			"byte_fallback", byteFallback,
 			"ignore_merges", t.pre.ignoreMerges,
 			"vocab", vocabulary,
 			"merges", t.merges,
@@ -61,9 +71,12 @@ func (t *tokenizer) preTokenizerJSON() object {
 }
 
 // postProcessorJSON puts bos and eos around a text where the file asks for it.
-func (t *tokenizer) postProcessorJSON() object {
+func (t *tokenizer) postProcessorJSON() any {
 	trim := byteLevel(false, true)
 	if !t.addBOS && !t.addEOS {
+		if t.pieces != nil {
+			return nil
+		}
 		return trim
 	}
 	sequence := func(name string, segment int) []object {
@@ -85,12 +98,16 @@ func (t *tokenizer) postProcessorJSON() object {
 		token := t.tokens[id]
 		specials = append(specials, token, object{"id", token, "ids", []int64{id}, "tokens", []string{token}})
 	}
-	return object{"type", "Sequence", "processors", []object{trim, {
+	template := object{
 		"type", "TemplateProcessing",
 		"single", sequence("A", 0),
 		"pair", append(sequence("A", 0), sequence("B", 1)...),
 		"special_tokens", specials,
-	}}}
+	}
+	if t.pieces != nil {
+		return template
+	}
+	return object{"type", "Sequence", "processors", []object{trim, template}}
 }
 
 // around returns the ids that the post-processor adds, each once.
