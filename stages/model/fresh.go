@@ -5,8 +5,11 @@ import (
 	"encoding/json/v2"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hone-ml/hone/internal/model"
@@ -25,21 +28,55 @@ var classes = map[string]struct {
 	name     string
 	defaults *ordjson.Object
 }{
-	"llama": {"LlamaForCausalLM", ordjson.New(
-		ordjson.Member{Key: "max_position_embeddings", Value: ordjson.Number("2048")},
-		ordjson.Member{Key: "attention_bias", Value: false}, ordjson.Member{Key: "mlp_bias", Value: false})},
-	"qwen2": {"Qwen2ForCausalLM", ordjson.New(
-		ordjson.Member{Key: "max_position_embeddings", Value: ordjson.Number("32768")})},
-	"qwen3": {"Qwen3ForCausalLM", ordjson.New(
-		ordjson.Member{Key: "max_position_embeddings", Value: ordjson.Number("32768")},
-		ordjson.Member{Key: "head_dim", Value: ordjson.Number("128")}, ordjson.Member{Key: "attention_bias", Value: false})},
+	"llama":   {"LlamaForCausalLM", withShared("max_position_embeddings", 2048, "attention_bias", false, "mlp_bias", false)},
+	"mistral": {"MistralForCausalLM", withShared("max_position_embeddings", 131072, "sliding_window", nil)},
+	"qwen2":   {"Qwen2ForCausalLM", withShared("max_position_embeddings", 32768)},
+	"qwen3":   {"Qwen3ForCausalLM", withShared("max_position_embeddings", 32768, "head_dim", 128, "attention_bias", false)},
+	"gemma2": {"Gemma2ForCausalLM", withShared("max_position_embeddings", 8192, "head_dim", 256, "hidden_activation", "gelu_pytorch_tanh",
+		"query_pre_attn_scalar", 256, "sliding_window", 4096, "attn_logit_softcapping", 50.0, "final_logit_softcapping", 30.0,
+		"attention_bias", false, "tie_word_embeddings", true)},
+	"gemma3_text": {"Gemma3ForCausalLM", withShared("max_position_embeddings", 131072, "head_dim", 256, "hidden_activation", "gelu_pytorch_tanh",
+		"query_pre_attn_scalar", 256, "sliding_window", 4096, "attention_bias", false, "tie_word_embeddings", true)},
+	"phi3": {"Phi3ForCausalLM", withShared("max_position_embeddings", 4096, "original_max_position_embeddings", 4096,
+		"sliding_window", nil, "rms_norm_eps", 1e-5)},
+	"olmo2": {"Olmo2ForCausalLM", withShared("max_position_embeddings", 2048, "attention_bias", false, "rms_norm_eps", 1e-5)},
+	"smollm3": {"SmolLM3ForCausalLM", withShared("max_position_embeddings", 32768, "attention_bias", false, "mlp_bias", false,
+		"no_rope_layer_interval", 4, "tie_word_embeddings", true)},
+	"gpt2": {"GPT2LMHeadModel", fields("n_positions", 1024, "n_inner", nil, "activation_function", "gelu_new", "layer_norm_epsilon", 1e-5,
+		"resid_pdrop", 0.1, "embd_pdrop", 0.1, "attn_pdrop", 0.1, "initializer_range", 0.02, "tie_word_embeddings", true, "use_cache", true)},
 }
 
-// shared are defaults of all three.
-var shared = ordjson.New(
-	ordjson.Member{Key: "hidden_act", Value: "silu"}, ordjson.Member{Key: "initializer_range", Value: ordjson.Number("0.02")},
-	ordjson.Member{Key: "rms_norm_eps", Value: ordjson.Number("1e-06")}, ordjson.Member{Key: "tie_word_embeddings", Value: false},
-	ordjson.Member{Key: "use_cache", Value: true})
+// fields are pairs of a key and a value.
+func fields(pairs ...any) *ordjson.Object {
+	o := ordjson.New()
+	for i := 0; i < len(pairs); i += 2 {
+		switch v := pairs[i+1].(type) {
+		case int:
+			o.Set(pairs[i].(string), ordjson.Number(strconv.Itoa(v)))
+		case float64:
+			n := strconv.FormatFloat(v, 'g', -1, 64)
+			if !strings.ContainsAny(n, ".e") {
+				n += ".0"
+			}
+			o.Set(pairs[i].(string), ordjson.Number(n))
+		default:
+			o.Set(pairs[i].(string), v)
+		}
+	}
+	return o
+}
+
+// withShared is an architecture's fields, and those that all but GPT-2 have alike.
+func withShared(pairs ...any) *ordjson.Object {
+	o := fields(pairs...)
+	for _, m := range fields("hidden_act", "silu", "initializer_range", 0.02, "rms_norm_eps", 1e-6, "tie_word_embeddings", false, "use_cache", true).Members() {
+		_, named := o.Get("hidden_activation")
+		if _, set := o.Get(m.Key); !set && !(named && m.Key == "hidden_act") {
+			o.Set(m.Key, m.Value)
+		}
+	}
+	return o
+}
 
 // fresh writes a model of random weights, as transformers initialises it: matrices and embeddings normal with deviation
 // initializer_range, norms one, biases and the row of the pad token zero.
@@ -64,7 +101,6 @@ func fresh(ctx context.Context, j *stages.Job, c *schemas.ModelLoad, out string)
 	}
 	var f struct {
 		InitializerRange float64 `json:"initializer_range"`
-		PadTokenID       *int64  `json:"pad_token_id"`
 		Dtype            string  `json:"dtype"`
 	}
 	if err := json.Unmarshal(ordjson.Append(nil, config), &f); err != nil {
@@ -74,13 +110,11 @@ func fresh(ctx context.Context, j *stages.Job, c *schemas.ModelLoad, out string)
 	if err != nil {
 		return err
 	}
-	pad := int64(-1)
-	if f.PadTokenID != nil {
-		pad = *f.PadTokenID
-	}
+	values := initialiser{seed: c.Seed, dtype: dtype, std: f.InitializerRange, layers: m.Layers()}
+	values.embedding, values.padding = m.Padding()
 	var tensors []safetensors.Tensor
 	if err := m.Base.Each(func(t nn.Tensor, _ int64) error {
-		tensors = append(tensors, initial(t, dtype, c.Seed, f.InitializerRange, pad))
+		tensors = append(tensors, values.tensor(t))
 		return nil
 	}); err != nil {
 		return err
@@ -90,25 +124,36 @@ func fresh(ctx context.Context, j *stages.Job, c *schemas.ModelLoad, out string)
 	return safetensors.WriteDir(out, safetensors.Watch(ctx, tensors, progress), safetensors.MaxShard)
 }
 
-func initial(t nn.Tensor, d safetensors.Dtype, seed int64, std float64, pad int64) safetensors.Tensor {
-	x := safetensors.Tensor{Name: t.Name, Dtype: d, Shape: t.Shape}
-	n := x.Elements()
-	switch {
-	case strings.HasSuffix(t.Name, ".bias"):
-		x.Data = make([]byte, n*d.Size())
-	case strings.HasSuffix(t.Name, "norm.weight"):
-		x.Data = make([]byte, n*d.Size())
-		safetensors.PutFloats(x.Data, d, slices.Repeat([]float32{1}, int(n)))
-	default:
-		zero := int64(-1)
-		if t.Name == "model.embed_tokens.weight" {
-			zero = pad
+func (i initialiser) tensor(t nn.Tensor) safetensors.Tensor {
+	x := safetensors.Tensor{Name: t.Name, Dtype: i.dtype, Shape: t.Stored()}
+	std, zero := i.std, int64(-1)
+	switch t.Init {
+	case nn.Zeros, nn.Ones:
+		x.Data = make([]byte, x.Elements()*i.dtype.Size())
+		if t.Init == nn.Ones {
+			safetensors.PutFloats(x.Data, i.dtype, slices.Repeat([]float32{1}, int(x.Elements())))
 		}
-		x.Stream = func(w io.Writer) error {
-			return normals(w, d, seed, t.Name, n, std, zero, t.Shape[len(t.Shape)-1])
-		}
+		return x
+	case nn.Residual:
+		std /= math.Sqrt(2 * float64(i.layers))
+	}
+	if t.Name == i.embedding {
+		zero = i.padding
+	}
+	x.Stream = func(w io.Writer) error {
+		return normals(w, i.dtype, i.seed, t.Name, x.Elements(), std, zero, x.Shape[len(x.Shape)-1])
 	}
 	return x
+}
+
+// initialiser is what the values of a fresh model follow from.
+type initialiser struct {
+	seed      int64
+	dtype     safetensors.Dtype
+	std       float64
+	layers    int
+	embedding string // the tensor whose row padding is zero
+	padding   int64
 }
 
 // copyTokenizer copies the files of a tokenizer: of a model's artifact, or of a folder of the user's.
@@ -141,7 +186,7 @@ func completeConfig(c *schemas.ModelLoad, out string) (*ordjson.Object, error) {
 	kind, _ := config.Text("model_type")
 	class, ok := classes[kind]
 	if !ok {
-		return nil, fmt.Errorf("model_type: %q is not known: llama, qwen2 or qwen3", kind)
+		return nil, fmt.Errorf("model_type: %q is not known: %s", kind, strings.Join(slices.Sorted(maps.Keys(classes)), ", "))
 	}
 	add := func(key string, v ordjson.Value) {
 		if old, ok := config.Get(key); !ok || old == nil {
@@ -149,10 +194,8 @@ func completeConfig(c *schemas.ModelLoad, out string) (*ordjson.Object, error) {
 		}
 	}
 	add("architectures", []ordjson.Value{class.name})
-	for _, defaults := range []*ordjson.Object{class.defaults, shared} {
-		for _, d := range defaults.Members() {
-			add(d.Key, d.Value)
-		}
+	for _, d := range class.defaults.Members() {
+		add(d.Key, d.Value)
 	}
 	if heads, ok := config.Get("num_attention_heads"); ok {
 		add("num_key_value_heads", heads) // transformers' own default for Qwen is 32, whatever the heads

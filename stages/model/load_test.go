@@ -199,7 +199,7 @@ func TestLoadRefuses(t *testing.T) {
 		}, "name the GGUF file itself: "},
 		"a layer too many": {"llama-tied", func(d string) { setConfig(t, d, "num_hidden_layers", 3) }, "missing model.layers.2."},
 		"another width":    {"llama-tied", func(d string) { setConfig(t, d, "vocab_size", 129) }, "model.embed_tokens.weight has shape [128 32]"},
-		"another model":    {"llama-tied", func(d string) { setConfig(t, d, "model_type", "gpt2") }, `"gpt2"`},
+		"another model":    {"llama-tied", func(d string) { setConfig(t, d, "model_type", "bloom") }, `"bloom"`},
 		"quantised":        {"llama-tied", func(d string) { setConfig(t, d, "quantization_config", map[string]any{"quant_method": "fp8"}) }, "quantization_config"},
 		"config broken":    {"llama-tied", func(d string) { write(t, d, "config.json", "{") }, "config.json: "},
 		"tokenizer too large": {"llama-tied", func(d string) {
@@ -237,7 +237,7 @@ func writeJSON(t *testing.T, dir, name string, v any) {
 
 // A GGUF file becomes a folder whose tokenizer gives the ids of the one that it was made from.
 func TestLoadGGUF(t *testing.T) {
-	for _, toy := range []string{"llama", "llama3", "biased", "qwen2", "qwen3"} {
+	for _, toy := range []string{"llama", "llama3", "biased", "qwen2", "qwen3", "llama-spm", "gemma2", "gemma3", "phi3", "phi3-longrope", "olmo2", "smollm3", "gpt2"} {
 		r := stagetest.Run(t.Context(), t, loadJob(t, absolute(t, ggufs, toy+".gguf"), "auto"), Load)
 		if r.Code != 0 {
 			t.Errorf("%s: %+v", toy, r.Last())
@@ -376,15 +376,19 @@ func TestLoadFresh(t *testing.T) {
 
 func TestFreshRefuses(t *testing.T) {
 	for config, want := range map[string]string{
-		`{"model_type": "gpt2"}`:                          `model_type: "gpt2" is not known`,
-		`{"model_type": "llama"}`:                         "is 0",
-		strings.Replace(freshConfig, "2,", "3,", 2):       "not a multiple",
-		`{"vocab_size": 10, ` + freshConfig[1:]:           "400 ids, the embedding of config.json has 10 rows",
-		`{"dtype": "int8", ` + freshConfig[1:]:            `dtype "int8"`,
-		`{"hidden_act": "gelu", ` + freshConfig[1:]:       `hidden_act "gelu"`,
-		`{"rope_scaling": "x", ` + freshConfig[1:]:        "rope_scaling",
-		`{"num_hidden_layers": "x"}`:                      "model_type",
-		`{"use_sliding_window": true, ` + freshConfig[1:]: "use_sliding_window",
+		`{"model_type": "bloom"}`: `model_type: "bloom" is not known`,
+		`{"sliding_window": 0, "use_sliding_window": true, ` + freshConfig[1:]: "sliding_window is 0",
+		`{"layer_types": ["full_attention"], ` + freshConfig[1:]:               "layer_types has 1 entries",
+		`{"layer_types": ["full_attention", "x"], ` + freshConfig[1:]:          `layer_types: "x" is not known`,
+		`{"partial_rotary_factor": 0.5, ` + freshConfig[1:]:                    "partial_rotary_factor",
+		`{"rope_scaling": {"type": "longrope"}, ` + freshConfig[1:]:            "longrope is known in phi3 alone",
+		`{"model_type": "llama"}`:                                              "is 0",
+		strings.Replace(freshConfig, "2,", "3,", 2):                            "not a multiple",
+		`{"vocab_size": 10, ` + freshConfig[1:]:                                "400 ids, the embedding of config.json has 10 rows",
+		`{"dtype": "int8", ` + freshConfig[1:]:                                 `dtype "int8"`,
+		`{"hidden_act": "gelu", ` + freshConfig[1:]:                            `hidden_act "gelu"`,
+		`{"rope_scaling": "x", ` + freshConfig[1:]:                             "rope_scaling",
+		`{"num_hidden_layers": "x"}`:                                           "model_type",
 	} {
 		r := stagetest.Run(t.Context(), t, freshJob(t, config, 7, "smollm"), Load)
 		if r.Code != 1 || !strings.Contains(r.Last().Message, want) {

@@ -87,6 +87,29 @@ func TestPeersComputeTheSame(t *testing.T) {
 			cases = append(cases, randomAdapter(t, base, name, l))
 		}
 	}
+	for base, targets := range map[string]string{"gemma2": "o_proj", "gemma3": "q_proj", "phi3": "gate_up_proj", "olmo2": "k_proj", "gpt2": "c_proj"} {
+		cases = append(cases, randomAdapter(t, base, "all-linear", model.LoRA{Rank: 4, Alpha: 8, AllLinear: true}),
+			randomAdapter(t, base, targets, model.LoRA{Rank: 4, Alpha: 8, Targets: []string{targets}}))
+	}
+	dirs, err := filepath.Glob(filepath.Join(toys, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		cases = append(cases, saved(t, dir))
+	}
+	for kind, config := range freshConfigs {
+		r := stagetest.Run(t.Context(), t, freshJob(t, `{"model_type": "`+kind+`", "vocab_size": 128, `+config+`}`, 7, ""), Load)
+		if r.Code != 0 {
+			t.Fatal(kind, r.Last())
+		}
+		m, err := loadModel(job.Input{Path: r.Out("model")}, tensor.Float32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases = append(cases, peered(t, "fresh "+kind, m, r.Out("model"), ""))
+		m.Free()
+	}
 	open := func(name string, in job.Input) {
 		m, err := loadModel(in, tensor.Float32)
 		if err != nil {
@@ -114,6 +137,31 @@ func TestPeersComputeTheSame(t *testing.T) {
 	same := cases[len(cases)-1]
 	same.Name, same.Model, same.Adapter = "merged, as its adapter", adapter.Base.Path, adapter.Path
 	compare(t, python, append(cases, same))
+}
+
+// freshConfigs are small models of each architecture.
+var freshConfigs = map[string]string{
+	"llama": small, "mistral": small + `, "sliding_window": 8`, "qwen2": small, "qwen3": small + `, "head_dim": 8`, "olmo2": small,
+	"gemma2": small + `, "head_dim": 8, "sliding_window": 8`, "gemma3_text": small + `, "head_dim": 8, "sliding_window": 8`,
+	"phi3": small + `, "pad_token_id": 0`, "smollm3": small + `, "pad_token_id": 0, "no_rope_layer_interval": 2`,
+	"gpt2": `"n_embd": 32, "n_layer": 2, "n_head": 4`,
+}
+
+const small = `"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2`
+
+// saved writes a toy model anew.
+func saved(t *testing.T, dir string) peerCase {
+	t.Helper()
+	m, err := model.Load(dir, tensor.Float32, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Free()
+	out := t.TempDir()
+	if err := m.Save(out, dir, tensor.Float32); err != nil {
+		t.Fatal(err)
+	}
+	return peered(t, "saved "+filepath.Base(dir), m, out, "")
 }
 
 // randomAdapter writes an adapter whose factors are drawn.
