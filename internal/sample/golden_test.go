@@ -220,3 +220,48 @@ func TestSampledAlike(t *testing.T) {
 		}
 	})
 }
+
+// Guessed tokens change how soon tokens come, not which: greedy and drawn, with a penalty, alone and in company.
+func TestGuessing(t *testing.T) {
+	guard(t, func() {
+		dir := "../model/testdata/llama-tied"
+		m, err := model.Load(dir, tensor.Float32, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Free()
+		phrase := toyPrompt(t, dir, "7")
+		prompts := [][]int32{slices.Concat(phrase, phrase, phrase), toyPrompt(t, dir, "33"), phrase}
+		defer func() { guessing = true }()
+		for _, o := range []Options{{}, {Temperature: 0.3, Seed: 1}, {Temperature: 1, TopK: 2, Seed: 2}, {RepetitionPenalty: 1.01}} {
+			for _, batch := range []int{1, 3} {
+				guessing = false
+				want := answers(t, m, prompts, batch, 60, o, 2)
+				guessing = true
+				for i, got := range answers(t, m, prompts, batch, 60, o, 2) {
+					if !slices.Equal(got, want[i]) {
+						t.Errorf("%+v, %d at once, prompt %d: %v, one by one %v", o, batch, i, got, want[i])
+					}
+				}
+			}
+		}
+	})
+}
+
+// What was said before is guessed, more of it while it holds.
+func TestDrafter(t *testing.T) {
+	d := newDrafter([]int32{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2})
+	for _, step := range []struct {
+		limit, held int
+		want        []int32
+	}{{10, 3, []int32{3, 4, 5}}, {10, 4, []int32{3, 4, 5, 6, 7, 8}}, {10, 0, []int32{3, 4, 5, 6, 7}}, {10, 1, []int32{3}}, {1, 1, []int32{3}}, {0, 0, nil}} {
+		got := d.draft(step.limit)
+		if !slices.Equal(got, step.want) {
+			t.Errorf("limit %d, reach %d: %v, want %v", step.limit, d.reach, got, step.want)
+		}
+		d.learn(len(got), step.held)
+	}
+	if got := newDrafter([]int32{1, 2, 3}).draft(5); got != nil {
+		t.Errorf("%v where nothing was said twice", got)
+	}
+}

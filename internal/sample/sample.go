@@ -38,6 +38,7 @@ type sequence struct {
 	length int64 // tokens in the cache
 	tokens []int32
 	choose *chooser
+	guess  *drafter
 	closed bool
 }
 
@@ -83,7 +84,7 @@ func Generate(ctx context.Context, m *model.Model, requests []*Request, batch in
 				}
 				continue
 			}
-			s := &sequence{Request: r, slot: free[len(free)-1], length: int64(len(r.Prompt)), choose: newChooser(r.Options, r.Prompt)}
+			s := &sequence{Request: r, slot: free[len(free)-1], length: int64(len(r.Prompt)), choose: newChooser(r.Options, r.Prompt), guess: newDrafter(r.Prompt)}
 			free = free[:len(free)-1]
 			tokens += len(r.Prompt)
 			admitted = append(admitted, s)
@@ -146,49 +147,74 @@ func prefill(m *model.Model, c *cache, sequences []*sequence) error {
 	for i := range last {
 		last[i] = borders[i+1] - 1
 	}
-	take(m.Logits(h.Rows(tensor.Of(last, int64(len(last))))), sequences)
+	take(m.Logits(h.Rows(tensor.Of(last, int64(len(last))))), sequences, make([][]int32, len(sequences)))
 	return nil
 }
 
-// advance decodes one token of every sequence.
+// advance decodes the next token of every sequence, and those after it as far as they were guessed.
 func advance(m *model.Model, c *cache, sequences []*sequence) error {
 	defer tensor.Open().Close()
-	tokens, slots, lengths := make([]int32, len(sequences)), make([]int64, len(sequences)), make([]int64, len(sequences))
+	var tokens []int32
+	var slots, lengths []int64
+	drafts := make([][]int32, len(sequences))
 	for i, s := range sequences {
+		// A token that is chosen from the last row needs no place in the cache: the sequence then has all it may.
+		drafts[i] = s.guess.draft(min(draftRows/len(sequences), s.MaxNewTokens-len(s.tokens)) - 1)
 		s.length++
-		tokens[i], slots[i], lengths[i] = s.tokens[len(s.tokens)-1], s.slot, s.length
+		tokens, slots, lengths = append(tokens, s.tokens[len(s.tokens)-1]), append(slots, s.slot), append(lengths, s.length)
+		for k, t := range drafts[i] {
+			tokens, slots, lengths = append(tokens, t), append(slots, s.slot), append(lengths, s.length+int64(k)+1)
+		}
 	}
 	h, err := m.Hidden(c.next(tokens, slots, lengths))
 	if err != nil {
 		return err
 	}
-	take(m.Logits(h), sequences)
+	take(m.Logits(h), sequences, drafts)
 	return nil
 }
 
-// take chooses the next token of each sequence from logits [sequences, vocabulary].
-func take(logits tensor.Tensor, sequences []*sequence) {
+// take chooses tokens of each sequence from logits [Σ (1 + draft), vocabulary]: its first row gives its next token; while that is
+// the token that was guessed, the row after it gives another.
+func take(logits tensor.Tensor, sequences []*sequence, drafts [][]int32) {
 	vocabulary := int(logits.Shape()[1])
 	var best []int64
 	var rows []float32
+	first := 0
 	for i, s := range sequences {
-		var token int32
-		if s.choose.greedy() {
-			if best == nil {
-				best = logits.ArgMax().Ints()
+		held := 0
+		for ; ; held++ {
+			row := first + held
+			var token int32
+			if s.choose.greedy() {
+				if best == nil {
+					best = logits.ArgMax().Ints()
+				}
+				token = int32(best[row])
+			} else {
+				if rows == nil {
+					rows = logits.To(tensor.Float32).Contiguous().Floats()
+				}
+				token = s.choose.next(rows[row*vocabulary : (row+1)*vocabulary])
 			}
-			token = int32(best[i])
-		} else {
-			if rows == nil {
-				rows = logits.To(tensor.Float32).Contiguous().Floats()
+			s.say(token)
+			if s.closed || held == len(drafts[i]) || token != drafts[i][held] {
+				break
 			}
-			token = s.choose.next(rows[i*vocabulary : (i+1)*vocabulary])
+			s.length++ // the cache holds it already
 		}
-		s.choose.seen(token)
-		s.tokens = append(s.tokens, token)
-		if s.Token != nil {
-			s.Token(token)
-		}
-		s.closed = len(s.tokens) >= s.MaxNewTokens || s.End[token] || s.Stop != nil && s.Stop(s.tokens)
+		s.guess.learn(len(drafts[i]), held)
+		first += 1 + len(drafts[i])
 	}
+}
+
+// say takes a token that was chosen.
+func (s *sequence) say(token int32) {
+	s.choose.seen(token)
+	s.guess.say(token)
+	s.tokens = append(s.tokens, token)
+	if s.Token != nil {
+		s.Token(token)
+	}
+	s.closed = len(s.tokens) >= s.MaxNewTokens || s.End[token] || s.Stop != nil && s.Stop(s.tokens)
 }
