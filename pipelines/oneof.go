@@ -20,6 +20,7 @@ var oneOfs = map[string][]oneOf{
 	"model.load":    {{fields: []string{"source", "config"}}},
 	"template.set":  {{fields: []string{"template", "file", "family"}, none: true}},
 	"curate.filter": {{within: "steps", fields: []string{"length", "regex", "exact"}}},
+	"curate.reject": {{within: "graders", fields: grading}},
 	"eval":          {{within: "suites", fields: append([]string{"perplexity"}, grading...)}},
 }
 

@@ -45,16 +45,16 @@ func (c *compiler) requireSense(s *stage) {
 	case *schemas.ModelPretrain:
 		c.senseTraining(s, &v.Training)
 	case *schemas.Generate:
-		c.requireDate(s, v.Date)
-		if v.Temperature == nil {
-			if v.N > 1 {
-				c.errorf(s, "n", "%d answers a row want a temperature: greedy ones are all the same", v.N)
-			}
-			for _, name := range []string{"topP", "topK", "minP"} {
-				if s.wrote(name) {
-					c.advisef(s, name, "read with a temperature alone; without one decoding is greedy")
-				}
-			}
+		c.senseAnswering(s, &v.Answering)
+	case *schemas.CurateDistill:
+		c.senseAnswering(s, &v.Answering)
+	case *schemas.CurateReject:
+		c.senseAnswering(s, &v.Answering)
+		if v.N == 1 {
+			c.advisef(s, "n", "one answer a row makes no pairs, and there is nothing to choose from")
+		}
+		for _, name := range names(v.Graders) {
+			c.senseWeighted(s, "graders."+name, v.Graders[name])
 		}
 	case *schemas.Eval:
 		c.senseEval(s, v)
@@ -105,6 +105,22 @@ func (c *compiler) senseTraining(s *stage, v *schemas.Training) {
 	}
 	if v.MaxSteps != nil && s.wrote("epochs") {
 		c.advisef(s, "epochs", "maxSteps wins over it")
+	}
+}
+
+// senseAnswering is of the kinds that answer rows.
+func (c *compiler) senseAnswering(s *stage, v *schemas.Answering) {
+	c.requireDate(s, v.Date)
+	if v.Temperature != nil {
+		return
+	}
+	if v.N > 1 {
+		c.errorf(s, "n", "%d answers a row want a temperature: greedy ones are all the same", v.N)
+	}
+	for _, name := range []string{"topP", "topK", "minP"} {
+		if s.wrote(name) {
+			c.advisef(s, name, "read with a temperature alone; without one decoding is greedy")
+		}
 	}
 }
 
@@ -189,6 +205,14 @@ func (c *compiler) senseGrader(s *stage, path string, g schemas.Grader) {
 	}
 	if g.Exec != nil {
 		c.requireProgram(s, path+".exec.command", g.Exec.Command, g.Exec.Files)
+	}
+}
+
+// senseWeighted is of a grader that is a term of a sum.
+func (c *compiler) senseWeighted(s *stage, path string, g schemas.WeightedGrader) {
+	c.senseGrader(s, path, g.Grader)
+	if g.Weight == 0 && s.wrote(path+".weight") {
+		c.advisef(s, path+".weight", "at 0 the grader is scored and counts for nothing")
 	}
 }
 

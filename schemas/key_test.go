@@ -82,7 +82,9 @@ func TestKeyConfigOfOtherKinds(t *testing.T) {
 		"suites": {"a": {"data": {"kind": "dataset", "from": "d", "port": "data"}, "maxNewTokens": 9, "exact": {}}}GATE}`
 	same("eval", strings.Replace(report, "GATE", `, "gate": {"a": {"minimum": 0.5}}`, 1), strings.Replace(report, "GATE", "", 1), true)
 	same("eval", strings.Replace(report, "GATE", "", 1), strings.Replace(strings.Replace(report, "GATE", "", 1), "exact", "contains", 1), false)
-	graded := func(grader string) string { return strings.Replace(strings.Replace(report, "GATE", "", 1), `"exact": {}`, grader, 1) }
+	graded := func(grader string) string {
+		return strings.Replace(strings.Replace(report, "GATE", "", 1), `"exact": {}`, grader, 1)
+	}
 	same("eval", graded(`"sql": {"database": "a.db"}`), graded(`"sql": {"database": "far/b.db"}`), true) // the bytes decide
 	same("eval", graded(`"sql": {"database": "a.db"}`), graded(`"sql": {"database": {"kind": "files", "from": "a", "port": "db"}}`), false)
 	same("eval", graded(`"exec": {"command": ["./a"], "files": ["a"]}`), graded(`"exec": {"command": ["./a"], "files": ["b"]}`), false)

@@ -24,6 +24,8 @@ var kinds = map[string]struct {
 	"curate.filter":  {1, reflect.TypeFor[CurateFilter]()},
 	"curate.split":   {1, reflect.TypeFor[CurateSplit]()},
 	"curate.mix":     {1, reflect.TypeFor[CurateMix]()},
+	"curate.distill": {1, reflect.TypeFor[CurateDistill]()},
+	"curate.reject":  {1, reflect.TypeFor[CurateReject]()},
 	"train.sft":      {1, reflect.TypeFor[TrainSFT]()},
 	"model.merge":    {1, reflect.TypeFor[ModelMerge]()},
 	"generate":       {1, reflect.TypeFor[Generate]()},

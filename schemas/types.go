@@ -186,10 +186,9 @@ type Sampling struct {
 	Seed              int64    `json:"seed"`
 }
 
-// Generate is generate.
-type Generate struct {
+// Answering is how rows are answered.
+type Answering struct {
 	Sampling
-	Model        Edge     `json:"model" edge:"model,adapter"`
 	Data         Edge     `json:"data" edge:"dataset"`
 	MaxNewTokens int      `json:"maxNewTokens"`
 	Batch        int      `json:"batch"` // rows at once
@@ -197,6 +196,26 @@ type Generate struct {
 	System       string   `json:"system,omitempty"`
 	Stop         []string `json:"stop,omitempty"`
 	Date         string   `json:"date"` // YYYY-MM-DD, for templates that read the day
+}
+
+// Generate is generate.
+type Generate struct {
+	Answering
+	Model Edge `json:"model" edge:"model,adapter"`
+}
+
+// CurateDistill is curate.distill.
+type CurateDistill struct {
+	Answering
+	Teacher Edge `json:"teacher" edge:"model,adapter"`
+}
+
+// CurateReject is curate.reject.
+type CurateReject struct {
+	Answering
+	Model   Edge                      `json:"model" edge:"model,adapter"`
+	Graders map[string]WeightedGrader `json:"graders"`
+	Minimum *float64                  `json:"minimum,omitempty"` // sum of a row's best below which the row is left out
 }
 
 // Grader scores a completion: exactly one of its fields is set.

@@ -23,9 +23,18 @@ func Generate(ctx context.Context, j *stages.Job) error {
 		return stages.Errorf("data", "%w", err)
 	}
 	defer d.Close()
-	s, err := OpenSpeaker(j.In("model"))
+	rows, texts, err := answer(ctx, j, "model", d, &c.Answering)
 	if err != nil {
 		return err
+	}
+	return writeCompletions(j, d, rows, texts, c.N)
+}
+
+// answer has the model of a field answer every row of a dataset n times. The model is closed when it has.
+func answer(ctx context.Context, j *stages.Job, field string, d *dataset.Dataset, c *schemas.Answering) ([]prompt, [][]string, error) {
+	s, err := OpenSpeaker(j.In(field))
+	if err != nil {
+		return nil, nil, err
 	}
 	defer s.Close()
 	if s.Template.Substituted {
@@ -33,13 +42,13 @@ func Generate(ctx context.Context, j *stages.Job) error {
 	}
 	rows, err := s.prompts(ctx, j, "data", d, c.System, c.Date, c.MaxNewTokens)
 	if err != nil {
-		return stages.Errorf("data", "%w", err)
+		return nil, nil, stages.Errorf("data", "%w", err)
 	}
-	texts := make([][]ordjson.Value, len(rows))
+	texts := make([][]string, len(rows))
 	var requests []*sample.Request
 	var done, tokens int64
 	for i, p := range rows {
-		texts[i] = make([]ordjson.Value, c.N)
+		texts[i] = make([]string, c.N)
 		for k := range c.N {
 			r := s.Request(p.ids, options(c.Sampling, uint64(i*c.N+k)), c.MaxNewTokens, c.Stop)
 			r.Done = func(answer []int32) error {
@@ -58,12 +67,12 @@ func Generate(ctx context.Context, j *stages.Job) error {
 	}
 	start := time.Now()
 	if err := sample.Generate(ctx, s.Model, requests, c.Batch); err != nil {
-		return err
+		return nil, nil, err
 	}
 	j.Summary("seconds", time.Since(start).Seconds())
 	j.Summary("rows", float64(len(rows)))
 	j.Summary("tokens", float64(tokens))
-	return writeCompletions(j, d, rows, texts, c.N)
+	return rows, texts, nil
 }
 
 // options is a config's sampling for one sequence.
@@ -82,7 +91,7 @@ func options(c schemas.Sampling, sequence uint64) sample.Options {
 
 // writeCompletions writes the rows with the column completion, or completions (a list) where n is above one. Rows of a text
 // prompt and one completion are then prompt-completion rows, which train.sft takes.
-func writeCompletions(j *stages.Job, d *dataset.Dataset, rows []prompt, texts [][]ordjson.Value, n int) error {
+func writeCompletions(j *stages.Job, d *dataset.Dataset, rows []prompt, texts [][]string, n int) error {
 	column := "completion"
 	if n > 1 {
 		column = "completions"
@@ -103,7 +112,7 @@ func writeCompletions(j *stages.Job, d *dataset.Dataset, rows []prompt, texts []
 	for i, p := range rows {
 		row := p.from.Clone()
 		if n > 1 {
-			row.Set(column, texts[i])
+			row.Set(column, values(texts[i]))
 		} else {
 			row.Set(column, texts[i][0])
 		}
@@ -113,4 +122,12 @@ func writeCompletions(j *stages.Job, d *dataset.Dataset, rows []prompt, texts []
 		j.From("data", "data", p.row)
 	}
 	return w.Close()
+}
+
+func values(texts []string) []ordjson.Value {
+	list := make([]ordjson.Value, len(texts))
+	for i, text := range texts {
+		list[i] = text
+	}
+	return list
 }

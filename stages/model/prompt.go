@@ -151,7 +151,9 @@ func (s *Speaker) row(ctx context.Context, d *dataset.Dataset, row dataset.Row, 
 	if len(messages) == 0 {
 		return nil, errors.New("no turn before the assistant's")
 	}
-	if role, _ := messages[0].Text("role"); system != "" && role != "system" {
+	role, _ := messages[0].Text("role")
+	added := system != "" && role != "system"
+	if added {
 		messages = append([]chat.Message{chat.Turn("system", system)}, messages...)
 	}
 	list := make([]ordjson.Value, len(messages))
@@ -174,7 +176,7 @@ func (s *Speaker) row(ctx context.Context, d *dataset.Dataset, row dataset.Row, 
 		return nil, fmt.Errorf("%s%w", promptRole(d.Format), err)
 	}
 	ids, err := s.Prompt(ctx, chat.Vars{Messages: r.Messages, Tools: r.Tools, Extra: r.Extra, Date: date})
-	return &prompt{ids: ids, shown: list, from: row}, err
+	return &prompt{ids: ids, shown: list, system: added, from: row}, err
 }
 
 func promptRole(f dataset.Format) string {
@@ -255,10 +257,11 @@ func (s *Speaker) Fits(prompt, maxNewTokens int, fit bool) (limit int, warning s
 
 // prompt is a row with the tokens to continue.
 type prompt struct {
-	row   int64 // from one
-	ids   []int32
-	shown ordjson.Value // text, or the messages that were rendered
-	from  dataset.Row
+	row    int64 // from one
+	ids    []int32
+	shown  ordjson.Value // text, or the messages that were rendered
+	system bool          // the first of shown is the stage's own system message
+	from   dataset.Row
 }
 
 // prompts reads all rows of a dataset; all bad ones are named at once.

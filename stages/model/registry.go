@@ -4,6 +4,7 @@
 //	sft, pretrain            training: rows made ready (encode.go), then steps (fit.go)
 //	merge                    an adapter added to its base
 //	generate, eval           decoding (prompt.go), and grading what came out
+//	distill, reject          rows to train on of what a model answered (learn.go)
 package model
 
 import (
@@ -26,6 +27,8 @@ func Stages() stages.Registry {
 		"template.set":   TemplateSet,
 		"train.sft":      TrainSFT,
 		"generate":       Generate,
+		"curate.distill": Distill,
+		"curate.reject":  Reject,
 		"eval":           Eval,
 		"export":         Export,
 	} {
