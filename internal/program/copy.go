@@ -15,12 +15,9 @@ const maxLinks = 100
 
 // CopyTree copies a file or folder to the path to. Links are followed: an artifact holds no path to elsewhere. Sockets,
 // pipes and devices are errors. Only the owner's permission to execute is kept.
-func CopyTree(from, to string) error { return copyAt(from, to, false, 0) }
+func CopyTree(from, to string) error { return copyAt(from, to, 0) }
 
-// MoveTree is CopyTree that need not leave anything where it was: a file that has no other name is renamed.
-func MoveTree(from, to string) error { return copyAt(from, to, true, 0) }
-
-func copyAt(from, to string, move bool, depth int) error {
+func copyAt(from, to string, depth int) error {
 	if depth > maxLinks {
 		return fmt.Errorf("%s: folders within each other without end", filepath.Base(from))
 	}
@@ -41,18 +38,54 @@ func copyAt(from, to string, move bool, depth int) error {
 			return err
 		}
 		for _, e := range entries {
-			if err := copyAt(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()), move, depth+1); err != nil {
+			if err := copyAt(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()), depth+1); err != nil {
 				return err
 			}
 		}
 		return nil
 	case info.Mode().IsRegular():
-		if move && onlyName(from) && os.Rename(from, to) == nil {
-			return os.Chmod(to, modeOf(info))
-		}
 		return copyFile(from, to, info)
 	}
 	return fmt.Errorf("%s is neither a file nor a folder", filepath.Base(from))
+}
+
+// MoveTree is CopyTree that need not leave anything where it was: a file that has no other name is renamed. Links come
+// first, while what they lead to is still in its place.
+func MoveTree(from, to string) error {
+	for _, links := range []bool{true, false} {
+		err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(from, path)
+			if isLink := d.Type() == fs.ModeSymlink; err != nil || isLink != links {
+				return err
+			}
+			switch to := filepath.Join(to, rel); {
+			case d.IsDir():
+				return os.MkdirAll(to, 0o755)
+			case onlyName(path):
+				return moveFile(path, to)
+			default:
+				return copyAt(path, to, 0)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func moveFile(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if os.Rename(from, to) != nil {
+		return copyFile(from, to, info)
+	}
+	return os.Chmod(to, modeOf(info))
 }
 
 func copyFile(from, to string, info fs.FileInfo) (err error) {

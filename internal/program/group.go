@@ -47,13 +47,15 @@ func Start(cmd *exec.Cmd, memory uint64) (*Group, error) {
 // Kill ends every process of the group.
 func (g *Group) Kill() { _ = syscall.Kill(-g.id, syscall.SIGKILL) }
 
-// Run runs cmd and ends its whole group: on cancellation, and when cmd has ended, since a process that it left behind
-// could go on writing to what is an artifact by then.
+// Run runs cmd and ends its whole group and what detached itself from it: on cancellation, and when cmd has ended, since a
+// process that it left behind could go on writing to what is an artifact by then. This process has no other children.
 func Run(ctx context.Context, cmd *exec.Cmd) error {
+	adoptOrphans()
 	g, err := Start(cmd, 0)
 	if err != nil {
 		return err
 	}
+	defer endOrphans()
 	defer g.Kill()
 	select {
 	case err := <-g.Done:

@@ -15,3 +15,7 @@ func inOwnGroup(cmd *exec.Cmd) (unlock func()) {
 
 // bound does nothing: other systems cannot limit another process.
 func bound(int, uint64) error { return nil }
+
+// adoptOrphans and endOrphans are for systems that hand orphans to an ancestor.
+func adoptOrphans() {}
+func endOrphans()   {}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -345,6 +346,29 @@ func TestExecCancelled(t *testing.T) {
 func isZombie(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && bytes.Contains(b, []byte(") Z "))
+}
+
+// A process that detaches itself from its program cannot go on writing to what is an artifact by then.
+func TestExecDetached(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems do not say whose child an orphan was")
+	}
+	j := stagetest.New(t, "exec", `{"command": ["sh", "-c", "echo one > out/o/file; setsid sh -c 'echo $$ > pid; exec sleep 60' >> out/o/file 2>&1 & while ! test -s pid; do sleep 0.01; done"],
+		"out": {"o": {"kind": "files"}}}`, map[string]string{"o": "files"})
+	if r := stagetest.Run(t.Context(), t, j, execute); r.Code != 0 {
+		t.Fatalf("exit code %d: %v", r.Code, r)
+	}
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(j.Log), "work", "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := 0
+	if _, err := fmt.Sscan(string(b), &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("process %d is still there", pid)
+	}
 }
 
 // The counter of a program with tokenizers is asked once a row, and its bounds hold.
