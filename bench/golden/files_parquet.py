@@ -29,7 +29,7 @@ CHATS = [
 
 def expected(name, rows):
     lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows]
-    (OUT / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    (OUT / f"{name}.jsonl").write_text("".join(line + "\n" for line in lines))
 
 
 def write(name, table, rows, **options):
@@ -83,6 +83,14 @@ def main():
          "price": "12.30", "nested": [None, [3]], "map": {}, "one": [{"x": None}]},
     ]
     write("types", types, rows, store_decimal_as_integer=True)
+    prices = pa.array([decimal.Decimal("-0.05"), decimal.Decimal("1234567.89"), None], pa.decimal128(9, 2))
+    whole = pa.array([decimal.Decimal(10**18 - 1), decimal.Decimal(-10**18 + 1), decimal.Decimal(0)], pa.decimal128(18, 0))
+    write("decimals", pa.table({"text": ["a", "b", "c"], "price": prices, "whole": whole}), [
+        {"text": "a", "price": "-0.05", "whole": "999999999999999999"},
+        {"text": "b", "price": "1234567.89", "whole": "-999999999999999999"},
+        {"text": "c", "price": None, "whole": "0"},
+    ])
+    write("empty", pa.table({"text": pa.array([], pa.string())}), [])
 
 
 if __name__ == "__main__":

@@ -238,6 +238,8 @@ func (n *node) leaf(e *format.SchemaElement, p policy) {
 		n.convert = func(v parquet.Value) (Value, error) { return decimal(int64(v.Int32()), scale), nil }
 	case isDecimal && kind == format.Int64:
 		n.convert = func(v parquet.Value) (Value, error) { return decimal(v.Int64(), scale), nil }
+	case isDecimal && kind == format.FixedLenByteArray && e.TypeLength.V <= 8: // Arrow's, of up to 18 digits
+		n.convert = func(v parquet.Value) (Value, error) { return decimal(bigEndian(v.ByteArray()), scale), nil }
 	case isDecimal:
 		n.unreadable = "a decimal of more than 18 digits"
 	case isTimestamp && kind == format.Int64:
@@ -317,6 +319,19 @@ func decimalScale(e *format.SchemaElement) (scale int32, ok bool) {
 		return t.Scale, true
 	}
 	return e.Scale.V, e.ConvertedType.Valid && e.ConvertedType.V == deprecated.Decimal
+}
+
+// bigEndian is a two's complement of at most eight bytes.
+func bigEndian(b []byte) int64 {
+	var v int64
+	for i, x := range b {
+		if i == 0 {
+			v = int64(int8(x))
+		} else {
+			v = v<<8 | int64(x)
+		}
+	}
+	return v
 }
 
 // decimal is v / 10^scale in full, as text: a float would round it.

@@ -125,6 +125,9 @@ func (e *fatalError) Error() string { return e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
 
 func (pf *parquetFile) readGroup(i int, yield func(Row, error) bool) (err error) {
+	if pf.starts[i+1] == pf.starts[i] { // Arrow writes such a group for an empty table, whose columns begin at byte 0
+		return nil
+	}
 	if err := pf.checkGroup(i); err != nil {
 		return fmt.Errorf("row group %d: %w", i, err)
 	}
