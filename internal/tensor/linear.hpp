@@ -49,14 +49,14 @@ struct Parts {
   int64_t rows(int64_t i) const { return v[2 * i + 1]; }
 };
 
+// Drawn and scaled in float32; a bfloat16 x is rounded once, after that.
 Tensor dropped(const Tensor &x, double p, uint64_t seed, int64_t part) {
-  Tensor xc = x.contiguous(), y = at::empty_like(xc);
-  TORCH_CHECK(x.scalar_type() == at::kFloat, "dropout: float32 alone");
+  Tensor xc = x.to(at::kFloat).contiguous(), y = at::empty_like(xc);
   uint64_t key = seed * 0x9e3779b97f4a7c15u + uint64_t(part);
   at::parallel_for(0, x.numel(), 65536, [&](int64_t a, int64_t b) {
     kernels().dropout(ptr<float>(xc) + a, ptr<float>(y) + a, b - a, key, uint64_t(a), float(p));
   });
-  return y;
+  return y.to(x.scalar_type());
 }
 
 struct LoRA : Function<LoRA> {

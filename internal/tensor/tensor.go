@@ -103,10 +103,18 @@ func Open() *Scope {
 	return current
 }
 
-// Close frees the scope's tensors, but for those in keep, which go to the scope around it.
+// Close frees the scope's tensors, but for those in keep, which go to the scope around it. Deferred, it goes on with a panic
+// that left scopes within it open.
 func (s *Scope) Close(keep ...Tensor) {
 	if current != s {
-		panic("tensor: scopes closed out of order")
+		r := recover()
+		if r == nil {
+			panic("tensor: scopes closed out of order")
+		}
+		for current != s {
+			current.Close()
+		}
+		defer panic(r)
 	}
 	current = s.outer
 	for _, c := range s.owned {

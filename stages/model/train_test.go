@@ -175,6 +175,8 @@ func TestAdapters(t *testing.T) {
 	}
 	adapter, losses := tune(t, data, nil, lora)
 	falls(t, "lora", losses)
+	_, half := tune(t, data, nil, func(c *schemas.TrainSFT) { lora(c); c.Dtype = "bfloat16" })
+	falls(t, "lora, bfloat16", half)
 	j := stagetest.New(t, "model.merge", `{"model": {"kind": "adapter", "from": "a", "port": "model"}}`, map[string]string{"model": "model"})
 	j.Inputs["model"] = adapter
 	do(t, j)
