@@ -16,7 +16,7 @@ import shutil
 import sys
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from common import INTERNAL, f32, metadata, randomise, save_adapter, versions, write_json
@@ -61,16 +61,22 @@ MODELS = {
     "smollm3-window": dict(model_type="smollm3", num_key_value_heads=4, max_position_embeddings=256, no_rope_layers=[0, 1],
                            use_sliding_window=True, sliding_window=8, tie_word_embeddings=False, attention_bias=True, mlp_bias=True),
     "gpt2": dict(model_type="gpt2", n_positions=64, n_inner=48, scale_attn_by_inverse_layer_idx=True),
+    # config.json ties the head to the embedding, the checkpoint holds another one: transformers 5 keeps them apart.
+    "llama-contradicted": dict(model_type="llama", num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=256,
+                               num_hidden_layers=1, rms_norm_eps=1e-6),
 }
 LONG = {"llama3-scaled": 150, "phi3-longrope": 60}  # a further input of this many tokens
 BFLOAT16 = {"llama-tied", "qwen3", "gemma2", "gpt2"}  # logits in bfloat16 too
 OLD_CONFIG = {"llama3-scaled", "qwen2", "gemma3", "phi3-longrope"}  # config.json as transformers 4 wrote it: rope_theta, rope_scaling, torch_dtype
+CONTRADICTED = {"llama-contradicted"}
 SHARDED = {"qwen2"}                 # weights in several files with an index
 
 ADAPTERS = {
     "llama-tied": {
         "adapter-all": dict(r=4, lora_alpha=8, target_modules="all-linear"),
         "adapter-rslora": dict(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], use_rslora=True),
+        "adapter-excluded": dict(r=2, lora_alpha=6, target_modules="all-linear", exclude_modules=["q_proj", "lm_head"]),
+        "adapter-not": dict(r=2, lora_alpha=6, target_modules=["v_proj", "up_proj"], exclude_modules=r".*\.0\.self_attn.*"),
     },
     "gemma3": {"adapter-all": dict(r=4, lora_alpha=8, target_modules="all-linear")},
     "phi3": {"adapter-fused": dict(r=4, lora_alpha=8, target_modules=["qkv_proj", "gate_up_proj"])},
@@ -154,6 +160,10 @@ def make(name, settings, seed):
     config = AutoConfig.for_model(**fields)
     model = randomise(AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval(), seed)
     model.save_pretrained(folder, **({"max_shard_size": "40KB"} if name in SHARDED else {}))
+    if name in CONTRADICTED:
+        tensors = load_file(folder / "model.safetensors")
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].flip(0).contiguous()
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     if name in OLD_CONFIG:
         path = folder / "config.json"
         path.write_text(json.dumps(as_transformers_4(json.loads(path.read_text())), indent=2) + "\n")

@@ -100,6 +100,9 @@ func (m *Model) SaveAdapter(dir, base string) error {
 	if l.Exclude != nil {
 		config["exclude_modules"] = l.Exclude
 	}
+	if l.NotPattern != "" {
+		config["exclude_modules"] = l.NotPattern
+	}
 	b, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		return err

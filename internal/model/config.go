@@ -40,6 +40,7 @@ type Config struct {
 	Bidirectional         bool           // use_bidirectional_attention
 	ScaleAttnWeights      bool           // GPT-2
 	ScaleAttnByLayer      bool           // GPT-2: scale_attn_by_inverse_layer_idx
+	Untied                bool           // config.json ties the head to the embedding, and the checkpoint holds another: see Load
 	PadTokenID            int64          // whose embedding is not trained as an input; -1 is none
 	Dtype                 string         // what the weights are stored in: float32, bfloat16, float16
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,23 +14,12 @@ import (
 // Load opens a Hugging Face folder. Trained, the weights are float32 with gradients and compute in dtype; else they are
 // held in dtype alone.
 func Load(dir string, dtype tensor.Dtype, trained bool) (*Model, error) {
-	c, err := ReadConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	m, err := New(c)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	m.Dtype = dtype
-	f, err := safetensors.OpenDir(dir)
+	m, f, err := open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if err := match(m, f); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
+	m.Dtype = dtype
 	values := dtype
 	if trained {
 		values = tensor.Float32
@@ -41,6 +31,35 @@ func Load(dir string, dtype tensor.Dtype, trained bool) (*Model, error) {
 	}
 	m.Base.Refresh()
 	return m, nil
+}
+
+// open declares the model of dir and maps its checkpoint, which holds every weight in its shape. A head that config.json ties
+// to the embedding, and that the checkpoint holds with other values, is kept apart, as transformers 5 does.
+func open(dir string) (*Model, *safetensors.Checkpoint, error) {
+	c, err := ReadConfig(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := New(c); err != nil { // before the checkpoint is looked for
+		return nil, nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	f, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	head, both := f.Tensor("lm_head.weight")
+	if embedding, ok := f.Tensor("model.embed_tokens.weight"); ok && both && c.TieWordEmbeddings && !bytes.Equal(head.Data, embedding.Data) {
+		c.TieWordEmbeddings, c.Untied = false, true
+	}
+	m, err := New(c)
+	if err == nil {
+		err = match(m, f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return m, f, nil
 }
 
 // match names every tensor that is missing or has another shape, before memory is taken for any.
@@ -75,21 +94,12 @@ func lookup(f *safetensors.Checkpoint, name string) (safetensors.Tensor, bool) {
 	return f.Tensor(short)
 }
 
-// Check tells whether the weights in dir are those that the model declares: each there, and of its shape.
-func (m *Model) Check(dir string) error {
-	f, err := safetensors.OpenDir(dir)
+// Inspect tells whether the weights in dir are those that its config declares, each there and of its shape, and names the
+// tensors that the model does not read, as transformers would warn of them.
+func Inspect(dir string) (c *Config, unexpected []string, err error) {
+	m, f, err := open(dir)
 	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return match(m, f)
-}
-
-// Unexpected is the names of tensors in dir that the model does not read, as transformers would warn of them.
-func (m *Model) Unexpected(dir string) ([]string, error) {
-	f, err := safetensors.OpenDir(dir)
-	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
 	known := map[string]bool{}
@@ -98,15 +108,14 @@ func (m *Model) Unexpected(dir string) ([]string, error) {
 		known[t.Name], known[short] = true, true
 		return nil
 	})
-	var names []string
 	for _, t := range f.Tensors() {
 		tied := t.Name == "lm_head.weight" && m.Config.TieWordEmbeddings
 		buffer := strings.HasSuffix(t.Name, "rotary_emb.inv_freq") || strings.HasSuffix(t.Name, ".attn.bias") || strings.HasSuffix(t.Name, ".attn.masked_bias")
 		if !known[t.Name] && !tied && !buffer {
-			names = append(names, t.Name)
+			unexpected = append(unexpected, t.Name)
 		}
 	}
-	return names, nil
+	return m.Config, unexpected, nil
 }
 
 // fill copies every tensor that s declares from f into its buffer, converting the dtype.

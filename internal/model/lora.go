@@ -31,6 +31,7 @@ type LoRA struct {
 	AlphaPattern map[string]float64
 	Layers       []int64 // layers_to_transform
 	Exclude      []string
+	NotPattern   string // exclude_modules as a regular expression
 }
 
 const peftPrefix = "base_model.model."
@@ -40,20 +41,22 @@ func (l *LoRA) matches(name string) (bool, error) {
 	if slices.ContainsFunc(l.Exclude, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) }) {
 		return false, nil
 	}
+	if l.NotPattern != "" {
+		if not, err := matchesWhole(l.NotPattern, name); not || err != nil {
+			return false, within("exclude_modules", err)
+		}
+	}
 	if l.AllLinear {
 		return true, nil
 	}
 	if l.Pattern != "" {
-		re, err := regexp.Compile("^(?:" + l.Pattern + ")$")
-		if err != nil {
-			return false, fmt.Errorf("target_modules: %w", err)
-		}
-		return re.MatchString(name), nil
+		ok, err := matchesWhole(l.Pattern, name)
+		return ok, within("target_modules", err)
 	}
 	if !slices.ContainsFunc(l.Targets, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) }) {
 		return false, nil
 	}
-	if l.Layers == nil {
+	if len(l.Layers) == 0 {
 		return true, nil
 	}
 	for _, part := range strings.Split(name, ".") {
@@ -63,6 +66,18 @@ func (l *LoRA) matches(name string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+func matchesWhole(pattern, name string) (bool, error) {
+	re, err := regexp.Compile("^(?:" + pattern + ")$")
+	return err == nil && re.MatchString(name), err
+}
+
+func within(field string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", field, err)
 }
 
 // byPattern is the value whose key matches the end of name, as PEFT's get_pattern_key finds it.
@@ -94,15 +109,15 @@ func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
 	for _, linear := range m.Linears() {
 		var targets []nn.Target
 		for i, p := range linear.Projections {
+			for k, t := range l.Targets { // PEFT spells all-linear out before it takes exclude_modules away
+				used[k] = used[k] || p.Name == t || strings.HasSuffix(p.Name, "."+t)
+			}
 			ok, err := l.matches(p.Name)
 			if err != nil {
 				return err
 			}
 			if !ok {
 				continue
-			}
-			for k, t := range l.Targets {
-				used[k] = used[k] || p.Name == t || strings.HasSuffix(p.Name, "."+t)
 			}
 			rank, err := byPattern(l.RankPattern, p.Name, l.Rank)
 			if err != nil {
@@ -124,11 +139,11 @@ func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
 	}
 	for i, u := range used {
 		if !u {
-			return fmt.Errorf("lora: target %q names no linear layer; %s are there", l.Targets[i], strings.Join(m.moduleNames(), ", "))
+			return fmt.Errorf("target %q names no linear layer; %s are there", l.Targets[i], strings.Join(m.moduleNames(), ", "))
 		}
 	}
 	if m.Adapter.Size == 0 {
-		return fmt.Errorf("lora: no linear layer is targeted; %s are there", strings.Join(m.moduleNames(), ", "))
+		return fmt.Errorf("no linear layer is targeted; %s are there", strings.Join(m.moduleNames(), ", "))
 	}
 	m.LoRA = l
 	m.Adapter.Allocate(tensor.Float32, m.Dtype, trained)
@@ -222,15 +237,14 @@ func parseLoRA(b []byte) (*LoRA, error) {
 		Bias          string             `json:"bias"`
 		LoRABias      bool               `json:"lora_bias"`
 		ModulesToSave []string           `json:"modules_to_save"`
-		Trainable     json.RawMessage    `json:"trainable_token_indices"`
 		Targets       json.RawMessage    `json:"target_modules"`
 		Exclude       json.RawMessage    `json:"exclude_modules"`
 		Layers        json.RawMessage    `json:"layers_to_transform"`
-		Parameters    []string           `json:"target_parameters"`
 		RankPattern   map[string]int64   `json:"rank_pattern"`
 		AlphaPattern  map[string]float64 `json:"alpha_pattern"`
 	}
-	if err := json.Unmarshal(b, &f); err != nil {
+	var all map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(b, &f), json.Unmarshal(b, &all)); err != nil {
 		return nil, err
 	}
 	l := &LoRA{Rank: f.Rank, Alpha: 8, Dropout: f.Dropout, RSLoRA: f.RSLoRA, RankPattern: f.RankPattern, AlphaPattern: f.AlphaPattern}
@@ -250,10 +264,19 @@ func parseLoRA(b []byte) (*LoRA, error) {
 		return nil, errors.New("lora_bias is not known")
 	case len(f.ModulesToSave) > 0:
 		return nil, fmt.Errorf("modules_to_save %v is not known", f.ModulesToSave)
-	case present(f.Trainable):
-		return nil, errors.New("trainable_token_indices is not known")
-	case len(f.Parameters) > 0:
-		return nil, errors.New("target_parameters is not known")
+	}
+	// PEFT computes these into the weights of the base when it loads the adapter, or into each step: what is set among them is not
+	// to be passed over.
+	for _, name := range []string{"trainable_token_indices", "target_parameters", "alora_invocation_tokens", "layer_replication", "use_qalora",
+		"use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config"} {
+		if set(all[name]) {
+			return nil, fmt.Errorf("%s is not known", name)
+		}
+	}
+	switch init := string(all["init_lora_weights"]); init {
+	case "", "null", "true", "false", `"gaussian"`, `"orthogonal"`, `"eva"`:
+	default:
+		return nil, fmt.Errorf("init_lora_weights %s changes the base: have PEFT write a plain adapter (save_pretrained with path_initial_model_for_weight_conversion)", init)
 	}
 	for pattern, rank := range f.RankPattern {
 		if rank <= 0 || rank > 1<<16 {
@@ -266,9 +289,8 @@ func parseLoRA(b []byte) (*LoRA, error) {
 	if l.Pattern == "all-linear" {
 		l.AllLinear, l.Pattern = true, ""
 	}
-	var exclude string
-	if err := oneOrMany(f.Exclude, &exclude, &l.Exclude); err != nil || exclude != "" {
-		return nil, errors.New("exclude_modules: a list is wanted")
+	if err := oneOrMany(f.Exclude, &l.NotPattern, &l.Exclude); err != nil {
+		return nil, within("exclude_modules", err)
 	}
 	if present(f.Layers) {
 		var one int64
@@ -279,6 +301,11 @@ func parseLoRA(b []byte) (*LoRA, error) {
 		}
 	}
 	return l, nil
+}
+
+// set reports whether a field of LoraConfig has another value than none.
+func set(b json.RawMessage) bool {
+	return !slices.Contains([]string{"", "null", "false", "[]", "{}"}, string(b))
 }
 
 func present(b json.RawMessage) bool { return len(b) > 0 && string(b) != "null" }

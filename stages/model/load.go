@@ -198,20 +198,15 @@ func copyWeights(ctx context.Context, j *stages.Job, dir, out string) error {
 // check tells early what a later stage would trip over: weights that are not those of config.json, and a tokenizer
 // that does not load or has more tokens than the embedding has rows.
 func check(j *stages.Job, dir string) error {
-	config, err := model.ReadConfig(dir)
+	config, unexpected, err := model.Inspect(dir)
 	if err != nil {
 		return trim(err, dir)
 	}
-	m, err := model.New(config)
-	if err != nil {
-		return trim(err, dir)
-	}
-	if err := m.Check(dir); err != nil {
-		return trim(err, dir)
-	}
-	unexpected, err := m.Unexpected(dir)
-	if err != nil {
-		return trim(err, dir)
+	if config.Untied {
+		j.Warn("config.json ties lm_head to the embedding, the checkpoint holds another one: tie_word_embeddings is false from here on")
+		if err := modeldir.Edit(dir, "config.json", func(o *ordjson.Object) { o.Set("tie_word_embeddings", false) }); err != nil {
+			return err
+		}
 	}
 	if len(unexpected) > 0 {
 		j.Warn("%d tensors have no place in a %s and are not read: %s", len(unexpected), config.ModelType, strings.Join(unexpected[:min(3, len(unexpected))], ", "))
@@ -235,7 +230,9 @@ func check(j *stages.Job, dir string) error {
 }
 
 // trim takes the job's own folder, which means nothing to the user, from a message.
-func trim(err error, dir string) error { return reworded(err, dir+string(filepath.Separator), "") }
+func trim(err error, dir string) error {
+	return reworded(reworded(err, dir+": ", ""), dir+string(filepath.Separator), "")
+}
 
 // reworded is err with another path in its message.
 func reworded(err error, old, new string) error {
