@@ -2,7 +2,8 @@
 
 usage: logits_check.py CASES.json
 
-CASES.json is a list of {"name", "model", "adapter" (a folder, or ""), "ids" (a list of lists of token ids), "expected" (a
+CASES.json is a list of {"name", "model", "adapter" (a folder, or ""), "file" (of a GGUF model in the folder, or ""),
+"config" (the folder of its config.json, or "" where the file's own will do), "ids" (a list of lists of token ids), "expected" (a
 safetensors file: logits.0, logits.1, … [tokens, vocab], as hone computed them)}. Prints a JSON line for each: the largest
 absolute difference; of an adapter also how much it moves the logits of its base.
 """
@@ -13,7 +14,7 @@ import sys
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 
 def logits(model, rows):
@@ -26,7 +27,10 @@ def worst(some, others):
 
 
 for case in json.load(open(sys.argv[1])):
-    model = AutoModelForCausalLM.from_pretrained(case["model"], dtype=torch.float32).eval()
+    extra = {"gguf_file": case["file"]} if case["file"] else {}
+    if case["config"]:
+        extra["config"] = AutoConfig.from_pretrained(case["config"])
+    model = AutoModelForCausalLM.from_pretrained(case["model"], dtype=torch.float32, **extra).eval()
     got, moved = logits(model, case["ids"]), None
     if case["adapter"]:
         before = got

@@ -26,6 +26,8 @@ type peerCase struct {
 	Name     string    `json:"name"`
 	Model    string    `json:"model"`
 	Adapter  string    `json:"adapter"`
+	File     string    `json:"file"`   // a GGUF file in Model
+	Config   string    `json:"config"` // the folder of its config.json, where the peer's own reading of the file is not enough
 	IDs      [][]int32 `json:"ids"`
 	Expected string    `json:"expected"`
 }
