@@ -90,8 +90,8 @@ func TestPeersComputeTheSame(t *testing.T) {
 		}
 	}
 	for base, targets := range map[string]string{"gemma2": "o_proj", "gemma3": "q_proj", "phi3": "gate_up_proj", "olmo2": "k_proj", "gpt2": "c_proj"} {
-		cases = append(cases, randomAdapter(t, base, "all-linear", model.LoRA{Rank: 4, Alpha: 8, AllLinear: true}),
-			randomAdapter(t, base, targets, model.LoRA{Rank: 4, Alpha: 8, Targets: []string{targets}}))
+		cases = append(cases, randomAdapter(t, base, "all-linear", model.LoRA{Rank: 4, Alpha: 4, AllLinear: true}),
+			randomAdapter(t, base, targets, model.LoRA{Rank: 4, Alpha: 4, Targets: []string{targets}}))
 	}
 	dirs, err := filepath.Glob(filepath.Join(toys, "*"))
 	if err != nil {
