@@ -49,6 +49,16 @@ type gated struct {
 
 func (g *gated) apply(h tensor.Tensor) tensor.Tensor { return g.down.Apply(g.unit(g.gateUp.Apply(h))) }
 
+// parts is what a layer of Llama's kin consists of, wherever its norms stand.
+type parts struct {
+	attention attention
+	mlp       gated
+}
+
+func (p *parts) linears() []*nn.Linear {
+	return []*nn.Linear{p.attention.qkv, p.attention.output, p.mlp.gateUp, p.mlp.down}
+}
+
 // biases says which linear layers have one.
 type biases struct{ qkv, output, mlp bool }
 

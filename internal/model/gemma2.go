@@ -31,10 +31,8 @@ func gemma(f *file) {
 
 // sandwich is a layer with a norm before and behind each of its parts.
 type sandwich struct {
-	inputNorm, attentionNorm *nn.Norm
-	attention                attention
-	mlpInputNorm, mlpNorm    *nn.Norm
-	mlp                      gated
+	parts
+	inputNorm, attentionNorm, mlpInputNorm, mlpNorm *nn.Norm
 }
 
 func (b *sandwich) forward(x, r tensor.Tensor, in Input) (tensor.Tensor, tensor.Tensor) {
@@ -43,10 +41,6 @@ func (b *sandwich) forward(x, r tensor.Tensor, in Input) (tensor.Tensor, tensor.
 	x, h = b.mlpInputNorm.Apply(x, a)
 	_, d := b.mlpNorm.Apply(b.mlp.apply(h), tensor.Tensor{})
 	return x, d
-}
-
-func (b *sandwich) linears() []*nn.Linear {
-	return []*nn.Linear{b.attention.qkv, b.attention.output, b.mlp.gateUp, b.mlp.down}
 }
 
 // declareGemma declares Gemma 2's weights, and Gemma 3's with norms of q and k.

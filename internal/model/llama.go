@@ -16,20 +16,14 @@ var llama = architecture{declare: func(m *Model) error {
 
 // block is the pre-norm layer that Llama and its kin share.
 type block struct {
-	inputNorm *nn.Norm
-	attention attention
-	postNorm  *nn.Norm
-	mlp       gated
+	parts
+	inputNorm, postNorm *nn.Norm
 }
 
 func (b *block) forward(x, r tensor.Tensor, in Input) (tensor.Tensor, tensor.Tensor) {
 	x, h := b.inputNorm.Apply(x, r)
 	x, h = b.postNorm.Apply(x, b.attention.apply(h, in))
 	return x, b.mlp.apply(h)
-}
-
-func (b *block) linears() []*nn.Linear {
-	return []*nn.Linear{b.attention.qkv, b.attention.output, b.mlp.gateUp, b.mlp.down}
 }
 
 // declareLlama declares the weights under Llama's names, which its kin took over.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -170,7 +171,19 @@ func (m *Model) embed(in Input) tensor.Tensor {
 
 // Turns reports whether a row that grows to length tokens must be computed anew, all its tokens: LongRoPE rotates long rows
 // otherwise, and what a cache holds of them was rotated as a short one's.
-func (m *Model) Turns(length int64) bool { return m.rope.Turns(length) }
+func (m *Model) Turns(length int64) bool { return length > 0 && length == m.rope.Turn() }
+
+// Reach is how many tokens may follow a row of length tokens in one pass with a cache: up to such a turn, or the last position.
+func (m *Model) Reach(length int64) int64 {
+	reach := int64(math.MaxInt64)
+	if m.positions != nil {
+		reach = m.positions.Shape[0] - length
+	}
+	if turn := m.rope.Turn(); length < turn {
+		reach = min(reach, turn-1-length)
+	}
+	return reach
+}
 
 // Hidden is the last layer's normalised output: [tokens, hidden].
 func (m *Model) Hidden(in Input) (tensor.Tensor, error) {

@@ -33,10 +33,8 @@ var olmo2 = architecture{
 
 // postNormBlock normalises what it adds to the stream, not what it reads.
 type postNormBlock struct {
-	attention     attention
-	attentionNorm *nn.Norm
-	mlp           gated
-	mlpNorm       *nn.Norm
+	parts
+	attentionNorm, mlpNorm *nn.Norm
 }
 
 func (b *postNormBlock) forward(x, r tensor.Tensor, in Input) (tensor.Tensor, tensor.Tensor) {
@@ -47,8 +45,4 @@ func (b *postNormBlock) forward(x, r tensor.Tensor, in Input) (tensor.Tensor, te
 	x = x.Add(a)
 	_, d := b.mlpNorm.Apply(b.mlp.apply(x), tensor.Tensor{})
 	return x, d
-}
-
-func (b *postNormBlock) linears() []*nn.Linear {
-	return []*nn.Linear{b.attention.qkv, b.attention.output, b.mlp.gateUp, b.mlp.down}
 }

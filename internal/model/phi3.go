@@ -19,7 +19,7 @@ var phi3 = architecture{
 		m.declareEmbedding("model.embed_tokens")
 		for i := range c.NumHiddenLayers {
 			p := fmt.Sprintf("model.layers.%d.", i)
-			b := &block{attention: m.bareAttention(i), mlp: gated{unit: tensor.SwiGLU}}
+			b := &block{parts: parts{attention: m.bareAttention(i), mlp: gated{unit: tensor.SwiGLU}}}
 			a := &b.attention
 			b.inputNorm = s.Norm(p+"input_layernorm", c.HiddenSize, c.RMSNormEps)
 			a.qkv = s.Linear(c.HiddenSize, false, nn.Projection{Name: p + "self_attn.qkv_proj", Out: (a.heads + 2*a.kvHeads) * a.width})

@@ -114,8 +114,13 @@ func (r *Rope) Rows(positions, lengths []int64) []int64 {
 	return rows
 }
 
-// Turns reports whether a row that grows to length tokens is rotated otherwise from then on, all its tokens.
-func (r *Rope) Turns(length int64) bool { return r.long != nil && length == r.original+1 }
+// Turn is the length of a row from which on all its tokens are rotated otherwise; 0 where there is none.
+func (r *Rope) Turn() int64 {
+	if r.long == nil {
+		return 0
+	}
+	return r.original + 1
+}
 
 // Free releases the tables.
 func (r *Rope) Free() {

@@ -223,29 +223,33 @@ func TestSampledAlike(t *testing.T) {
 
 // Guessed tokens change how soon tokens come, not which: greedy and drawn, with a penalty, alone and in company.
 func TestGuessing(t *testing.T) {
-	guard(t, func() {
-		dir := "../model/testdata/llama-tied"
-		m, err := model.Load(dir, tensor.Float32, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Free()
-		phrase := toyPrompt(t, dir, "7")
-		prompts := [][]int32{slices.Concat(phrase, phrase, phrase), toyPrompt(t, dir, "33"), phrase}
-		defer func() { guessing = true }()
-		for _, o := range []Options{{}, {Temperature: 0.3, Seed: 1}, {Temperature: 1, TopK: 2, Seed: 2}, {RepetitionPenalty: 1.01}} {
-			for _, batch := range []int{1, 3} {
-				guessing = false
-				want := answers(t, m, prompts, batch, 60, o, 2)
-				guessing = true
-				for i, got := range answers(t, m, prompts, batch, 60, o, 2) {
-					if !slices.Equal(got, want[i]) {
-						t.Errorf("%+v, %d at once, prompt %d: %v, one by one %v", o, batch, i, got, want[i])
-					}
+	for _, toy := range []string{"llama-tied", "gemma2", "phi3-longrope"} { // all; in a window; over LongRoPE's border
+		guard(t, func() { testGuessing(t, "../model/testdata/"+toy) })
+	}
+}
+
+func testGuessing(t *testing.T, dir string) {
+	t.Helper()
+	m, err := model.Load(dir, tensor.Float32, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Free()
+	phrase := toyPrompt(t, dir, "7")
+	prompts := [][]int32{slices.Concat(phrase, phrase, phrase), toyPrompt(t, dir, "33"), phrase}
+	defer func() { guessing = true }()
+	for _, o := range []Options{{}, {Temperature: 0.3, Seed: 1}, {Temperature: 1, TopK: 2, Seed: 2}, {RepetitionPenalty: 1.01}} {
+		for _, batch := range []int{1, 3} {
+			guessing = false
+			want := answers(t, m, prompts, batch, 60, o, 2)
+			guessing = true
+			for i, got := range answers(t, m, prompts, batch, 60, o, 2) {
+				if !slices.Equal(got, want[i]) {
+					t.Errorf("%s, %+v, %d at once, prompt %d: %v, one by one %v", dir, o, batch, i, got, want[i])
 				}
 			}
 		}
-	})
+	}
 }
 
 // What was said before is guessed, more of it while it holds.

@@ -159,7 +159,8 @@ func advance(m *model.Model, c *cache, sequences []*sequence) error {
 	drafts := make([][]int32, len(sequences))
 	for i, s := range sequences {
 		// A token that is chosen from the last row needs no place in the cache: the sequence then has all it may.
-		drafts[i] = s.guess.draft(min(draftRows/len(sequences), s.MaxNewTokens-len(s.tokens)) - 1)
+		room := min(draftRows/len(sequences), s.MaxNewTokens-len(s.tokens), int(m.Reach(s.length)))
+		drafts[i] = s.guess.draft(room - 1)
 		s.length++
 		tokens, slots, lengths = append(tokens, s.tokens[len(s.tokens)-1]), append(slots, s.slot), append(lengths, s.length)
 		for k, t := range drafts[i] {
