@@ -349,15 +349,12 @@ static void log_probs_back(T *z, const int64_t *label, Acc<T> scale, const Acc<T
 
 // Sixteen dot products at once, R rows of x by C rows of w, each in one vector accumulator walked along k: the order of
 // additions of an output does not depend on R and C, so a row's result does not depend on its batch.
-typedef float v16 __attribute__((vector_size(64), aligned(4)));
+// Loads and stores go through the vector types themselves: a memcpy is made of halves, by way of the stack.
+typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int i16 __attribute__((vector_size(64)));
 
-static inline v16 load16(const float *p) {
-  v16 x;
-  __builtin_memcpy(&x, p, 64);
-  return x;
-}
-static inline void store16(float *p, v16 x) { __builtin_memcpy(p, &x, 64); }
+static inline v16 load16(const float *p) { return *reinterpret_cast<const v16 *>(p); }
+static inline void store16(float *p, v16 x) { *reinterpret_cast<v16 *>(p) = x; }
 // The compiler does not vectorise a square root that could set errno, and cgo passes no flag that forbids it.
 __attribute__((always_inline)) static inline v16 root16(v16 x) {
 #if defined(HONE_AVX512)
@@ -375,14 +372,9 @@ __attribute__((always_inline)) static inline v16 root16(v16 x) {
 #endif
 }
 static inline v16 load16(const bf16 *p) {
-  typedef uint16_t u16 __attribute__((vector_size(32), aligned(2)));
+  typedef uint16_t u16 __attribute__((vector_size(32), aligned(2), may_alias));
   typedef uint32_t u32 __attribute__((vector_size(64)));
-  u16 h;
-  __builtin_memcpy(&h, p, 32);
-  u32 w = __builtin_convertvector(h, u32) << 16;
-  v16 x;
-  __builtin_memcpy(&x, &w, 64);
-  return x;
+  return (v16)(__builtin_convertvector(*reinterpret_cast<const u16 *>(p), u32) << 16);
 }
 
 // Lane i of the result is the sum of the lanes of a[i].
@@ -401,7 +393,7 @@ static inline v16 sum_lanes(v16 *a) {
   return __builtin_shuffle(a[0], a[1], lo1) + __builtin_shuffle(a[0], a[1], hi1);
 }
 
-//
+#if defined(HONE_AVX512)
 // The weights come from memory once, and a processor's own prefetching loses track of this many short rows: the first pass
 // over columns asks for the ones `ahead` elements on.
 template <int R, int C, class T>
@@ -431,6 +423,73 @@ static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, 
   }
 }
 
+// R rows by all columns n … n + kSkinnyColumns.
+template <int R, class T>
+static inline void strip(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
+  constexpr int C = 16 / R;
+  for (int64_t c = 0; c < kSkinnyColumns; c += C) tile<R, C>(x, w + c * k, bias ? bias + c : nullptr, y + c, k, ys, ahead);
+}
+template <class T>
+static inline void strips(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t next) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) strip<4>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
+  for (; r + 2 <= rows; r += 2) strip<2>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
+  for (; r < rows; r++) strip<1>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
+}
+#else
+// Half the registers of half the width: at most six outputs, each in two accumulators of eight.
+typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
+
+static inline v8 load8(const float *p) { return *reinterpret_cast<const v8 *>(p); }
+static inline v8 load8(const bf16 *p) {
+  typedef uint16_t u16 __attribute__((vector_size(16), aligned(2), may_alias));
+  typedef uint32_t u32 __attribute__((vector_size(32)));
+  return (v8)(__builtin_convertvector(*reinterpret_cast<const u16 *>(p), u32) << 16);
+}
+static inline float sum8(v8 a) { return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7])); }
+
+template <int R, int C, class T>
+__attribute__((always_inline)) static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
+  v8 lo[R * C] = {}, hi[R * C] = {};
+  int64_t j = 0;
+  for (; j + 16 <= k; j += 16) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; c++) {
+      const v8 w0 = load8(w + c * k + j), w1 = load8(w + c * k + j + 8);
+      if (ahead) __builtin_prefetch(w + c * k + j + ahead);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; r++) {
+        lo[r * C + c] += load8(x + r * k + j) * w0;
+        hi[r * C + c] += load8(x + r * k + j + 8) * w1;
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; c++) {
+      float t = sum8(lo[r * C + c] + hi[r * C + c]);
+      for (int64_t l = j; l < k; l++) t += load(x[r * k + l]) * load(w[c * k + l]);
+      if (bias) t += load(bias[c]);
+      y[r * ys + c] = store<T>(t);
+    }
+  }
+}
+
+template <int R, class T>
+static inline void strip(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
+  constexpr int C = R == 1 ? 4 : 2;
+  for (int64_t c = 0; c < kSkinnyColumns; c += C) tile<R, C>(x, w + c * k, bias ? bias + c : nullptr, y + c, k, ys, ahead);
+}
+template <class T>
+static inline void strips(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t next) {
+  int64_t r = 0;
+  for (; r + 3 <= rows; r += 3) strip<3>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
+  for (; r + 2 <= rows; r += 2) strip<2>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
+  for (; r < rows; r++) strip<1>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
+}
+#endif
+
 // Columns beyond a multiple of sixteen, and the types without a tile.
 template <class T>
 static inline void plain_columns(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t n0,
@@ -454,15 +513,8 @@ static void skinny(const T *x, const T *w, const T *bias, T *y, int64_t rows, in
   } else {
     int64_t n = n0;
     for (; n + kSkinnyColumns <= n1; n += kSkinnyColumns) {
-      int64_t r = 0;
       const int64_t next = n + 2 * kSkinnyColumns <= n1 ? kSkinnyColumns * k : 0;
-      for (; r + 4 <= rows; r += 4)
-        for (int64_t c = n; c < n + 16; c += 4)
-          tile<4, 4>(x + r * k, w + c * k, bias ? bias + c : nullptr, y + r * ys + c, k, ys, r ? 0 : next);
-      for (; r + 2 <= rows; r += 2)
-        for (int64_t c = n; c < n + 16; c += 8)
-          tile<2, 8>(x + r * k, w + c * k, bias ? bias + c : nullptr, y + r * ys + c, k, ys, r ? 0 : next);
-      for (; r < rows; r++) tile<1, 16>(x + r * k, w + n * k, bias ? bias + n : nullptr, y + r * ys + n, k, ys, r ? 0 : next);
+      strips(x, w + n * k, bias ? bias + n : nullptr, y + n, rows, k, ys, next);
     }
     plain_columns(x, w, bias, y, rows, k, ys, n, n1);
   }
