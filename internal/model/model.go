@@ -157,14 +157,15 @@ func (m *Model) begin(in *Input) error {
 	return nil
 }
 
-// embed is the stream before the first layer: [tokens, hidden].
+// embed is the stream before the first layer: [tokens, hidden], float32 whatever products compute in, as under torch.autocast:
+// what layers add to it is small, and bfloat16 would round it away.
 func (m *Model) embed(in Input) tensor.Tensor {
-	x := tensor.Embedding(m.embedding.Tensor, tensor.Of(in.IDs, int64(len(in.IDs))), m.padding)
+	x := tensor.Embedding(m.embedding.Exact, tensor.Of(in.IDs, int64(len(in.IDs))), m.padding).To(tensor.Float32)
 	if m.positions != nil {
-		x = x.Add(tensor.Embedding(m.positions.Tensor, in.position, -1))
+		x = x.Add(tensor.Embedding(m.positions.Exact, in.position, -1))
 	}
 	if m.embeddingScale != 0 {
-		x = x.Mul(tensor.Of([]float32{float32(m.embeddingScale)}).To(m.embedding.Tensor.Dtype()))
+		x = x.Mul(tensor.Of([]float32{float32(m.embeddingScale)}))
 	}
 	return x
 }

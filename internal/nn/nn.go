@@ -54,7 +54,8 @@ func (t Tensor) count() int64 {
 type Weight struct {
 	Parts  []Tensor
 	Shape  []int64
-	Tensor tensor.Tensor // what operators take; set by Store.Allocate
+	Tensor tensor.Tensor // what products take; set by Store.Allocate
+	Exact  tensor.Tensor // what norms and look-ups take: float32 where the store has it so
 
 	offset int64
 }
@@ -86,6 +87,8 @@ type Store struct {
 	Values  tensor.Tensor // flat; float32 where the store is trained, and for adapters
 	Grads   tensor.Tensor // flat float32; absent where it is frozen
 	Compute tensor.Tensor // flat; what the leaves slice: Values, or its copy in bfloat16
+
+	compute tensor.Dtype
 }
 
 // Declare adds a weight made of parts, which agree in all but their first dimension.
@@ -102,6 +105,7 @@ func (s *Store) Declare(parts ...Tensor) *Weight {
 // Allocate lays the weights out: values in one dtype, what operators compute with in another, gradients (float32) where the
 // store is trained. Values are zero until they are loaded; after each change of them call Refresh.
 func (s *Store) Allocate(values, compute tensor.Dtype, trained bool) {
+	s.compute = compute
 	if trained {
 		s.Grads = tensor.Zeros(tensor.Float32, s.Size).Forget()
 	}
@@ -116,21 +120,38 @@ func (s *Store) Allocate(values, compute tensor.Dtype, trained bool) {
 	}
 	for _, w := range s.Weights {
 		w.Tensor = tensor.Leaf(s.Compute, w.offset, s.Grads, w.Shape...).Forget()
+		switch {
+		case s.Compute != s.Values:
+			w.Exact = tensor.Leaf(s.Values, w.offset, s.Grads, w.Shape...).Forget()
+		case values != tensor.Float32 && len(w.Shape) == 1: // a norm's; see Refresh
+			w.Exact = tensor.Zeros(tensor.Float32, w.Shape...).Forget()
+		default:
+			w.Exact = w.Tensor
+		}
 	}
 }
 
-// Refresh brings the copy that operators compute with up to date with the values.
+// Refresh brings the copies that operators compute with up to date with the values.
 func (s *Store) Refresh() {
 	if s.Compute != s.Values {
 		s.Compute.CopyFrom(s.Values)
+		return
+	}
+	for _, w := range s.Weights {
+		if w.Exact != w.Tensor {
+			w.Exact.CopyFrom(w.Tensor)
+		}
 	}
 }
 
 // Free releases the buffers.
 func (s *Store) Free() {
 	for _, w := range s.Weights {
+		if w.Exact != w.Tensor {
+			w.Exact.Free()
+		}
 		w.Tensor.Free()
-		w.Tensor = tensor.Tensor{}
+		w.Tensor, w.Exact = tensor.Tensor{}, tensor.Tensor{}
 	}
 	if s.Compute != s.Values {
 		s.Compute.Free()
@@ -157,16 +178,17 @@ type Norm struct {
 	Weight, Bias *Weight
 	Eps          float64
 	Shift        float64 // is added to the weight
+	store        *Store
 }
 
 // Norm declares NAME.weight of dim elements.
 func (s *Store) Norm(name string, dim int64, eps float64) *Norm {
-	return &Norm{Weight: s.Declare(Tensor{Name: name + ".weight", Shape: []int64{dim}, Init: Ones}), Eps: eps}
+	return &Norm{Weight: s.Declare(Tensor{Name: name + ".weight", Shape: []int64{dim}, Init: Ones}), Eps: eps, store: s}
 }
 
 // ShiftedNorm declares a norm whose checkpoint holds the weight less one, as Gemma's do.
 func (s *Store) ShiftedNorm(name string, dim int64, eps float64) *Norm {
-	return &Norm{Weight: s.Declare(Tensor{Name: name + ".weight", Shape: []int64{dim}, Init: Zeros}), Eps: eps, Shift: 1}
+	return &Norm{Weight: s.Declare(Tensor{Name: name + ".weight", Shape: []int64{dim}, Init: Zeros}), Eps: eps, Shift: 1, store: s}
 }
 
 // LayerNorm declares NAME.weight and NAME.bias of dim elements.
@@ -176,12 +198,12 @@ func (s *Store) LayerNorm(name string, dim int64, eps float64) *Norm {
 	return n
 }
 
-// Apply normalises x + residual; see tensor.RMSNorm and tensor.LayerNorm.
+// Apply normalises x + residual, to the dtype that products compute in; see tensor.RMSNorm and tensor.LayerNorm.
 func (n *Norm) Apply(x, residual tensor.Tensor) (sum, out tensor.Tensor) {
 	if n.Bias != nil {
-		return tensor.LayerNorm(x, residual, n.Weight.Tensor, n.Bias.Tensor, n.Eps)
+		return tensor.LayerNorm(x, residual, n.Weight.Exact, n.Bias.Exact, n.Eps, n.store.compute)
 	}
-	return tensor.RMSNorm(x, residual, n.Weight.Tensor, n.Eps, n.Shift)
+	return tensor.RMSNorm(x, residual, n.Weight.Exact, n.Eps, n.Shift, n.store.compute)
 }
 
 // Projection is one linear layer of the checkpoint: NAME.weight [Out, in] and, where it has one, NAME.bias [Out].

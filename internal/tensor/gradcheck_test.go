@@ -48,15 +48,15 @@ func TestGradients(t *testing.T) {
 		f      func(in []Tensor) []Tensor
 	}{
 		{"rmsnorm", [][]int64{{5, 6}, {6}}, func(in []Tensor) []Tensor {
-			_, y := RMSNorm(in[0], none, in[1], 1e-5, 0)
+			_, y := RMSNorm(in[0], none, in[1], 1e-5, 0, Float64)
 			return []Tensor{y}
 		}},
 		{"rmsnorm shifted, a head at a time", [][]int64{{5, 2, 6}, {6}}, func(in []Tensor) []Tensor {
-			_, y := RMSNorm(in[0], none, in[1], 1e-5, 1)
+			_, y := RMSNorm(in[0], none, in[1], 1e-5, 1, Float64)
 			return []Tensor{y}
 		}},
 		{"residual and rmsnorm", [][]int64{{5, 6}, {5, 6}, {6}}, func(in []Tensor) []Tensor {
-			sum, y := RMSNorm(in[0], in[1], in[2], 1e-5, 0)
+			sum, y := RMSNorm(in[0], in[1], in[2], 1e-5, 0, Float64)
 			return []Tensor{sum, y}
 		}},
 		{"embedding", [][]int64{{7, 6}}, func(in []Tensor) []Tensor {
@@ -67,11 +67,11 @@ func TestGradients(t *testing.T) {
 			return []Tensor{Rope(p[0], c, s, positions, 2), p[1]}
 		}},
 		{"layernorm", [][]int64{{5, 6}, {6}, {6}}, func(in []Tensor) []Tensor {
-			_, y := LayerNorm(in[0], none, in[1], in[2], 1e-5)
+			_, y := LayerNorm(in[0], none, in[1], in[2], 1e-5, Float64)
 			return []Tensor{y}
 		}},
 		{"residual and layernorm", [][]int64{{5, 6}, {5, 6}, {6}, {6}}, func(in []Tensor) []Tensor {
-			sum, y := LayerNorm(in[0], in[1], in[2], in[3], 1e-5)
+			sum, y := LayerNorm(in[0], in[1], in[2], in[3], 1e-5, Float64)
 			return []Tensor{sum, y}
 		}},
 		{"geglu", [][]int64{{5, 8}}, func(in []Tensor) []Tensor { return []Tensor{GeGLU(in[0])} }},

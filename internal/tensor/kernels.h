@@ -26,24 +26,31 @@ using Acc = typename AccOf<T>::type;
 // Cols of a weight that one call of `skinny` takes.
 constexpr int64_t kSkinnyColumns = 16;
 
-template <class T>
-struct Table {
+// Norms of a stream of X whose parts are Y: in mixed precision the stream and the norms' weights are float32 and what is
+// multiplied is bfloat16, as under torch.autocast; else both are the same.
+template <class X, class Y>
+struct Norms {
   // s = x + r where r is given, else x is normalised where it stands; y = s·rstd·(w + shift), rstd = 1/√(mean(s²) + eps).
   // x, r, s, y: [rows, dim], row strides xs for x, dim for the others. rstd: [rows].
-  void (*rmsnorm)(const T *x, int64_t xs, const T *r, const T *w, T *s, T *y, Acc<T> *rstd, int64_t rows, int64_t dim,
+  void (*rmsnorm)(const X *x, int64_t xs, const Y *r, const Acc<X> *w, X *s, Y *y, Acc<X> *rstd, int64_t rows, int64_t dim,
                   double eps, double shift);
-  // dx = gradient of the sum: through y and, where ds is given, directly. dw [dim] is added to, where it is given.
-  void (*rmsnorm_back)(const T *dy, const T *ds, const T *s, int64_t ss, const T *w, const Acc<T> *rstd, T *dx, Acc<T> *dw,
-                       int64_t rows, int64_t dim, double shift);
+  // dx = gradient of the sum: through y and, where ds is given, directly. dr, where given, is the same. dw [dim] is added to,
+  // where it is given.
+  void (*rmsnorm_back)(const Y *dy, const X *ds, const X *s, int64_t ss, const Acc<X> *w, const Acc<X> *rstd, X *dx, Y *dr,
+                       Acc<X> *dw, int64_t rows, int64_t dim, double shift);
+  // The same of LayerNorm: y = (s - mean)·rstd·w + b, rstd = 1/√(variance(s) + eps). mean: [rows]; b, db: [dim].
+  void (*layernorm)(const X *x, const Y *r, const Acc<X> *w, const Acc<X> *b, X *s, Y *y, Acc<X> *mean, Acc<X> *rstd,
+                    int64_t rows, int64_t dim, double eps);
+  void (*layernorm_back)(const Y *dy, const X *ds, const X *s, const Acc<X> *w, const Acc<X> *mean, const Acc<X> *rstd, X *dx,
+                         Y *dr, Acc<X> *dw, Acc<X> *db, int64_t rows, int64_t dim);
+};
+
+template <class T>
+struct Table {
   // Rotates the first `rot` of each head's `dim` features, halves paired (rotate_half); sign -1 is the inverse.
   // x: [rows, heads, dim] with row stride xs; y contiguous; cos, sin: [positions, rot/2]; position[rows].
   void (*rope)(const T *x, int64_t xs, T *y, const float *cos, const float *sin, const int64_t *position, int64_t rows,
                int64_t heads, int64_t dim, int64_t rot, int sign);
-  // The same of LayerNorm: y = (s - mean)·rstd·w + b, rstd = 1/√(variance(s) + eps). mean: [rows]; b, db: [dim].
-  void (*layernorm)(const T *x, const T *r, const T *w, const T *b, T *s, T *y, Acc<T> *mean, Acc<T> *rstd, int64_t rows,
-                    int64_t dim, double eps);
-  void (*layernorm_back)(const T *dy, const T *ds, const T *s, const T *w, const Acc<T> *mean, const Acc<T> *rstd, T *dx,
-                         Acc<T> *dw, Acc<T> *db, int64_t rows, int64_t dim);
   // y = silu(g)·u; gu: [rows, 2f], gate first. y: [rows, f].
   void (*swiglu)(const T *gu, T *y, int64_t rows, int64_t f);
   void (*swiglu_back)(const T *dy, const T *gu, T *dgu, int64_t rows, int64_t f);
@@ -80,6 +87,10 @@ struct Kernels {
   Table<float> f32;
   Table<double> f64;
   Table<bf16> b16;
+  Norms<float, float> norms_f32;
+  Norms<double, double> norms_f64;
+  Norms<bf16, bf16> norms_b16;
+  Norms<float, bf16> norms_mixed;
   // AdamW (Loshchilov & Hutter 2019) on n elements as torch.optim.AdamW; the gradient is scaled first and zero afterwards.
   void (*adamw)(float *w, float *g, float *m, float *v, int64_t n, float scale, float lr, float beta1, float beta2, float eps,
                 float decay, float correction1, float correction2);

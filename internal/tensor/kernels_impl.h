@@ -49,17 +49,17 @@ static inline double fast_exp(double x) { return std::exp(x); }
 static inline float fast_tanh(float x) { return 1 - 2 / (fast_exp(2 * x) + 1); }
 static inline double fast_tanh(double x) { return std::tanh(x); }
 
-template <class T>
-static void rmsnorm(const T *x, int64_t xs, const T *r, const T *w, T *s, T *y, Acc<T> *rstd, int64_t rows, int64_t dim,
+template <class X, class Y>
+static void rmsnorm(const X *x, int64_t xs, const Y *r, const Acc<X> *w, X *s, Y *y, Acc<X> *rstd, int64_t rows, int64_t dim,
                     double eps, double shift) {
-  using A = Acc<T>;
+  using A = Acc<X>;
   for (int64_t i = 0; i < rows; i++) {
-    const T *in = x + i * xs;
+    const X *in = x + i * xs;
     if (r) {
-      T *si = s + i * dim;
-      const T *ri = r + i * dim;
+      X *si = s + i * dim;
+      const Y *ri = r + i * dim;
 #pragma omp simd
-      for (int64_t j = 0; j < dim; j++) si[j] = store<T>(load(in[j]) + load(ri[j]));
+      for (int64_t j = 0; j < dim; j++) si[j] = store<X>(load(in[j]) + load(ri[j]));
       in = si;
     }
     A sum = 0;
@@ -67,31 +67,37 @@ static void rmsnorm(const T *x, int64_t xs, const T *r, const T *w, T *s, T *y, 
     for (int64_t j = 0; j < dim; j++) sum += load(in[j]) * load(in[j]);
     A rs = A(1) / std::sqrt(sum / A(dim) + A(eps));
     rstd[i] = rs;
-    T *yi = y + i * dim;
+    Y *yi = y + i * dim;
 #pragma omp simd
-    for (int64_t j = 0; j < dim; j++) yi[j] = store<T>(load(store<T>(load(in[j]) * rs)) * (load(w[j]) + A(shift)));
+    for (int64_t j = 0; j < dim; j++) yi[j] = store<Y>(load(store<X>(load(in[j]) * rs)) * (w[j] + A(shift)));
   }
 }
 
-template <class T>
-static void rmsnorm_back(const T *dy, const T *ds, const T *s, int64_t ss, const T *w, const Acc<T> *rstd, T *dx, Acc<T> *dw,
+template <class X, class Y>
+static void rmsnorm_back(const Y *dy, const X *ds, const X *s, int64_t ss, const Acc<X> *w, const Acc<X> *rstd, X *dx, Y *dr, Acc<X> *dw,
                          int64_t rows, int64_t dim, double shift) {
-  using A = Acc<T>;
+  using A = Acc<X>;
   for (int64_t i = 0; i < rows; i++) {
-    const T *g = dy + i * dim, *x = s + i * ss;
+    const Y *g = dy + i * dim;
+    const X *x = s + i * ss;
     A rs = rstd[i], dot = 0;
 #pragma omp simd reduction(+ : dot)
-    for (int64_t j = 0; j < dim; j++) dot += load(g[j]) * (load(w[j]) + A(shift)) * load(x[j]);
+    for (int64_t j = 0; j < dim; j++) dot += load(g[j]) * (w[j] + A(shift)) * load(x[j]);
     A c = dot * rs * rs / A(dim);
-    T *out = dx + i * dim;
+    X *out = dx + i * dim;
     if (ds) {
-      const T *d = ds + i * dim;
+      const X *d = ds + i * dim;
 #pragma omp simd
       for (int64_t j = 0; j < dim; j++)
-        out[j] = store<T>(rs * (load(g[j]) * (load(w[j]) + A(shift)) - load(x[j]) * c) + load(d[j]));
+        out[j] = store<X>(rs * (load(g[j]) * (w[j] + A(shift)) - load(x[j]) * c) + load(d[j]));
     } else {
 #pragma omp simd
-      for (int64_t j = 0; j < dim; j++) out[j] = store<T>(rs * (load(g[j]) * (load(w[j]) + A(shift)) - load(x[j]) * c));
+      for (int64_t j = 0; j < dim; j++) out[j] = store<X>(rs * (load(g[j]) * (w[j] + A(shift)) - load(x[j]) * c));
+    }
+    if (dr) {
+      Y *narrow = dr + i * dim;
+#pragma omp simd
+      for (int64_t j = 0; j < dim; j++) narrow[j] = store<Y>(Acc<Y>(load(out[j])));
     }
     if (dw) {
 #pragma omp simd
@@ -100,17 +106,17 @@ static void rmsnorm_back(const T *dy, const T *ds, const T *s, int64_t ss, const
   }
 }
 
-template <class T>
-static void layernorm(const T *x, const T *r, const T *w, const T *b, T *s, T *y, Acc<T> *mean, Acc<T> *rstd, int64_t rows,
+template <class X, class Y>
+static void layernorm(const X *x, const Y *r, const Acc<X> *w, const Acc<X> *b, X *s, Y *y, Acc<X> *mean, Acc<X> *rstd, int64_t rows,
                       int64_t dim, double eps) {
-  using A = Acc<T>;
+  using A = Acc<X>;
   for (int64_t i = 0; i < rows; i++) {
-    const T *in = x + i * dim;
+    const X *in = x + i * dim;
     if (r) {
-      T *si = s + i * dim;
-      const T *ri = r + i * dim;
+      X *si = s + i * dim;
+      const Y *ri = r + i * dim;
 #pragma omp simd
-      for (int64_t j = 0; j < dim; j++) si[j] = store<T>(load(in[j]) + load(ri[j]));
+      for (int64_t j = 0; j < dim; j++) si[j] = store<X>(load(in[j]) + load(ri[j]));
       in = si;
     }
     A sum = 0, squares = 0;
@@ -122,31 +128,37 @@ static void layernorm(const T *x, const T *r, const T *w, const T *b, T *s, T *y
     const A rs = A(1) / std::sqrt(squares / A(dim) + A(eps));
     mean[i] = m;
     rstd[i] = rs;
-    T *yi = y + i * dim;
+    Y *yi = y + i * dim;
 #pragma omp simd
-    for (int64_t j = 0; j < dim; j++) yi[j] = store<T>((load(in[j]) - m) * rs * load(w[j]) + load(b[j]));
+    for (int64_t j = 0; j < dim; j++) yi[j] = store<Y>((load(in[j]) - m) * rs * w[j] + b[j]);
   }
 }
 
-template <class T>
-static void layernorm_back(const T *dy, const T *ds, const T *s, const T *w, const Acc<T> *mean, const Acc<T> *rstd, T *dx,
-                           Acc<T> *dw, Acc<T> *db, int64_t rows, int64_t dim) {
-  using A = Acc<T>;
+template <class X, class Y>
+static void layernorm_back(const Y *dy, const X *ds, const X *s, const Acc<X> *w, const Acc<X> *mean, const Acc<X> *rstd, X *dx, Y *dr,
+                           Acc<X> *dw, Acc<X> *db, int64_t rows, int64_t dim) {
+  using A = Acc<X>;
   for (int64_t i = 0; i < rows; i++) {
-    const T *g = dy + i * dim, *x = s + i * dim;
+    const Y *g = dy + i * dim;
+    const X *x = s + i * dim;
     const A m = mean[i], rs = rstd[i];
     A sum = 0, dot = 0;
 #pragma omp simd reduction(+ : sum, dot)
     for (int64_t j = 0; j < dim; j++) {
-      A t = load(g[j]) * load(w[j]);
+      A t = load(g[j]) * w[j];
       sum += t;
       dot += t * (load(x[j]) - m);
     }
     const A a = sum / A(dim), c = dot * rs * rs / A(dim);
-    T *out = dx + i * dim;
+    X *out = dx + i * dim;
 #pragma omp simd
     for (int64_t j = 0; j < dim; j++)
-      out[j] = store<T>(rs * (load(g[j]) * load(w[j]) - a - (load(x[j]) - m) * c) + (ds ? load(ds[i * dim + j]) : A(0)));
+      out[j] = store<X>(rs * (load(g[j]) * w[j] - a - (load(x[j]) - m) * c) + (ds ? load(ds[i * dim + j]) : A(0)));
+    if (dr) {
+      Y *narrow = dr + i * dim;
+#pragma omp simd
+      for (int64_t j = 0; j < dim; j++) narrow[j] = store<Y>(Acc<Y>(load(out[j])));
+    }
     if (dw) {
 #pragma omp simd
       for (int64_t j = 0; j < dim; j++) dw[j] += load(g[j]) * (load(x[j]) - m) * rs;
@@ -662,10 +674,15 @@ static void dropout(const float *x, float *y, int64_t n, uint64_t seed, uint64_t
 
 template <class T>
 static constexpr Table<T> table() {
-  return {rmsnorm<T>, rmsnorm_back<T>, rope<T>, layernorm<T>, layernorm_back<T>, swiglu<T>, swiglu_back<T>, geglu<T>, geglu_back<T>,
+  return {rope<T>, swiglu<T>, swiglu_back<T>, geglu<T>, geglu_back<T>,
           gelu<T>, gelu_back<T>, cross_entropy<T>, log_probs<T>, log_probs_back<T>, cap<T>, cap_back<T>, skinny<T>, attend<T>, weigh<T>, weigh_back<T>};
 }
+template <class X, class Y>
+static constexpr Norms<X, Y> norms() {
+  return {rmsnorm<X, Y>, rmsnorm_back<X, Y>, layernorm<X, Y>, layernorm_back<X, Y>};
+}
 extern const Kernels kTable;
-const Kernels kTable = {table<float>(), table<double>(), table<bf16>(), adamw, sum_squares, dropout};
+const Kernels kTable = {table<float>(), table<double>(), table<bf16>(), norms<float, float>(), norms<double, double>(), norms<bf16, bf16>(),
+                        norms<float, bf16>(), adamw, sum_squares, dropout};
 
 } // namespace hone::HONE_ISA

@@ -114,12 +114,13 @@ struct LoRA : Function<LoRA> {
 
 extern "C" {
 int hone_linear(hten *out, hten x, hten weight, hten bias, char **err) {
-  GUARD(*out = give(recording({T(x), T(weight), O(bias)}) ? Linear::apply(T(x), T(weight), O(bias)) : product(T(x), T(weight), O(bias))))
+  GUARD(Tensor in = T(x).to(T(weight).scalar_type());
+        *out = give(recording({in, T(weight), O(bias)}) ? Linear::apply(in, T(weight), O(bias)) : product(in, T(weight), O(bias))))
 }
 // parts: nparts pairs (first output row, rows), a scale each.
 int hone_lora(hten *out, hten x, hten weight, hten bias, hten a, hten b, const int64_t *parts, int nparts, const double *scales,
               double dropout, uint64_t seed, char **err) {
   GUARD(std::vector<int64_t> p(parts, parts + 2 * nparts);
-        *out = give(LoRA::apply(T(x), T(weight), O(bias), T(a), T(b), p, std::vector<double>(scales, scales + nparts), dropout, int64_t(seed))))
+        *out = give(LoRA::apply(T(x).to(T(weight).scalar_type()), T(weight), O(bias), T(a), T(b), p, std::vector<double>(scales, scales + nparts), dropout, int64_t(seed))))
 }
 }

@@ -27,10 +27,10 @@ void hone_free(hten t);
 
 // One file an idea below.
 int hone_embedding(hten *out, hten weight, hten ids, int64_t padding, char **err);
-int hone_rmsnorm(hten *sum, hten *out, hten x, hten residual, hten weight, double eps, double shift, char **err);
+int hone_rmsnorm(hten *sum, hten *out, hten x, hten residual, hten weight, double eps, double shift, int to, char **err);
 int hone_split(hten *outs, hten x, const int64_t *sizes, int n, char **err);
 int hone_rope(hten *out, hten x, hten cos, hten sin, hten position, int64_t heads, char **err);
-int hone_layernorm(hten *sum, hten *out, hten x, hten residual, hten weight, hten bias, double eps, char **err);
+int hone_layernorm(hten *sum, hten *out, hten x, hten residual, hten weight, hten bias, double eps, int to, char **err);
 int hone_swiglu(hten *out, hten gate_up, char **err);
 int hone_geglu(hten *out, hten gate_up, char **err);
 int hone_gelu(hten *out, hten x, char **err);

@@ -39,6 +39,16 @@ void dispatch(const Tensor &t, F f) {
   default: TORCH_CHECK(false, "no kernel for dtype ", t.scalar_type());
   }
 }
+// The same for the norms of a stream of x's dtype whose parts are of dtype y: f(X(), Y(), norms).
+template <class F>
+void dispatch_norms(const Tensor &x, at::ScalarType y, F f) {
+  const Kernels &k = kernels();
+  if (x.scalar_type() == at::kFloat && y == at::kFloat) f(float(), float(), k.norms_f32);
+  else if (x.scalar_type() == at::kDouble && y == at::kDouble) f(double(), double(), k.norms_f64);
+  else if (x.scalar_type() == at::kBFloat16 && y == at::kBFloat16) f(bf16(), bf16(), k.norms_b16);
+  else if (x.scalar_type() == at::kFloat && y == at::kBFloat16) f(float(), bf16(), k.norms_mixed);
+  else TORCH_CHECK(false, "no norm of ", x.scalar_type(), " to ", y);
+}
 inline at::ScalarType acc_dtype(const Tensor &t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
 // Rows a thread takes at least, so that one task touches about 64 KB.

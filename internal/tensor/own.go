@@ -16,22 +16,22 @@ func Embedding(weight, ids Tensor, padding int64) Tensor {
 }
 
 // RMSNorm is x·rstd·(weight + shift) over the last dimension. Where residual is defined it is added to x first, and sum is
-// that sum; otherwise sum is x.
-func RMSNorm(x, residual, weight Tensor, eps, shift float64) (sum, out Tensor) {
+// that sum; otherwise sum is x. In mixed precision x, sum and weight are float32 while residual and out are of dtype to.
+func RMSNorm(x, residual, weight Tensor, eps, shift float64, to Dtype) (sum, out Tensor) {
 	var s, o C.hten
 	var e *C.char
-	check("rmsnorm", C.hone_rmsnorm(&s, &o, x.h(), residual.h(), weight.h(), C.double(eps), C.double(shift), &e), e)
+	check("rmsnorm", C.hone_rmsnorm(&s, &o, x.h(), residual.h(), weight.h(), C.double(eps), C.double(shift), C.int(to), &e), e)
 	if !residual.Defined() {
 		return x, wrap(o)
 	}
 	return wrap(s), wrap(o)
 }
 
-// LayerNorm is (x - mean)·rstd·weight + bias over the last dimension; residual and sum as in RMSNorm.
-func LayerNorm(x, residual, weight, bias Tensor, eps float64) (sum, out Tensor) {
+// LayerNorm is (x - mean)·rstd·weight + bias over the last dimension; residual, sum and dtypes as in RMSNorm.
+func LayerNorm(x, residual, weight, bias Tensor, eps float64, to Dtype) (sum, out Tensor) {
 	var s, o C.hten
 	var e *C.char
-	check("layernorm", C.hone_layernorm(&s, &o, x.h(), residual.h(), weight.h(), bias.h(), C.double(eps), &e), e)
+	check("layernorm", C.hone_layernorm(&s, &o, x.h(), residual.h(), weight.h(), bias.h(), C.double(eps), C.int(to), &e), e)
 	if !residual.Defined() {
 		return x, wrap(o)
 	}
@@ -82,7 +82,7 @@ func GELU(x Tensor) Tensor {
 	return wrap(out)
 }
 
-// Linear is x·weightᵀ + bias; bias may be absent. x: [tokens, in], weight: [out, in].
+// Linear is x·weightᵀ + bias, computed in weight's dtype; bias may be absent. x: [tokens, in], weight: [out, in].
 func Linear(x, weight, bias Tensor) Tensor {
 	var out C.hten
 	var e *C.char

@@ -106,8 +106,8 @@ func follow(t *testing.T, path, name string, recompute bool) {
 		t.Fatal(err)
 	}
 	within, norms := 1e-3, 1e-3
-	if dtype != tensor.Float32 { // autocast rounds elsewhere than we do
-		within, norms = 2e-2, 6e-2
+	if dtype != tensor.Float32 { // TRL's own traces on two processors differ by 2e-3 and 1.4e-2
+		within, norms = 8e-3, 2e-2
 	}
 	m, err := model.Load("testdata/toy", dtype, c.LoRA == nil)
 	if err != nil {

@@ -6,17 +6,23 @@
 #include "../kernels.h"
 using namespace hone;
 
+template <class X, class Y>
+static void norms_of(const Norms<X, Y> &k, int64_t rows, int64_t dim) {
+  std::vector<X> x(rows * dim), s(rows * dim), dx(rows * dim);
+  std::vector<Y> r(rows * dim), y(rows * dim), dr(rows * dim);
+  std::vector<Acc<X>> w(dim), b(dim), mean(rows), rstd(rows), dw(dim), db(dim);
+  k.rmsnorm(x.data(), dim, r.data(), w.data(), s.data(), y.data(), rstd.data(), rows, dim, 1e-5, 0);
+  k.rmsnorm_back(y.data(), x.data(), s.data(), dim, w.data(), rstd.data(), dx.data(), dr.data(), dw.data(), rows, dim, 0);
+  k.layernorm(x.data(), r.data(), w.data(), b.data(), s.data(), y.data(), mean.data(), rstd.data(), rows, dim, 1e-5);
+  k.layernorm_back(y.data(), x.data(), s.data(), w.data(), mean.data(), rstd.data(), dx.data(), dr.data(), dw.data(), db.data(), rows, dim);
+}
+
 template <class T>
 static void rows_of(const Table<T> &k, int64_t rows, int64_t dim) {
   using A = Acc<T>;
-  std::vector<T> x(rows * dim), w(dim), s(rows * dim), y(rows * dim), dx(rows * dim), gu(rows * 2 * dim), dgu(rows * 2 * dim);
-  std::vector<A> rstd(rows), dw(dim), weight(rows, 1), logp(rows);
+  std::vector<T> x(rows * dim), y(rows * dim), dx(rows * dim), gu(rows * 2 * dim), dgu(rows * 2 * dim);
+  std::vector<A> weight(rows, 1), logp(rows), lse(rows), stats(3 * rows);
   std::vector<int64_t> label(rows, dim - 1), position(rows, 2);
-  k.rmsnorm(x.data(), dim, x.data(), w.data(), s.data(), y.data(), rstd.data(), rows, dim, 1e-5, 0);
-  k.rmsnorm_back(y.data(), y.data(), s.data(), dim, w.data(), rstd.data(), dx.data(), dw.data(), rows, dim, 0);
-  std::vector<A> mean(rows), db(dim);
-  k.layernorm(x.data(), x.data(), w.data(), w.data(), s.data(), y.data(), mean.data(), rstd.data(), rows, dim, 1e-5);
-  k.layernorm_back(y.data(), y.data(), s.data(), w.data(), mean.data(), rstd.data(), dx.data(), dw.data(), db.data(), rows, dim);
   k.geglu(gu.data(), y.data(), rows, dim);
   k.geglu_back(y.data(), gu.data(), dgu.data(), rows, dim);
   k.gelu(x.data(), y.data(), rows * dim);
@@ -29,6 +35,8 @@ static void rows_of(const Table<T> &k, int64_t rows, int64_t dim) {
   k.swiglu(gu.data(), y.data(), rows, dim);
   k.swiglu_back(y.data(), gu.data(), dgu.data(), rows, dim);
   k.cross_entropy(y.data(), label.data(), weight.data(), logp.data(), rows, dim);
+  k.log_probs(x.data(), label.data(), A(0.5), logp.data(), lse.data(), stats.data(), rows, dim);
+  k.log_probs_back(y.data(), label.data(), A(0.5), lse.data(), weight.data(), rows, dim);
   k.cap(y.data(), rows * dim, 30);
   k.cap_back(x.data(), y.data(), rows * dim, 30);
   if (dim % 2 == 0) {
@@ -49,6 +57,10 @@ int main() {
   const Kernels &k = kernels();
   for (int64_t rows : {1, 2, 3, 5, 7, 32})
     for (int64_t dim : {1, 3, 15, 16, 17, 64, 83}) {
+      norms_of(k.norms_f32, rows, dim);
+      norms_of(k.norms_f64, rows, dim);
+      norms_of(k.norms_b16, rows, dim);
+      norms_of(k.norms_mixed, rows, dim);
       rows_of(k.f32, rows, dim);
       rows_of(k.f64, rows, dim);
       rows_of(k.b16, rows, dim);
