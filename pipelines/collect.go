@@ -103,7 +103,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 		c.addCUE(s, "kind", kind, err)
 		return
 	}
-	if s.shape = schemas.ShapeOf(text); s.shape == nil {
+	if s.shape = schemas.ShapeOf(text); s.shape == nil || !slices.Contains(schemas.Kinds(), text) {
 		c.errorf(s, "kind", "unknown kind %q%s", text, Suggest(text, schemas.Kinds()))
 		return
 	}

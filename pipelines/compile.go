@@ -39,7 +39,7 @@ func Compile(p *Pipeline) (*Graph, error) {
 	for _, s := range c.stages {
 		g.Stages = append(g.Stages, s.node())
 	}
-	g.Stages = order(addBaselines(g.Stages))
+	g.Stages = order(addInternal(g.Stages))
 	g.Advice = c.advice
 	return g, nil
 }

@@ -74,19 +74,61 @@ func (n *Stage) Edges() []Edge {
 	return append(edges, n.Needs...)
 }
 
-// addBaselines gives each eval with a baseline an internal stage NAME/baseline that measures it on the same suites.
-// It is reused where another eval, or an earlier one, measured the same. The eval reads its report.
-func addBaselines(stages []*Stage) []*Stage {
+// addInternal puts the work that deserves reuse of its own before the stage that wants it, which then reads its output: an eval's
+// baseline measured on the same suites, NAME/baseline; what a train.dpo's reference says of the answers, NAME/reference.
+func addInternal(stages []*Stage) []*Stage {
 	var all []*Stage
 	for _, s := range stages {
-		if s.Kind == "eval" {
-			if b := baseline(s); b != nil {
-				all = append(all, b)
-			}
+		var before *Stage
+		switch s.Kind {
+		case "eval":
+			before = baseline(s)
+		case "train.dpo":
+			before = reference(s)
+		}
+		if before != nil {
+			all = append(all, before)
 		}
 		all = append(all, s)
 	}
 	return all
+}
+
+// reference has the fields, inputs and sources of s that its configuration has too, under their names.
+func reference(s *Stage) *Stage {
+	config := decode[schemas.TrainDPO](s)
+	own := config.ReferenceOf()
+	if own == nil {
+		return nil
+	}
+	r := &Stage{
+		Name: s.Name + "/reference", Kind: schemas.Reference, Pos: s.Pos, Internal: true, Config: encode(own),
+		Needs: s.Needs, Resources: s.Resources,
+		Outputs: []Output{{Port: "logps", Kind: "files"}},
+	}
+	kept := map[string]bool{"model": true, "data": true, "reference": true, "maxLength": true, "dtype": true, "date": true}
+	kept["lora.init"], kept["batch.rows"] = own.LoRA != nil, own.Batch != nil
+	for _, in := range s.Inputs {
+		if kept[in.Field] {
+			r.Inputs = append(r.Inputs, in)
+		}
+	}
+	for _, source := range s.Sources {
+		if kept[source.Field] {
+			r.Sources = append(r.Sources, source)
+		}
+	}
+	for _, f := range s.Fields {
+		if kept[f.Path] {
+			r.Fields = append(r.Fields, f)
+		}
+	}
+	logps := Edge{Kind: "files", From: r.Name, Port: "logps"}
+	s.Inputs = append(slices.DeleteFunc(s.Inputs, func(in Input) bool { return in.Field == "reference" }), Input{"reference", logps})
+	s.sort()
+	config.Reference = &schemas.Edge{Kind: logps.Kind, From: logps.From, Port: logps.Port}
+	s.Config = encode(config)
+	return r
 }
 
 func baseline(s *Stage) *Stage {

@@ -42,6 +42,8 @@ func (c *compiler) requireSense(s *stage) {
 		if v.LoRA == nil && v.LearningRate > 1e-4 {
 			c.advisef(s, "learningRate", "%g is high for a full fine-tune; 1e-5 to 5e-5 is usual", v.LearningRate)
 		}
+	case *schemas.TrainDPO:
+		c.senseDPO(s, v)
 	case *schemas.ModelPretrain:
 		c.senseTraining(s, &v.Training)
 	case *schemas.Generate:

@@ -27,6 +27,8 @@ var kinds = map[string]struct {
 	"curate.distill": {1, reflect.TypeFor[CurateDistill]()},
 	"curate.reject":  {1, reflect.TypeFor[CurateReject]()},
 	"train.sft":      {2, reflect.TypeFor[TrainSFT]()},
+	"train.dpo":      {1, reflect.TypeFor[TrainDPO]()},
+	Reference:        {1, reflect.TypeFor[TrainDPOReference]()},
 	"model.merge":    {1, reflect.TypeFor[ModelMerge]()},
 	"generate":       {1, reflect.TypeFor[Generate]()},
 	"eval":           {1, reflect.TypeFor[Eval]()},
@@ -37,8 +39,13 @@ var kinds = map[string]struct {
 // NamePattern is #Name: what a stage, port, part, input or suite may be called.
 const NamePattern = `^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`
 
-// Kinds lists the stage kinds, sorted.
-func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
+// Reference is the kind of NAME/reference, the stage that Compile puts before a train.dpo. No pipeline can name it.
+const Reference = "train.dpo.reference"
+
+// Kinds lists the stage kinds that a pipeline can name, sorted.
+func Kinds() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(kind string) bool { return kind == Reference })
+}
 
 // Implementation is the version of a kind, from 1; 0 for a kind that does not exist.
 func Implementation(kind string) int { return kinds[kind].implementation }

@@ -166,6 +166,80 @@ func (t *TrainSFT) LossOf(format string) string {
 	return "all"
 }
 
+// TrainDPO is train.dpo. Compile makes of Reference, or of its absence, the log-probs of a stage NAME/reference, which are the
+// input "reference"; losses without a reference have none.
+type TrainDPO struct {
+	Training
+	Loss              string  `json:"loss"` // TRL's loss_type, or simpo, orpo, kto
+	Beta              float64 `json:"beta"`
+	LabelSmoothing    float64 `json:"labelSmoothing"`
+	Gamma             float64 `json:"gamma"`             // simpo
+	DesirableWeight   float64 `json:"desirableWeight"`   // kto
+	UndesirableWeight float64 `json:"undesirableWeight"` // kto
+	Reference         *Edge   `json:"reference,omitempty" edge:"model,adapter"`
+	LoRA              *LoRA   `json:"lora,omitempty"`
+}
+
+// KTO is the loss on unpaired rows.
+const KTO = "kto"
+
+// ReferenceFree tells whether the loss reads no reference.
+func (t *TrainDPO) ReferenceFree() bool { return t.Loss == "simpo" || t.Loss == "orpo" }
+
+// Mismatched is the rows among which kto deals completions round to estimate the divergence; 0 for losses over pairs.
+func (t *TrainDPO) Mismatched() int {
+	if t.Loss == KTO {
+		return t.Batch.Rows
+	}
+	return 0
+}
+
+// TrainDPOReference is the stage NAME/reference of a train.dpo: the fields, under their names there, that decide what the
+// reference says of the answers. Reference is another model than the one that is trained.
+type TrainDPOReference struct {
+	Model     Edge              `json:"model" edge:"model"`
+	Data      Edge              `json:"data" edge:"dataset"`
+	Reference *Edge             `json:"reference,omitempty" edge:"model,adapter"`
+	LoRA      *TrainDPOInit     `json:"lora,omitempty"`
+	MaxLength int               `json:"maxLength"`
+	Dtype     string            `json:"dtype"`
+	Date      string            `json:"date"`
+	Batch     *TrainDPOMismatch `json:"batch,omitempty"`
+}
+
+// TrainDPOInit is the adapter that training starts from, which is then the reference's too.
+type TrainDPOInit struct {
+	Init *Ref `json:"init" edge:"adapter" hone:"file"`
+}
+
+// TrainDPOMismatch is there for kto: see Mismatched.
+type TrainDPOMismatch struct {
+	Rows int `json:"rows"`
+}
+
+// ReferenceOf is the configuration of a train.dpo's NAME/reference; nil where the loss reads none.
+func (t *TrainDPO) ReferenceOf() *TrainDPOReference {
+	if t.ReferenceFree() {
+		return nil
+	}
+	r := &TrainDPOReference{Model: t.Model, Data: t.Data, Reference: t.Reference, MaxLength: t.MaxLength, Dtype: t.Dtype, Date: t.Date}
+	if t.Reference == nil && t.LoRA != nil && t.LoRA.Init != nil {
+		r.LoRA = &TrainDPOInit{t.LoRA.Init}
+	}
+	if t.Loss == KTO {
+		r.Batch = &TrainDPOMismatch{t.Batch.Rows}
+	}
+	return r
+}
+
+// Mismatched is TrainDPO's.
+func (t *TrainDPOReference) Mismatched() int {
+	if t.Batch == nil {
+		return 0
+	}
+	return t.Batch.Rows
+}
+
 // ModelPretrain is model.pretrain: next-token training on the text column.
 type ModelPretrain struct {
 	Training

@@ -20,7 +20,7 @@ import (
 	"github.com/hone-ml/hone/runner/store"
 )
 
-// trained trains a whole model and an adapter, with every draw that a resume must repeat, and goes on with both.
+// trained trains a whole model, an adapter and a preference, with every draw that a resume must repeat, and goes on with them.
 const trained = `package p
 
 import "github.com/hone-ml/hone/schemas"
@@ -41,16 +41,22 @@ stages: {
 	}
 	full: _train & {schedule: {kind: "cosine", warmup: 3}, saveEvery: 1, saveTotalLimit: 2, logEvery: 1}
 	lora: _train & {lora: {rank: 4, dropout: 0.3}, seed: 7, packing: true, maxLength: 128, saveEvery: 2, logEvery: 3}
+	pairs: {kind: "data.load", source: _pairs}
+	prefer: {
+		kind: "train.dpo", model: stages.base.out.model, data: stages.pairs.out.data, learningRate: 1e-3, maxSteps: 9, seed: 3
+		batch: {rows: 3, accumulate: 2}, saveEvery: 1, logEvery: 2
+	}
 	merged: {kind: "model.merge", model: stages.lora.out.model}
 	score: {kind: "eval", model: stages.merged.out.model, baseline: stages.full.out.model, suites: loss: {data: stages.rows.out.data, perplexity: {}}}
 	ship: {kind: "export", model: stages.lora.out.model}
 }
 _toy:  string @tag(toy)
 _rows: string @tag(rows)
+_pairs: string @tag(pairs)
 `
 
 // steps are those that each training of it logs.
-var steps = map[string][]int{"full": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, "lora": {3, 6, 9, 12, 14}}
+var steps = map[string][]int{"full": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, "lora": {3, 6, 9, 12, 14}, "prefer": {2, 4, 6, 8, 9}}
 
 // training is the pipeline in a folder with a store.
 type training struct {
@@ -79,8 +85,8 @@ func (t *training) command(args ...string) (cmd *exec.Cmd, stdout, stderr *bytes
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := filepath.Join(filepath.Dir(toy), "messages.jsonl")
-	cmd = exec.Command("hone", append(args, "-t", "toy="+toy, "-t", "rows="+rows, "--store", t.store(), "--threads", "1")...)
+	rows, pairs := filepath.Join(filepath.Dir(toy), "messages.jsonl"), filepath.Join(filepath.Dir(toy), "pairs.jsonl")
+	cmd = exec.Command("hone", append(args, "-t", "toy="+toy, "-t", "rows="+rows, "-t", "pairs="+pairs, "--store", t.store(), "--threads", "1")...)
 	cmd.Dir = t.dir
 	cmd.Env = append(os.Environ(), "REAL_WORKER="+os.Getenv("HONE_WORKER")) // the one on PATH is the scripts'
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

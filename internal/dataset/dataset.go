@@ -11,7 +11,8 @@
 // What is read is what is given back: an artifact's rows equal the source's, order of keys and spelling of numbers
 // included, with these exceptions, each of which the field's own tools share. A number is spelled as Python spells
 // it. A message's fields begin with role and content, and a field that is null is not there, since a Parquet struct
-// cannot tell the two apart (TRL drops nulls for that reason). A column that a row lacks is null. Columns of a type
+// cannot tell the two apart (TRL drops nulls for that reason). The prompt that chosen and rejected both begin with, where there is no
+// other, becomes a column. A column that a row lacks is null. Columns of a type
 // that JSON has no word for (binary, images) are left out with a warning.
 //
 // What Parquet's types cannot hold exactly (values of several types in one place, keys in several orders, explicit

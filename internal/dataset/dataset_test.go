@@ -298,6 +298,7 @@ func TestDetect(t *testing.T) {
 		{"prompt completion", nil, "prompt-completion completion=completion prompt=prompt"},
 		{"prompt completion label", nil, "kto completion=completion label=label prompt=prompt"},
 		{"prompt chosen rejected", nil, "preference chosen=chosen prompt=prompt rejected=rejected"},
+		{"chosen rejected", nil, "preference chosen=chosen prompt=prompt rejected=rejected"},
 		{"prompt answer", nil, "prompt answer=answer prompt=prompt"},
 		{"text prompt", nil, "prompt prompt=prompt"},
 		{"text", nil, "text text=text"},
@@ -307,7 +308,7 @@ func TestDetect(t *testing.T) {
 		{"prompt response", map[Role]string{"completion": "response"}, "prompt-completion completion=response prompt=prompt"},
 		{"prompt x", map[Role]string{"text": "prompt"}, "text text=prompt"},
 		{"question answer", nil, `no row format fits the columns question, answer; write columns: {prompt: "question", completion: "answer"}`},
-		{"chosen rejected", nil, `preference rows need a prompt too`},
+		{"question chosen rejected", nil, `columns: prompt: "question"`},
 		{"a b", map[Role]string{"prompt": "c"}, `columns.prompt: no column "c"; there are a, b`},
 		{"a b", map[Role]string{"question": "a"}, `columns.question: no such role`},
 	} {

@@ -8,7 +8,8 @@ import (
 
 // Detect finds the format of rows with these columns. Mapped gives roles to columns of other names; a column that is
 // named as a role plays it where mapped gives it to no other. Where several formats fit, the first of messages,
-// preference, kto, prompt-completion, prompt, text that has every mapped role is taken.
+// preference, kto, prompt-completion, prompt, text that has every mapped role is taken. Columns chosen and rejected without a
+// prompt are preference, with a column prompt that is not there yet: see ExtractPrompt.
 func Detect(columns []string, mapped map[Role]string) (Format, map[Role]string, error) {
 	roles := map[Role]string{}
 	taken := map[string]bool{}
@@ -26,6 +27,10 @@ func Detect(columns []string, mapped map[Role]string) (Format, map[Role]string, 
 		if _, ok := roles[role]; !ok && slices.Contains(columns, role) && !taken[role] {
 			roles[role] = role
 		}
+	}
+	implicit := has(roles, []Role{"chosen", "rejected"}) && !slices.Contains(columns, "prompt") && !slices.Contains(columns, "question") // see hints
+	if _, ok := roles["prompt"]; !ok && implicit {
+		roles["prompt"] = "prompt" // a column that ExtractPrompt makes
 	}
 	for _, f := range formats {
 		if has(roles, f.roles) && coversMapped(f.roles, mapped) {
@@ -86,9 +91,6 @@ var hints = []struct {
 
 // hint names the line to write for columns that are known from elsewhere.
 func hint(columns []string, mapped map[Role]string) string {
-	if slices.Contains(columns, "chosen") && slices.Contains(columns, "rejected") && !slices.Contains(columns, "prompt") && mapped["prompt"] == "" {
-		return `; preference rows need a prompt too: columns: prompt: "…"`
-	}
 	if len(mapped) == 0 {
 		for _, h := range hints {
 			if containsAll(columns, h.columns) {

@@ -17,6 +17,7 @@ import (
 
 func TestMain(m *testing.M) {
 	tensor.Lock()
+	tensor.SetThreads(1) // the toy is too small for two
 	os.Exit(m.Run())
 }
 
@@ -45,20 +46,22 @@ func examples(rows []goldenRow) []Example {
 	return out
 }
 
+type trainingFields struct {
+	LearningRate float64
+	Batch        struct{ Rows, Accumulate int }
+	Schedule     optim.Schedule
+	Optimizer    struct{ Beta1, Beta2, Epsilon, WeightDecay float64 }
+	Clip         float64
+	Dtype        string
+	MaxSteps     *int64
+	Epochs       float64
+	LoRA         *struct{ Rank int } `json:"lora"`
+}
+
 type trace struct {
-	Config struct {
-		LearningRate float64
-		Batch        struct{ Rows, Accumulate int }
-		Schedule     optim.Schedule
-		Optimizer    struct{ Beta1, Beta2, Epsilon, WeightDecay float64 }
-		Clip         float64
-		Dtype        string
-		MaxSteps     *int64
-		Epochs       float64
-		LoRA         *struct{ Rank int } `json:"lora"`
-	}
-	Rows  []goldenRow
-	Steps []struct {
+	Config trainingFields
+	Rows   []goldenRow
+	Steps  []struct {
 		Loss, Epoch  float64
 		GradNorm     float64 `json:"grad_norm"`
 		LearningRate float64 `json:"learning_rate"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,7 @@ func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapp
 	}
 	defer w.Discard()
 	header := dataset.Header{Format: format, Columns: roles}
+	implicit := format == dataset.Preference && !slices.Contains(columns, roles["prompt"])
 	var bad dataset.BadRows
 	var seen int64
 	for record, err := range source.Rows() {
@@ -61,7 +63,13 @@ func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapp
 			return errors.Join(bad.Err(), err)
 		}
 		if err == nil {
-			if err = header.Check(record.Row); err != nil {
+			if implicit {
+				err = header.ExtractPrompt(record.Row)
+			}
+			if err == nil {
+				err = header.Check(record.Row)
+			}
+			if err != nil {
 				err = &dataset.RowError{Where: record.Where, Err: err}
 			}
 		}

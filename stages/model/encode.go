@@ -82,11 +82,49 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 	if template.Marked() {
 		j.Log("the template marks what is trained with {%% generation %%}")
 	}
+	results, err := eachRow(ctx, j, e.field, d, tok, func(own *tokenizer.Tokenizer, row dataset.Row) (*chat.Encoded, error) {
+		r, err := chat.NewRow(func(role string) ordjson.Value { return d.Get(row, role) })
+		if err != nil {
+			return nil, err
+		}
+		return chat.Encode(ctx, template, own, r, e.loss, date)
+	})
+	if err != nil {
+		return nil, err
+	}
+	m := &made{template: template}
+	diverged := 0
+	for i, encoded := range results {
+		if encoded.Diverged {
+			diverged++
+		}
+		length := len(encoded.IDs)
+		encoded.Truncate(e.maxLength)
+		x := train.Example{IDs: encoded.IDs, Trained: encoded.Mask, Row: int64(i + 1)}
+		if len(x.IDs) < length {
+			m.truncated++
+		}
+		if x.Labels() == 0 {
+			m.dropped++
+			continue
+		}
+		m.examples = append(m.examples, x)
+	}
+	warnDiverged(j, diverged)
+	if len(m.examples) == 0 {
+		return nil, stages.Errorf("data", "no row with a trained token: %d rows, %d cut to nothing at maxLength %d", d.Rows, m.dropped, e.maxLength)
+	}
+	return m, nil
+}
+
+// eachRow calls f with every row of the dataset at an input, on several goroutines with a tokenizer each, and gives what it made in the rows'
+// order. All rows that f refuses are named at once.
+func eachRow[T any](ctx context.Context, j *stages.Job, field string, d *dataset.Dataset, tok *tokenizer.Tokenizer,
+	f func(own *tokenizer.Tokenizer, row dataset.Row) (T, error)) ([]T, error) {
 	type work struct {
-		row     dataset.Row
-		at      int64
-		encoded *chat.Encoded
-		err     error
+		row  dataset.Row
+		made T
+		err  error
 	}
 	rows, results := make(chan *work, 64), make([]*work, 0, d.Rows)
 	var group sync.WaitGroup
@@ -100,11 +138,8 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 			defer group.Done()
 			defer own.Close()
 			for w := range rows {
-				row, err := chat.NewRow(func(role string) ordjson.Value { return d.Get(w.row, role) })
-				if err == nil {
-					w.encoded, err = chat.Encode(ctx, template, own, row, e.loss, date)
-				}
-				w.row, w.err = nil, err
+				w.made, w.err = f(own, w.row)
+				w.row = nil
 			}
 		}()
 	}
@@ -116,7 +151,7 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 		if reading = ctx.Err(); reading != nil {
 			break
 		}
-		w := &work{row: row, at: int64(len(results))}
+		w := &work{row: row}
 		results = append(results, w)
 		rows <- w
 		j.Progress(int64(len(results)), d.Rows, "rows")
@@ -126,39 +161,24 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 	if reading != nil {
 		return nil, reading
 	}
-	m := &made{template: template}
 	var bad dataset.BadRows
-	diverged := 0
-	for _, w := range results {
+	made := make([]T, len(results))
+	for i, w := range results {
 		if w.err != nil {
-			bad.Add(&dataset.RowError{Where: j.Row(e.field, w.at+1), Err: w.err})
-			continue
+			bad.Add(&dataset.RowError{Where: j.Row(field, int64(i+1)), Err: w.err})
 		}
-		if w.encoded.Diverged {
-			diverged++
-		}
-		length := len(w.encoded.IDs)
-		w.encoded.Truncate(e.maxLength)
-		x := train.Example{IDs: w.encoded.IDs, Trained: w.encoded.Mask, Row: w.at + 1}
-		if len(x.IDs) < length {
-			m.truncated++
-		}
-		if x.Labels() == 0 {
-			m.dropped++
-			continue
-		}
-		m.examples = append(m.examples, x)
+		made[i] = w.made
 	}
 	if err := bad.Err(); err != nil {
 		return nil, stages.Errorf("data", "%w", err)
 	}
-	if diverged > 0 {
-		j.Warn("%d rows whose prompt is tokenized otherwise alone than with its completion", diverged)
+	return made, nil
+}
+
+func warnDiverged(j *stages.Job, rows int) {
+	if rows > 0 {
+		j.Warn("%d rows whose prompt is tokenized otherwise alone than with its completion", rows)
 	}
-	if len(m.examples) == 0 {
-		return nil, stages.Errorf("data", "no row with a trained token: %d rows, %d cut to nothing at maxLength %d", d.Rows, m.dropped, e.maxLength)
-	}
-	return m, nil
 }
 
 // report counts what became of the rows, in a line and in metrics.

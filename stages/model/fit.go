@@ -98,6 +98,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		state.Sums["total_tokens"] += float64(r.tokens)
 		for name, v := range r.metrics {
 			state.Sums[metricSum+name] += v
+			state.Sums[metricCount+name]++ // kto's batch may lack a label
 		}
 		if state.Step%int64(c.LogEvery) == 0 || state.Step == total {
 			now := time.Now()
@@ -109,8 +110,9 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			}
 			for sum, v := range state.Sums {
 				if name, ok := strings.CutPrefix(sum, metricSum); ok {
-					values[name] = v / state.Sums["steps"]
+					values[name] = v / state.Sums[metricCount+name]
 					delete(state.Sums, sum)
+					delete(state.Sums, metricCount+name)
 				}
 			}
 			if err := j.Metric(state.Step, values); err != nil {
@@ -140,8 +142,8 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 	return nil
 }
 
-// metricSum begins the names of the sums of a method's metrics.
-const metricSum = "metric/"
+// The names of the sums of a method's metrics, and of how many steps had them, begin so.
+const metricSum, metricCount = "metric/", "count/"
 
 // loadModel opens a model, or an adapter on its base, for reading.
 func loadModel(in job.Input, dtype tensor.Dtype) (*model.Model, error) {

@@ -16,7 +16,7 @@ type method struct {
 	rows func(item int) []int64
 }
 
-// outcome is what an update reports: metrics are means over the steps between two logs, under TRL's names.
+// outcome is what an update reports: metrics, under TRL's names, are logged as means over the steps that had them.
 type outcome struct {
 	train.Result
 	tokens  int64

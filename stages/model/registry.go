@@ -1,7 +1,8 @@
 // Package model is the stage kinds that need tensors or token ids. It is linked into hone-worker alone.
 //
 //	load, template, export   folders of models: what is copied, converted and set
-//	sft, pretrain            training: rows made ready (encode.go), then steps (fit.go)
+//	sft, pretrain            training: rows made ready (encode.go), then steps (fit.go) of a method (method.go)
+//	dpo, reference           preference training: pairs made ready (preferences.go), and what a reference says of them
 //	merge                    an adapter added to its base
 //	generate, eval           decoding (prompt.go), and grading what came out
 //	distill, reject          rows to train on of what a model answered (learn.go)
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/tensor"
+	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
 	"github.com/hone-ml/hone/stages/data"
 )
@@ -21,16 +23,18 @@ import (
 func Stages() stages.Registry {
 	all := data.Stages(openCounter)
 	for kind, stage := range map[string]stages.Stage{
-		"model.load":     Load,
-		"model.pretrain": Pretrain,
-		"model.merge":    Merge,
-		"template.set":   TemplateSet,
-		"train.sft":      TrainSFT,
-		"generate":       Generate,
-		"curate.distill": Distill,
-		"curate.reject":  Reject,
-		"eval":           Eval,
-		"export":         Export,
+		"model.load":      Load,
+		"model.pretrain":  Pretrain,
+		"model.merge":     Merge,
+		"template.set":    TemplateSet,
+		"train.sft":       TrainSFT,
+		"train.dpo":       TrainDPO,
+		schemas.Reference: Reference,
+		"generate":        Generate,
+		"curate.distill":  Distill,
+		"curate.reject":   Reject,
+		"eval":            Eval,
+		"export":          Export,
 	} {
 		all[kind] = guarded(stage)
 	}

@@ -7,8 +7,10 @@ import (
 
 	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/modeldir"
+	"github.com/hone-ml/hone/internal/nn"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/tensor"
 	"github.com/hone-ml/hone/internal/train"
@@ -43,25 +45,39 @@ func TrainSFT(ctx context.Context, j *stages.Job) error {
 		j.Log("packed into %d rows of at most %d tokens", len(bins), c.MaxLength)
 	}
 
-	m, err := model.Load(base.Path, dtype, c.LoRA == nil)
+	m, store, err := openTrained(j, base, dtype, c.LoRA, c.Seed)
 	if err != nil {
-		return stages.Errorf("model", "%w", err)
+		return err
 	}
 	defer m.Free()
+	if err := fit(ctx, j, &c.Training, m, store, likelihood(bins)); err != nil {
+		return err
+	}
+	return saveTrained(j, m, base, rows.template)
+}
+
+// openTrained opens the model to train, with an adapter where there is lora, and tells which weights move.
+func openTrained(j *stages.Job, base job.Input, dtype tensor.Dtype, lora *schemas.LoRA, seed int64) (*model.Model, *nn.Store, error) {
+	m, err := model.Load(base.Path, dtype, lora == nil)
+	if err != nil {
+		return nil, nil, stages.Errorf("model", "%w", err)
+	}
 	store := &m.Base
-	if c.LoRA != nil {
-		if err := adapt(j, m, c.LoRA, c.Seed); err != nil {
-			return stages.Errorf("lora", "%w", err)
+	if lora != nil {
+		if err := adapt(j, m, lora, seed); err != nil {
+			m.Free()
+			return nil, nil, stages.Errorf("lora", "%w", err)
 		}
 		store = &m.Adapter
 	}
 	j.Log("%d parameters, %d of them trained", m.Parameters(), trainable(m))
-	if err := fit(ctx, j, &c.Training, m, store, likelihood(bins)); err != nil {
-		return err
-	}
+	return m, store, nil
+}
 
+// saveTrained writes the port model: an adapter where the model has one, else all weights with the files and the template beside them.
+func saveTrained(j *stages.Job, m *model.Model, base job.Input, t *chat.Template) error {
 	out := j.Out("model")
-	if c.LoRA != nil {
+	if m.LoRA != nil {
 		name, err := modeldir.BaseName(ordjson.New(), &base)
 		if err != nil {
 			return err
@@ -71,7 +87,7 @@ func TrainSFT(ctx context.Context, j *stages.Job) error {
 	if err := m.Save(out, base.Path, tensor.Float32); err != nil {
 		return err
 	}
-	return keepTemplate(out, rows.template)
+	return keepTemplate(out, t)
 }
 
 // adapt puts a fresh adapter on m, or the one to start from.
@@ -80,13 +96,15 @@ func adapt(j *stages.Job, m *model.Model, l *schemas.LoRA, seed int64) error {
 		return m.Adapt(&model.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.RSLoRA,
 			AllLinear: l.Targets.AllLinear, Targets: l.Targets.Suffixes}, seed, true)
 	}
-	var dir string
-	if l.Init.Edge != nil {
-		dir = j.In("lora.init").Path
-	} else {
-		dir = j.File("lora.init")
+	return m.LoadAdapterAs(initFolder(j, l.Init), l.Dropout, true)
+}
+
+// initFolder is where the adapter to start from lies.
+func initFolder(j *stages.Job, init *schemas.Ref) string {
+	if init.Edge != nil {
+		return j.In("lora.init").Path
 	}
-	return m.LoadAdapterAs(dir, l.Dropout, true)
+	return j.File("lora.init")
 }
 
 func trainable(m *model.Model) int64 {
