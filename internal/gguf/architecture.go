@@ -21,14 +21,15 @@ type architecture struct {
 	headNorms bool // q and k are normalised a head
 	stretched bool // Llama 3's stretched positions, as the tensor rope_freqs.weight
 
-	wideNorms  bool                          // q and k are normalised, all heads together
-	behind     bool                          // norms stand behind attention and the feed-forward part
-	before     bool                          // and before them too, where others stand behind
-	shifted    bool                          // norms' weights are one more in the file
-	fused      bool                          // q, k and v are one tensor, gate and up another
-	epsilonKey string                        // the key of the norms' epsilon; "" for the usual
-	read       func(*config, *File, *reader) // metadata of its own; nil for none
-	readOnly   bool                          // is not written
+	wideNorms  bool                             // q and k are normalised, all heads together
+	behind     bool                             // norms stand behind attention and the feed-forward part
+	before     bool                             // and before them too, where others stand behind
+	shifted    bool                             // norms' weights are one more in the file
+	fused      bool                             // q, k and v are one tensor, gate and up another
+	epsilonKey string                           // the key of the norms' epsilon; "" for the usual
+	tied       bool                             // where config.json does not say
+	read       func(*config, *File, *reader)    // metadata of its own; nil for none
+	write      func(*config, *configFile) error // the same from config.json
 }
 
 // architectures are those that are read and written.
@@ -36,25 +37,24 @@ var architectures = []architecture{
 	{name: "llama", modelType: "llama", class: "LlamaForCausalLM", permuted: true, mlpBias: true, stretched: true},
 	{name: "qwen2", modelType: "qwen2", class: "Qwen2ForCausalLM", qkvBias: true},
 	{name: "qwen3", modelType: "qwen3", class: "Qwen3ForCausalLM", headNorms: true},
-	{name: "gemma2", modelType: "gemma2", class: "Gemma2ForCausalLM", behind: true, before: true, shifted: true, read: readGemma2, readOnly: true},
+	{name: "gemma2", modelType: "gemma2", class: "Gemma2ForCausalLM", behind: true, before: true, shifted: true, tied: true,
+		read: readGemma2, write: writeGemma2},
 	{name: "gemma3", modelType: "gemma3_text", class: "Gemma3ForCausalLM", headNorms: true, behind: true, before: true, shifted: true,
-		read: readGemma3, readOnly: true},
-	{name: "phi3", modelType: "phi3", class: "Phi3ForCausalLM", fused: true, read: readPhi3, readOnly: true},
-	{name: "olmo2", modelType: "olmo2", class: "Olmo2ForCausalLM", wideNorms: true, behind: true, readOnly: true},
-	{name: "smollm3", modelType: "smollm3", class: "SmolLM3ForCausalLM", permuted: true, mlpBias: true, read: readSmolLM3, readOnly: true},
-	{name: "gpt2", modelType: "gpt2", class: "GPT2LMHeadModel", epsilonKey: "attention.layer_norm_epsilon", readOnly: true},
+		tied: true, read: readGemma3, write: writeGemma3},
+	{name: "phi3", modelType: "phi3", class: "Phi3ForCausalLM", fused: true, read: readPhi3, write: writePhi3},
+	{name: "olmo2", modelType: "olmo2", class: "Olmo2ForCausalLM", wideNorms: true, behind: true},
+	{name: "smollm3", modelType: "smollm3", class: "SmolLM3ForCausalLM", permuted: true, mlpBias: true, tied: true, read: readSmolLM3, write: writeSmolLM3},
+	{name: "gpt2", modelType: "gpt2", class: "GPT2LMHeadModel", epsilonKey: "attention.layer_norm_epsilon", tied: true, write: writeGPT2},
 }
 
-// findArchitecture returns the architecture whose key, general.architecture or model_type, is name; one without a key is passed over.
+// findArchitecture returns the architecture whose key, general.architecture or model_type, is name.
 func findArchitecture(name string, key func(architecture) string) (architecture, error) {
 	var known []string
 	for _, a := range architectures {
 		if key(a) == name {
 			return a, nil
 		}
-		if k := key(a); k != "" {
-			known = append(known, k)
-		}
+		known = append(known, key(a))
 	}
 	return architecture{}, fmt.Errorf("%q is not supported: only %s", name, strings.Join(known, ", "))
 }
@@ -66,6 +66,14 @@ type slot struct {
 	heads      int64   // above zero: the rows of each head are permuted in the file
 	shifted    bool    // the file's values are one more
 	transposed bool    // the checkpoint has the transpose of shape
+}
+
+// stored is the tensor's shape in the checkpoint.
+func (s slot) stored() []int64 {
+	if s.transposed {
+		return []int64{s.shape[1], s.shape[0]}
+	}
+	return s.shape
 }
 
 // slots yields every tensor of the model in the order in which transformers makes modules.
@@ -149,19 +157,19 @@ func (c *config) layer() (all []slot) {
 // maxProblems is how many tensors are named before "and more".
 const maxProblems = 8
 
-// match returns the slots of the model, if a checkpoint, given as the shapes of its tensors, has every one under its name
-// and nothing else. What is wrong is said at once.
-func (c *config) match(name func(slot) string, shapes map[string][]int64) (all []slot, err error) {
+// match returns the slots of the model, if a checkpoint, given as the shapes of its tensors, has every one under its name and
+// in its shape there, and nothing else. What is wrong is said at once.
+func (c *config) match(place func(slot) (string, []int64), shapes map[string][]int64) (all []slot, err error) {
 	var problems []error
 	used := make(map[string]bool, len(shapes))
 	for s := range c.slots() {
-		n := name(s)
+		n, want := place(s)
 		shape, ok := shapes[n]
 		switch {
 		case !ok:
 			problems = append(problems, fmt.Errorf("missing tensor %s", n))
-		case !slices.Equal(shape, s.shape):
-			problems = append(problems, fmt.Errorf("tensor %s: shape %v, want %v", n, shape, s.shape))
+		case !slices.Equal(shape, want):
+			problems = append(problems, fmt.Errorf("tensor %s: shape %v, want %v", n, shape, want))
 		}
 		used[n] = true
 		all = append(all, s)

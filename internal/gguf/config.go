@@ -22,6 +22,14 @@ type config struct {
 	rotated                                int64  // dimensions of a head
 	extra                                  object // fields of config.json that the architecture has besides
 	long                                   object // rope_scaling of LongRoPE
+	own                                    []pair // metadata that the architecture has besides
+	lists                                  []list // and tensors
+}
+
+// list is a tensor that no weight of the checkpoint is.
+type list struct {
+	name   string
+	values []float32
 }
 
 func readConfig(f *File) (*config, error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // configFile is the fields of config.json that a GGUF file has a place for, and those that would change what is computed.
@@ -23,7 +24,7 @@ type configFile struct {
 	Vocabulary   int64          `json:"vocab_size"`
 	Context      int64          `json:"max_position_embeddings"`
 	Epsilon      jsontext.Value `json:"rms_norm_eps"`
-	Tied         bool           `json:"tie_word_embeddings"`
+	Tied         *bool          `json:"tie_word_embeddings"`
 	Bias         bool           `json:"attention_bias"`
 	MLPBias      bool           `json:"mlp_bias"`
 	Activation   string         `json:"hidden_act"`
@@ -33,6 +34,22 @@ type configFile struct {
 	Scaling      *ropeFile      `json:"rope_scaling"`
 	Parameters   *ropeFile      `json:"rope_parameters"`
 	Name         string         `json:"_name_or_path"`
+
+	Window     *int64         `json:"sliding_window"`
+	Pattern    *int64         `json:"sliding_window_pattern"`
+	LayerTypes []string       `json:"layer_types"`
+	Gate       string         `json:"hidden_activation"` // Gemma's hidden_act
+	Query      *float64       `json:"query_pre_attn_scalar"`
+	ScoreCap   jsontext.Value `json:"attn_logit_softcapping"`
+	LogitCap   jsontext.Value `json:"final_logit_softcapping"`
+	LocalTheta *float64       `json:"rope_local_base_freq"`
+	Original   int64          `json:"original_max_position_embeddings"`
+	Partial    *float64       `json:"partial_rotary_factor"`
+	NoRope     []int          `json:"no_rope_layers"`
+	NoRopeStep *int64         `json:"no_rope_layer_interval"`
+	gpt2File
+
+	long *ropeFile // Phi-3's rotation
 }
 
 // ropeFile is rope_scaling (transformers 4) or rope_parameters (5).
@@ -46,6 +63,10 @@ type ropeFile struct {
 	Original  int64          `json:"original_max_position_embeddings"`
 	Partial   *float64       `json:"partial_rotary_factor"`
 	Attention *float64       `json:"attention_factor"`
+	Short     []float32      `json:"short_factor"`
+	Long      []float32      `json:"long_factor"`
+	Full      *ropeFile      `json:"full_attention"` // by layer type
+	Local     *ropeFile      `json:"sliding_attention"`
 }
 
 // openConfig reads the config.json of a Hugging Face folder, and the name of the model on the hub or "". What a GGUF
@@ -68,17 +89,18 @@ func openConfig(dir string) (*config, string, error) {
 }
 
 func (f *configFile) config() (*config, error) {
-	a, err := findArchitecture(f.ModelType, func(a architecture) string {
-		if a.readOnly {
-			return ""
-		}
-		return a.modelType
-	})
+	if f.ModelType == "mistral" && f.Window != nil && *f.Window < f.Context {
+		return nil, fmt.Errorf("sliding_window: %d: llama.cpp has no window in Mistral's layers", *f.Window)
+	}
+	a, err := findArchitecture(strings.Replace(f.ModelType, "mistral", "llama", 1), func(a architecture) string { return a.modelType })
 	if err != nil {
 		return nil, fmt.Errorf("model_type: %w", err)
 	}
+	if a.modelType == "gpt2" {
+		f.rename()
+	}
 	c := &config{architecture: a, layers: f.Layers, hidden: f.Hidden, inner: f.Inner, heads: f.Heads, keyHeads: f.Heads,
-		vocabulary: f.Vocabulary, context: f.Context, tied: f.Tied, attentionBias: f.Bias && !a.qkvBias, biasedMLP: f.MLPBias && a.mlpBias,
+		vocabulary: f.Vocabulary, context: f.Context, tied: a.tied, attentionBias: f.Bias && !a.qkvBias, biasedMLP: f.MLPBias && a.mlpBias,
 		epsilon: f.Epsilon, theta: f.Theta}
 	var problems []error
 	wrong := func(format string, a ...any) { problems = append(problems, fmt.Errorf(format, a...)) }
@@ -94,6 +116,9 @@ func (f *configFile) config() (*config, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
+	if f.Tied != nil {
+		c.tied = *f.Tied
+	}
 	c.headDim = c.hidden / c.heads
 	if f.HeadDim != nil {
 		c.headDim = *f.HeadDim
@@ -104,8 +129,8 @@ func (f *configFile) config() (*config, error) {
 	if c.keyHeads < 1 || c.heads%c.keyHeads != 0 || c.headDim < 2 || c.headDim%2 != 0 || c.headDim > maxSize {
 		wrong("%d heads, %d key heads of %d dimensions: do not divide", c.heads, c.keyHeads, c.headDim)
 	}
-	if f.Activation != "" && f.Activation != "silu" && f.Activation != "swish" {
-		wrong("hidden_act: %q is not supported: only silu", f.Activation)
+	if err := f.activation(a); err != nil {
+		problems = append(problems, err)
 	}
 	if f.Sliding {
 		wrong("use_sliding_window is not supported")
@@ -113,11 +138,20 @@ func (f *configFile) config() (*config, error) {
 	if f.Quantization != nil && f.Quantization.Kind() != 'n' {
 		wrong("quantization_config: the weights are quantised already")
 	}
+	c.rotated = c.headDim
 	if err := c.rope(f); err != nil {
 		problems = append(problems, err)
 	}
+	if a.write != nil {
+		if err := a.write(c, f); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	if c.epsilon == nil {
 		c.epsilon = jsontext.Value("1e-6")
+		if c.fused || c.wideNorms { // as Phi-3's and OLMo 2's config classes have it
+			c.epsilon = jsontext.Value("1e-5")
+		}
 	}
 	if c.theta == nil {
 		c.theta = jsontext.Value("10000.0")
@@ -139,12 +173,26 @@ func (c *config) rope(f *configFile) error {
 	if r == nil {
 		return nil
 	}
+	if r.Full != nil {
+		if l := r.Local; l != nil && l.Theta != nil {
+			x, err := float(l.Theta)
+			if err != nil {
+				return err
+			}
+			f.LocalTheta = &x
+		}
+		r = r.Full
+	}
 	if r.Theta != nil {
 		c.theta = r.Theta
 	}
 	kind := r.Type
 	if kind == "" {
 		kind = r.OldType
+	}
+	if c.fused { // Phi-3's is its own
+		f.long = r
+		return nil
 	}
 	if r.Partial != nil && *r.Partial != 1 {
 		return fmt.Errorf("partial_rotary_factor: %v is not supported", *r.Partial)
@@ -183,6 +231,9 @@ func float(v jsontext.Value) (float64, error) {
 func (c *config) metadata() []pair {
 	key := func(name string) string { return c.name + "." + name }
 	number := func(v jsontext.Value) float32 { x, _ := float(v); return float32(x) }
+	if c.modelType == "gpt2" {
+		return c.gpt2Metadata()
+	}
 	all := []pair{
 		{key("block_count"), uint32(c.layers)},
 		{key("context_length"), uint32(c.context)},
@@ -193,7 +244,7 @@ func (c *config) metadata() []pair {
 		{key("attention.key_length"), uint32(c.headDim)},
 		{key("attention.value_length"), uint32(c.headDim)},
 		{key("attention.layer_norm_rms_epsilon"), number(c.epsilon)},
-		{key("rope.dimension_count"), uint32(c.headDim)},
+		{key("rope.dimension_count"), uint32(c.rotated)},
 		{key("rope.freq_base"), number(c.theta)},
 		{key("vocab_size"), uint32(c.vocabulary)},
 	}
@@ -202,6 +253,9 @@ func (c *config) metadata() []pair {
 		if s.original > 0 {
 			all = append(all, pair{key("rope.scaling.original_context_length"), uint32(s.original)})
 		}
+	}
+	for _, p := range c.own {
+		all = append(all, pair{key(p.key), p.value})
 	}
 	return all
 }

@@ -50,11 +50,7 @@ func (f *File) convert(ctx context.Context, dir, dtype string, progress func(don
 	}
 	tensors := make([]safetensors.Tensor, len(weights))
 	for i, w := range weights {
-		shape := w.source.Shape
-		if w.transposed {
-			shape = []int64{shape[1], shape[0]}
-		}
-		tensors[i] = safetensors.Tensor{Name: w.name, Dtype: d, Shape: shape,
+		tensors[i] = safetensors.Tensor{Name: w.name, Dtype: d, Shape: w.stored(),
 			Stream: func(out io.Writer) error { return w.stream(out, d) }}
 	}
 	if err := safetensors.WriteDir(dir, safetensors.Watch(ctx, tensors, progress), safetensors.MaxShard); err != nil {
@@ -91,7 +87,7 @@ func (c *config) weights(f *File) ([]weight, error) {
 			tensors[t.Name], shapes[t.Name] = t, t.Shape
 		}
 	}
-	slots, err := c.match(func(s slot) string { return s.file }, shapes)
+	slots, err := c.match(func(s slot) (string, []int64) { return s.file, s.shape }, shapes)
 	weights := make([]weight, len(slots))
 	for i, s := range slots {
 		weights[i] = weight{slot: s, source: tensors[s.file]}

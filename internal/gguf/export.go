@@ -57,14 +57,21 @@ func Write(ctx context.Context, file, dir, typeName string, progress func(done, 
 
 // outputs returns the tensors of the file, in the order of the model's modules.
 func (c *config) outputs(checkpoint *safetensors.Checkpoint, kind Type) ([]output, error) {
-	shapes := map[string][]int64{}
+	shapes, tensors := map[string][]int64{}, map[string]safetensors.Tensor{}
 	for _, t := range checkpoint.Tensors() {
-		tied := c.tied && t.Name == "lm_head.weight"
-		if !tied && !strings.HasSuffix(t.Name, "rotary_emb.inv_freq") { // follow from others
-			shapes[t.Name] = t.Shape
+		follows := c.tied && t.Name == "lm_head.weight" // from others
+		for _, suffix := range []string{"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"} {
+			follows = follows || strings.HasSuffix(t.Name, suffix)
+		}
+		name := t.Name
+		if c.modelType == "gpt2" && !strings.HasPrefix(name, "transformer.") && name != "lm_head.weight" { // as on the hub
+			name = "transformer." + name
+		}
+		if !follows {
+			shapes[name], tensors[name] = t.Shape, t
 		}
 	}
-	slots, err := c.match(func(s slot) string { return s.name }, shapes)
+	slots, err := c.match(func(s slot) (string, []int64) { return s.name, s.stored() }, shapes)
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +79,17 @@ func (c *config) outputs(checkpoint *safetensors.Checkpoint, kind Type) ([]outpu
 	if c.scaling != nil && c.scaling.kind == "llama3" {
 		all = append(all, c.factors())
 	}
+	for _, l := range c.lists {
+		all = append(all, output{l.name, F32, []int64{int64(len(l.values))}, func(w io.Writer) error {
+			return binary.Write(w, binary.LittleEndian, l.values)
+		}})
+	}
 	head := "output.weight"
 	if c.tied {
 		head = "token_embd.weight"
 	}
 	for _, s := range slots {
-		t, _ := checkpoint.Tensor(s.name)
+		t := tensors[s.name]
 		if !t.Dtype.Floating() {
 			return nil, fmt.Errorf("tensor %s: dtype %s is not a floating point type", s.name, t.Dtype)
 		}
@@ -119,6 +131,9 @@ func (s slot) stream(w io.Writer, t safetensors.Tensor, k Type) error {
 	if s.heads > 0 {
 		step = rows / s.heads
 	}
+	if s.transposed {
+		step = rows
+	}
 	size, block := t.Dtype.Size(), kinds[k]
 	values := make([]float32, min(step, rows)*columns)
 	var permuted []float32
@@ -130,9 +145,17 @@ func (s slot) stream(w io.Writer, t safetensors.Tensor, k Type) error {
 		n := min(step, rows-row) * columns
 		safetensors.Floats(values[:n], t.Dtype, t.Data[row*columns*size:])
 		out := values[:n]
-		if s.heads > 0 {
+		if s.shifted {
+			for i := range out {
+				out[i]++
+			}
+		}
+		switch {
+		case s.heads > 0:
 			permute(permuted, values, step, columns)
 			out = permuted
+		case s.transposed:
+			out = transpose(values, columns, rows)
 		}
 		encoded := bytes[:int(n)/block.values*block.bytes]
 		if err := quantize(encoded, k, out); err != nil {

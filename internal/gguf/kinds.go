@@ -83,7 +83,7 @@ func readPhi3(c *config, f *File, r *reader) {
 	}
 	if len(lists) == 2 {
 		c.long = object{"type", "longrope", "long_factor", lists[longFactors], "short_factor", lists[shortFactors]}
-		if _, stated := r.m[r.prefix+"rope.scaling.attn_factor"]; stated {
+		if v, stated := r.m[r.prefix+"rope.scaling.attn_factor"].(float32); stated && v != float32(c.longAttention(original)) {
 			c.long = append(c.long, "attention_factor", r.number("rope.scaling.attn_factor", ""))
 		}
 	}
