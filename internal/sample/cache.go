@@ -29,12 +29,27 @@ func (c *cache) free() {
 	}
 }
 
-// prefill is an input of whole prompts, packed, whose keys and values go to the slots.
-func (c *cache) prefill(prompts [][]int32, slots []int64) (model.Input, []int64) {
+// copy gives a slot the first tokens of another.
+func (c *cache) copy(from, to, tokens int64) {
+	defer tensor.Open().Close()
+	for i := range c.keys {
+		for _, x := range []tensor.Tensor{c.keys[i], c.values[i]} {
+			part := func(slot int64) tensor.Tensor { return x.Narrow(0, slot, 1).Narrow(2, 0, tokens) }
+			part(to).CopyFrom(part(from))
+		}
+	}
+}
+
+// prefill is an input of whole prompts, packed, whose keys and values go to the slots of each.
+func (c *cache) prefill(prompts [][]int32, slots [][]int64) (model.Input, []int64) {
 	in, borders := model.Packed(prompts)
 	attend := in.Attend
 	in.Attend = func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
-		tensor.CacheWrite(k, v, c.keys[layer], c.values[layer], slots, borders)
+		for i, own := range slots {
+			for _, slot := range own {
+				tensor.CacheWrite(k, v, c.keys[layer], c.values[layer], []int64{slot}, borders[i:i+2])
+			}
+		}
 		return attend(layer, q, k, v, s)
 	}
 	return in, borders

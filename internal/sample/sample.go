@@ -4,6 +4,8 @@
 //	Options   temperature, top-k and the rest, as transformers' GenerationConfig names them
 //	Generate  answers requests with so many sequences at a time; a place that falls free is taken by the next request
 //
+// Requests with one prompt share its reading: it is computed once while one of them is under way, and copied.
+//
 // What a sequence answers depends on its request and the order of requests alone, never on time.
 package sample
 
@@ -19,7 +21,7 @@ import (
 
 // Request is a prompt to be continued.
 type Request struct {
-	Prompt []int32
+	Prompt []int32 // not to be changed
 	Options
 	MaxNewTokens int
 	End          map[int32]bool             // tokens that end a completion; they are part of it
@@ -40,6 +42,14 @@ type sequence struct {
 	choose *chooser
 	guess  *drafter
 	closed bool
+}
+
+// last is the token that the next one follows.
+func (s *sequence) last() int32 {
+	if len(s.tokens) == 0 {
+		return s.Prompt[len(s.Prompt)-1]
+	}
+	return s.tokens[len(s.tokens)-1]
 }
 
 // Generate answers the requests in order of arrival, at most batch at once.
@@ -73,10 +83,20 @@ func Generate(ctx context.Context, m *model.Model, requests []*Request, batch in
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		var admitted []*sequence
+		var admitted, joined []*sequence // with a prompt to read, and with one that a sequence under way has read
 		tokens := 0
-		for len(requests) > 0 && len(free) > 0 && (tokens == 0 || tokens+len(requests[0].Prompt) <= prefillTokens) {
+		for len(requests) > 0 && len(free) > 0 {
 			r := requests[0]
+			like := alike(active, r)
+			if like != nil && turned(m, like) {
+				like = nil
+			}
+			if like == nil && alike(admitted, r) == nil {
+				if tokens > 0 && tokens+len(r.Prompt) > prefillTokens {
+					break
+				}
+				tokens += len(r.Prompt)
+			}
 			requests = requests[1:]
 			if r.MaxNewTokens < 1 {
 				if err := r.Done(nil); err != nil {
@@ -86,9 +106,15 @@ func Generate(ctx context.Context, m *model.Model, requests []*Request, batch in
 			}
 			s := &sequence{Request: r, slot: free[len(free)-1], length: int64(len(r.Prompt)), choose: newChooser(r.Options, r.Prompt), guess: newDrafter(r.Prompt)}
 			free = free[:len(free)-1]
-			tokens += len(r.Prompt)
-			admitted = append(admitted, s)
+			if like == nil {
+				admitted = append(admitted, s)
+				continue
+			}
+			s.length-- // its last token is decoded as if it were new
+			c.copy(like.slot, s.slot, s.length)
+			joined = append(joined, s)
 		}
+		active = append(active, joined...)
 		var err error
 		tensor.NoGrad(func() {
 			growing, turning := turns(m, active)
@@ -119,6 +145,27 @@ func Generate(ctx context.Context, m *model.Model, requests []*Request, batch in
 	return nil
 }
 
+// alike is a sequence with the prompt of r, nil where there is none. The newest are looked at first: a prompt's requests stand
+// behind one another.
+func alike(sequences []*sequence, r *Request) *sequence {
+	for _, s := range slices.Backward(sequences) {
+		if slices.Equal(s.Prompt, r.Prompt) {
+			return s
+		}
+	}
+	return nil
+}
+
+// turned reports whether a cache has turned since its sequence had its prompt alone: a new one cannot begin with a copy of it.
+func turned(m *model.Model, s *sequence) bool {
+	for n := int64(len(s.Prompt)); n <= s.length; n++ {
+		if m.Turns(n) {
+			return true
+		}
+	}
+	return false
+}
+
 // turns sorts out the sequences whose cache does not hold for their next token.
 func turns(m *model.Model, sequences []*sequence) (growing, turning []*sequence) {
 	for _, s := range sequences {
@@ -132,20 +179,29 @@ func turns(m *model.Model, sequences []*sequence) (growing, turning []*sequence)
 	return growing, turning
 }
 
-// prefill runs sequences from their start and takes the next token of each.
+// prefill runs sequences from their start, those that are alike as one, and takes the next token of each.
 func prefill(m *model.Model, c *cache, sequences []*sequence) error {
 	defer tensor.Open().Close()
-	prompts, slots, last := make([][]int32, len(sequences)), make([]int64, len(sequences)), make([]int64, len(sequences))
+	var prompts [][]int32
+	var slots [][]int64
+	at := make([]int, len(sequences)) // each one's in prompts
 	for i, s := range sequences {
-		prompts[i], slots[i] = slices.Concat(s.Prompt, s.tokens), s.slot
+		whole := slices.Concat(s.Prompt, s.tokens)
+		at[i] = slices.IndexFunc(prompts, func(p []int32) bool { return slices.Equal(p, whole) })
+		if at[i] < 0 {
+			at[i] = len(prompts)
+			prompts, slots = append(prompts, whole), append(slots, nil)
+		}
+		slots[at[i]] = append(slots[at[i]], s.slot)
 	}
 	in, borders := c.prefill(prompts, slots)
 	h, err := m.Hidden(in)
 	if err != nil {
 		return err
 	}
+	last := make([]int64, len(sequences))
 	for i := range last {
-		last[i] = borders[i+1] - 1
+		last[i] = borders[at[i]+1] - 1
 	}
 	take(m.Logits(h.Rows(tensor.Of(last, int64(len(last))))), sequences, make([][]int32, len(sequences)))
 	return nil
@@ -162,7 +218,7 @@ func advance(m *model.Model, c *cache, sequences []*sequence) error {
 		room := min(draftRows/len(sequences), s.MaxNewTokens-len(s.tokens), int(m.Reach(s.length)))
 		drafts[i] = s.guess.draft(room - 1)
 		s.length++
-		tokens, slots, lengths = append(tokens, s.tokens[len(s.tokens)-1]), append(slots, s.slot), append(lengths, s.length)
+		tokens, slots, lengths = append(tokens, s.last()), append(slots, s.slot), append(lengths, s.length)
 		for k, t := range drafts[i] {
 			tokens, slots, lengths = append(tokens, t), append(slots, s.slot), append(lengths, s.length+int64(k)+1)
 		}
