@@ -144,6 +144,15 @@ func (s *Store) Refresh() {
 	}
 }
 
+// Exchange swaps the values, in float32, with as many others.
+func (s *Store) Exchange(others []float32) {
+	own := s.Values.Floats()
+	for i, v := range own {
+		own[i], others[i] = others[i], v
+	}
+	s.Refresh()
+}
+
 // Free releases the buffers.
 func (s *Store) Free() {
 	for _, w := range s.Weights {

@@ -20,10 +20,11 @@ import (
 // State is what a training run goes on from, besides its config: the order of data and every draw follow from the seed and
 // the step. Buffers are the flat float32 memories of weights and moments.
 type State struct {
-	Step     int64              `json:"step"`     // updates made
-	Numerics job.Numerics       `json:"numerics"` // a resume under others would give other bits
-	Sums     map[string]float64 `json:"sums"`     // of metrics since they were last logged
-	Digest   string             `json:"digest"`   // BLAKE3-256 of the buffers
+	Step     int64              `json:"step"`             // updates made
+	Numerics job.Numerics       `json:"numerics"`         // a resume under others would give other bits
+	Sums     map[string]float64 `json:"sums"`             // of metrics since they were last logged
+	Method   json.RawMessage    `json:"method,omitempty"` // what the method of training goes on from, besides
+	Digest   string             `json:"digest"`           // BLAKE3-256 of the buffers and of Method
 	Buffers  []tensor.Tensor    `json:"-"`
 }
 
@@ -58,6 +59,7 @@ func (s *State) Save(dir string, keep int) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
+	h.Write(s.Method)
 	s.Digest = hex.EncodeToString(h.Sum(nil))
 	state, err := json.Marshal(s)
 	if err != nil {
@@ -162,13 +164,13 @@ func (s *State) Restore(dir string, warn func(format string, args ...any)) (bool
 				step, describe(found.Numerics), describe(s.Numerics))
 		}
 		if err == nil {
-			err = s.fill(stem(dir, step)+bufferSuffix, found.Digest)
+			err = s.fill(stem(dir, step)+bufferSuffix, found)
 		}
 		if err != nil {
 			warn("checkpoint of step %d is passed over: %v", step, err)
 			continue
 		}
-		s.Step, s.Sums, s.Digest = found.Step, found.Sums, found.Digest
+		s.Step, s.Sums, s.Method, s.Digest = found.Step, found.Sums, found.Method, found.Digest
 		return true, nil
 	}
 	return false, nil
@@ -193,8 +195,8 @@ func readState(dir string, step int64) (*State, error) {
 	return &s, nil
 }
 
-// fill reads the buffers and checks what was read.
-func (s *State) fill(path, digest string) error {
+// fill reads the buffers of the checkpoint that was found and checks what was read.
+func (s *State) fill(path string, found *State) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -212,7 +214,8 @@ func (s *State) fill(path, digest string) error {
 	if _, err := io.Copy(h, f); err != nil {
 		return err
 	}
-	if hex.EncodeToString(h.Sum(nil)) != digest {
+	h.Write(found.Method)
+	if hex.EncodeToString(h.Sum(nil)) != found.Digest {
 		return errors.New("its bytes have changed")
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

@@ -33,6 +33,7 @@ func (e Example) Labels() int64 {
 type Order struct {
 	Examples         int
 	Rows, Accumulate int
+	Repeat           int // steps that take the same examples; 0 is 1
 	Shuffle          bool
 	Seed             uint64
 
@@ -45,8 +46,10 @@ func (o *Order) Batches() int64 { return int64((o.Examples + o.Rows - 1) / o.Row
 
 // StepsPerEpoch is the updates of an epoch.
 func (o *Order) StepsPerEpoch() int64 {
-	return (o.Batches() + int64(o.Accumulate) - 1) / int64(o.Accumulate)
+	return (o.Batches() + int64(o.Accumulate) - 1) / int64(o.Accumulate) * o.repeat()
 }
+
+func (o *Order) repeat() int64 { return int64(max(o.Repeat, 1)) }
 
 // Steps is the updates of so many epochs, as transformers' Trainer rounds them: up.
 func (o *Order) Steps(epochs float64) int64 {
@@ -56,7 +59,7 @@ func (o *Order) Steps(epochs float64) int64 {
 // Epoch is how far the data has been gone through after step updates.
 func (o *Order) Epoch(step int64) float64 {
 	whole, k := step/o.StepsPerEpoch(), step%o.StepsPerEpoch()
-	return float64(whole) + float64(k*int64(o.Accumulate))/float64(o.Batches())
+	return float64(whole) + float64(k*int64(o.Accumulate))/float64(o.Batches()*o.repeat())
 }
 
 // Step is the examples of update number step, from zero: one list a micro-batch.
@@ -65,6 +68,7 @@ func (o *Order) Step(step int64) [][]int {
 	if o.permutation == nil || o.epoch != epoch {
 		o.permutation, o.epoch = o.permute(epoch), epoch
 	}
+	k /= o.repeat()
 	var micro [][]int
 	for b := k * int64(o.Accumulate); b < min((k+1)*int64(o.Accumulate), o.Batches()); b++ {
 		from := int(b) * o.Rows

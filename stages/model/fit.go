@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"strings"
@@ -27,7 +28,7 @@ func computeDtype(name string) (tensor.Dtype, error) {
 
 // fit trains store (the base's weights, or an adapter's) by a method, from the newest checkpoint on.
 func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, f method) error {
-	order := &train.Order{Examples: f.items, Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Shuffle: c.Shuffle, Seed: uint64(c.Seed)}
+	order := &train.Order{Examples: f.items, Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Repeat: f.repeat, Shuffle: c.Shuffle, Seed: uint64(c.Seed)}
 	total := order.Steps(c.Epochs)
 	if c.MaxSteps != nil {
 		total = *c.MaxSteps
@@ -50,6 +51,11 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 	if resumed {
 		store.Refresh()
 		t.Optimizer.Step = state.Step
+		if f.carried != nil {
+			if err := json.Unmarshal(state.Method, f.carried); err != nil {
+				return stages.Errorf("", "checkpoint of step %d: %w", state.Step, err)
+			}
+		}
 		if err := j.Resumed(state.Step); err != nil {
 			return err
 		}
@@ -66,6 +72,11 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		}
 		if !t.Finite() {
 			return hopeless(state.Step, "a weight")
+		}
+		if f.carried != nil {
+			if state.Method, err = json.Marshal(f.carried); err != nil {
+				return err
+			}
 		}
 		if err := state.Save(j.Checkpoints, c.SaveTotalLimit); err != nil {
 			return err

@@ -9,11 +9,14 @@ import (
 
 // method is how a kind makes updates of its data. Items are what batch.rows counts: rows, packed bins, pairs, prompts.
 type method struct {
-	items int
+	items  int
+	repeat int // updates made from the same items; 0 is 1
 	// step makes one update from the items of each micro-batch.
 	step func(ctx context.Context, t *train.Trainer, micro [][]int, rate float64) (outcome, error)
 	// rows names the dataset's rows of an item, for errors.
 	rows func(item int) []int64
+	// carried points at what a later step goes on from besides weights and moments; a checkpoint holds it as JSON. It may be nil.
+	carried any
 }
 
 // outcome is what an update reports: metrics, under TRL's names, are logged as means over the steps that had them.
