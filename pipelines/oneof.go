@@ -21,6 +21,7 @@ var oneOfs = map[string][]oneOf{
 	"template.set":  {{fields: []string{"template", "file", "family"}, none: true}},
 	"curate.filter": {{within: "steps", fields: []string{"length", "regex", "exact"}}},
 	"curate.reject": {{within: "graders", fields: grading}},
+	"train.grpo":    {{within: "rewards", fields: grading}},
 	"eval":          {{within: "suites", fields: append([]string{"perplexity"}, grading...)}},
 }
 

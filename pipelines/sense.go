@@ -44,6 +44,8 @@ func (c *compiler) requireSense(s *stage) {
 		}
 	case *schemas.TrainDPO:
 		c.senseDPO(s, v)
+	case *schemas.TrainGRPO:
+		c.senseGRPO(s, v)
 	case *schemas.ModelPretrain:
 		c.senseTraining(s, &v.Training)
 	case *schemas.Generate:

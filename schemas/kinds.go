@@ -29,6 +29,7 @@ var kinds = map[string]struct {
 	"train.sft":      {2, reflect.TypeFor[TrainSFT]()},
 	"train.dpo":      {1, reflect.TypeFor[TrainDPO]()},
 	Reference:        {1, reflect.TypeFor[TrainDPOReference]()},
+	"train.grpo":     {1, reflect.TypeFor[TrainGRPO]()},
 	"model.merge":    {1, reflect.TypeFor[ModelMerge]()},
 	"generate":       {1, reflect.TypeFor[Generate]()},
 	"eval":           {1, reflect.TypeFor[Eval]()},

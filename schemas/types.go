@@ -240,6 +240,36 @@ func (t *TrainDPOReference) Mismatched() int {
 	return t.Batch.Rows
 }
 
+// TrainGRPO is train.grpo. Batch.Rows counts prompts, each with Generations answers; MaxLength bounds a prompt.
+type TrainGRPO struct {
+	Training
+	Rewards       map[string]WeightedGrader `json:"rewards"`
+	Generations   int                       `json:"generations"`
+	MaxNewTokens  int                       `json:"maxNewTokens"`
+	Temperature   float64                   `json:"temperature"`
+	TopP          float64                   `json:"topP"`
+	TopK          int                       `json:"topK"`
+	MinP          float64                   `json:"minP"`
+	Loss          string                    `json:"loss"`  // grpo, bnpo, dr_grpo, dapo, cispo
+	Ratio         string                    `json:"ratio"` // token, sequence
+	Beta          float64                   `json:"beta"`
+	Epsilon       float64                   `json:"epsilon"`
+	EpsilonHigh   *float64                  `json:"epsilonHigh,omitempty"` // Epsilon when left out; see High
+	Iterations    int                       `json:"iterations"`
+	ScaleRewards  string                    `json:"scaleRewards"` // group, batch, none
+	MaskTruncated bool                      `json:"maskTruncated"`
+	Reference     *Edge                     `json:"reference,omitempty" edge:"model,adapter"` // read where Beta is above 0
+	LoRA          *LoRA                     `json:"lora,omitempty"`
+}
+
+// High is how far the ratio may be above one; for cispo how large it may be.
+func (t *TrainGRPO) High() float64 {
+	if t.EpsilonHigh != nil {
+		return *t.EpsilonHigh
+	}
+	return t.Epsilon
+}
+
 // ModelPretrain is model.pretrain: next-token training on the text column.
 type ModelPretrain struct {
 	Training

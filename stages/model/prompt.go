@@ -31,7 +31,20 @@ type Speaker struct {
 }
 
 // OpenSpeaker opens a model, or an adapter on its base, in float32.
-func OpenSpeaker(in job.Input) (s *Speaker, err error) {
+func OpenSpeaker(in job.Input) (*Speaker, error) {
+	s, err := newSpeaker(in)
+	if err != nil {
+		return nil, err
+	}
+	if s.Model, err = loadModel(in, tensor.Float32); err != nil {
+		s.Tokenizer.Close()
+		return nil, stages.Errorf("model", "%w", err)
+	}
+	return s, nil
+}
+
+// newSpeaker is a speaker without weights.
+func newSpeaker(in job.Input) (s *Speaker, err error) {
 	dir := folder(in)
 	s = &Speaker{end: map[int32]bool{}}
 	if s.Template, err = chat.Load(dir); err != nil {
@@ -53,14 +66,8 @@ func OpenSpeaker(in job.Input) (s *Speaker, err error) {
 	if s.Template.Substituted && s.Tokenizer.EOS.ID >= 0 {
 		s.end[s.Tokenizer.EOS.ID] = true
 	}
-	if s.penalty, err = repetitionPenalty(generation); err != nil {
-		return nil, err
-	}
-	if s.Model, err = loadModel(in, tensor.Float32); err != nil {
-		s.Tokenizer.Close()
-		return nil, stages.Errorf("model", "%w", err)
-	}
-	return s, nil
+	s.penalty, err = repetitionPenalty(generation)
+	return s, err
 }
 
 // Close frees the model.

@@ -3,6 +3,7 @@
 //	load, template, export   folders of models: what is copied, converted and set
 //	sft, pretrain            training: rows made ready (encode.go), then steps (fit.go) of a method (method.go)
 //	dpo, reference           preference training: pairs made ready (preferences.go), and what a reference says of them
+//	grpo                     training on the model's own answers: drawn and rewarded (rollout.go), then made likelier (policy.go)
 //	merge                    an adapter added to its base
 //	generate, eval           decoding (prompt.go), and grading what came out
 //	distill, reject          rows to train on of what a model answered (learn.go)
@@ -29,6 +30,7 @@ func Stages() stages.Registry {
 		"template.set":    TemplateSet,
 		"train.sft":       TrainSFT,
 		"train.dpo":       TrainDPO,
+		"train.grpo":      TrainGRPO,
 		schemas.Reference: Reference,
 		"generate":        Generate,
 		"curate.distill":  Distill,

@@ -1,0 +1,170 @@
+package model
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hone-ml/hone/internal/loss"
+	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/optim"
+	"github.com/hone-ml/hone/internal/tensor"
+	"github.com/hone-ml/hone/internal/train"
+	"github.com/hone-ml/hone/schemas"
+)
+
+// grpoTrace is a trace of TRL's GRPOTrainer with the completions fixed, as bench/golden/grpo.py says.
+type grpoTrace struct {
+	Config  json.RawMessage
+	Weights map[string]float64
+	Prompts []struct {
+		IDs         []int32
+		Completions []struct {
+			IDs     []int32
+			Rewards map[string]float64
+		}
+	}
+	Steps []struct {
+		Loss         float64
+		GradNorm     float64 `json:"grad_norm"`
+		LearningRate float64 `json:"learning_rate"`
+		Metrics      map[string]float64
+	}
+	Unseen struct {
+		Loss float64
+		Rows []struct {
+			IDs     []int32
+			Trained []int
+		}
+	}
+}
+
+// Each trace of TRL on the toy model: loss, gradient norm and every metric of a step, and the loss of unseen rows after the last.
+func TestGRPOTraces(t *testing.T) {
+	paths, _ := filepath.Glob("testdata/grpo/*.json")
+	if len(paths) < 8 {
+		t.Fatalf("%d traces", len(paths))
+	}
+	for _, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		t.Run(name, func(t *testing.T) {
+			tensor.Lock()
+			defer tensor.Open().Close()
+			if err := tensor.Guard(func() error { followGRPO(t, path, name); return nil }); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func followGRPO(t *testing.T, path, name string) {
+	var g grpoTrace
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &g); err != nil {
+		t.Fatal(err)
+	}
+	var c schemas.TrainGRPO
+	if err := json.Unmarshal(g.Config, &c); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(trainData, "toy")
+	m, err := model.Load(dir, tensor.Float32, c.LoRA == nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Free()
+	store := &m.Base
+	if c.LoRA != nil {
+		if err := m.LoadAdapter(filepath.Join("testdata/grpo", name+"-init"), true); err != nil {
+			t.Fatal(err)
+		}
+		store = &m.Adapter
+	}
+	start, err := model.Load(dir, tensor.Float32, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer start.Free()
+	p := &policy{
+		config: &c, ends: map[int32]bool{2: true},
+		loss: loss.Policy{Kind: c.Loss, Sequence: c.Ratio == "sequence", Low: c.Epsilon, High: c.High(), Beta: c.Beta, MaxTokens: c.MaxNewTokens},
+		answers: func(_ context.Context, _ *model.Model, _ int64, items []int) (all [][]int32, err error) {
+			for _, item := range items {
+				for _, x := range g.Prompts[item].Completions {
+					all = append(all, x.IDs)
+				}
+			}
+			return all, nil
+		},
+		rewards: func(_ context.Context, items []int, _ [][]int32) (sums []float64, byName map[string][]float64, err error) {
+			byName = map[string][]float64{}
+			for _, item := range items {
+				for _, x := range g.Prompts[item].Completions {
+					var sum float64
+					for reward, score := range x.Rewards {
+						sum += g.Weights[reward] * score
+						byName[reward] = append(byName[reward], score)
+					}
+					sums = append(sums, sum)
+				}
+			}
+			return sums, byName, nil
+		},
+	}
+	if c.Beta > 0 {
+		p.reference = func(batch []train.Example) ([]float32, error) {
+			l, err := train.Evaluate(start, batch, 1/c.Temperature)
+			return l.LogProbs, err
+		}
+	}
+	for _, x := range g.Prompts {
+		p.prompts = append(p.prompts, prompt{ids: x.IDs})
+	}
+	order := &train.Order{Examples: len(p.prompts), Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Repeat: c.Iterations}
+	tr := &train.Trainer{Model: m, Store: store, Optimizer: optim.NewAdamW(store, 0.9, 0.999, 1e-8, 0), Clip: c.Clip}
+	defer tr.Optimizer.Free()
+	for i, want := range g.Steps {
+		r, err := p.step(context.Background(), tr, order.Step(int64(i)), want.LearningRate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Terms of order one cancel in the loss: what float32 leaves of their sum counts, not the sum.
+		near(t, i+1, "loss", r.Loss, want.Loss, 2e-6)
+		near(t, i+1, "grad_norm", r.GradNorm, want.GradNorm, 0)
+		for metric, v := range want.Metrics {
+			got, ok := r.metrics[metric]
+			if !ok {
+				t.Errorf("step %d: no %s", i+1, metric)
+			}
+			near(t, i+1, metric, got, v, 1e-6)
+		}
+	}
+	var unseen []train.Example
+	for i, row := range g.Unseen.Rows {
+		e := train.Example{IDs: row.IDs, Trained: make([]bool, len(row.IDs)), Row: int64(i)}
+		for k, on := range row.Trained {
+			e.Trained[k] = on == 1
+		}
+		unseen = append(unseen, e)
+	}
+	total, n, err := train.LogLikelihood(m, unseen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, len(g.Steps), "loss of unseen rows", -total/float64(n), g.Unseen.Loss, 0)
+}
+
+// near holds a number within a thousandth of TRL's, or within so much of it.
+func near(t *testing.T, step int, what string, got, want, within float64) {
+	t.Helper()
+	if d := math.Abs(got - want); !(d <= 1e-3*math.Abs(want)+within) {
+		t.Errorf("step %d: %s %.7g, TRL %.7g: %.1e apart", step, what, got, want, d)
+	}
+}
