@@ -69,14 +69,52 @@ func (c *chooser) next(logits []float32) int32 {
 	if c.Temperature == 0 {
 		return argmax(logits)
 	}
-	candidates := c.distribution(logits)
 	draw := c.random.Float64()
+	if c.TopK == 0 && c.MinP == 0 && (c.TopP == 0 || c.TopP == 1) {
+		if token, ok := c.whole(logits, draw); ok {
+			return token
+		}
+	}
+	return pick(c.distribution(logits), draw)
+}
+
+// pick takes the candidate that a draw from 0 to 1 falls on.
+func pick(candidates []candidate, draw float64) int32 {
 	for _, x := range candidates {
 		if draw -= x.p; draw < 0 {
 			return x.token
 		}
 	}
 	return candidates[len(candidates)-1].token
+}
+
+// whole is pick of the distribution where nothing is cut off it, without sorting all of the vocabulary: only the tokens that
+// are likely enough, unless the draw falls beyond them.
+func (c *chooser) whole(logits []float32, draw float64) (token int32, ok bool) {
+	const near = 10 // tokens are likely whose logits are so close to the largest
+	tempered := func(l float32) float64 { return float64(float32(float64(l) / c.Temperature)) }
+	top := tempered(logits[argmax(logits)])
+	var sum float64
+	var likely []candidate
+	for t, l := range logits {
+		x := tempered(l) - top
+		p := math.Exp(x)
+		sum += p
+		if x > -near {
+			likely = append(likely, candidate{token: int32(t), logit: l, p: p})
+		}
+	}
+	if math.IsNaN(sum) || math.IsInf(sum, 0) {
+		return 0, false
+	}
+	byLikelihood(likely)
+	var reached float64
+	for _, x := range likely {
+		if reached += x.p / sum; draw < reached {
+			return x.token, true
+		}
+	}
+	return 0, false
 }
 
 func argmax(x []float32) int32 {
@@ -143,10 +181,14 @@ func (c *chooser) top(logits []float32) []candidate {
 	if len(all) == 0 { // nothing but NaN or -inf: what a greedy choice would take
 		return []candidate{{token: argmax(logits)}}
 	}
+	byLikelihood(all)
+	return all
+}
+
+func byLikelihood(all []candidate) {
 	slices.SortFunc(all, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(b.logit, a.logit), cmp.Compare(b.token, a.token))
 	})
-	return all
 }
 
 func softmax(all []candidate) {

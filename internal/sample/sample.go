@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -235,24 +236,39 @@ func advance(m *model.Model, c *cache, sequences []*sequence) error {
 // the token that was guessed, the row after it gives another.
 func take(logits tensor.Tensor, sequences []*sequence, drafts [][]int32) {
 	vocabulary := int(logits.Shape()[1])
+	first := make([]int, len(sequences))
+	sampled := false
+	for i, s := range sequences {
+		if i > 0 {
+			first[i] = first[i-1] + 1 + len(drafts[i-1])
+		}
+		sampled = sampled || !s.choose.greedy()
+	}
 	var best []int64
 	var rows []float32
-	first := 0
+	if sampled {
+		rows = logits.To(tensor.Float32).Contiguous().Floats()
+	}
+	row := func(i int) []float32 { return rows[i*vocabulary : (i+1)*vocabulary] }
+	drawn := make([]int32, len(sequences)) // from the first row of each that is sampled
+	var all sync.WaitGroup
+	for i, s := range sequences {
+		if !s.choose.greedy() {
+			all.Go(func() { drawn[i] = s.choose.next(row(first[i])) })
+		}
+	}
+	all.Wait()
 	for i, s := range sequences {
 		held := 0
 		for ; ; held++ {
-			row := first + held
-			var token int32
+			token := drawn[i]
 			if s.choose.greedy() {
 				if best == nil {
 					best = logits.ArgMax().Ints()
 				}
-				token = int32(best[row])
-			} else {
-				if rows == nil {
-					rows = logits.To(tensor.Float32).Contiguous().Floats()
-				}
-				token = s.choose.next(rows[row*vocabulary : (row+1)*vocabulary])
+				token = int32(best[first[i]+held])
+			} else if held > 0 {
+				token = s.choose.next(row(first[i] + held))
 			}
 			s.say(token)
 			if s.closed || held == len(drafts[i]) || token != drafts[i][held] {
@@ -261,7 +277,6 @@ func take(logits tensor.Tensor, sequences []*sequence, drafts [][]int32) {
 			s.length++ // the cache holds it already
 		}
 		s.guess.learn(len(drafts[i]), held)
-		first += 1 + len(drafts[i])
 	}
 }
 
