@@ -20,7 +20,8 @@ import (
 	"github.com/hone-ml/hone/runner/store"
 )
 
-// trained trains a whole model, an adapter and a preference, with every draw that a resume must repeat, and goes on with them.
+// trained trains a whole model, an adapter, a preference, and an adapter on its own answers, with every draw that a resume must
+// repeat, and goes on with the first two.
 const trained = `package p
 
 import "github.com/hone-ml/hone/schemas"
@@ -46,6 +47,16 @@ stages: {
 		kind: "train.dpo", model: stages.base.out.model, data: stages.pairs.out.data, learningRate: 1e-3, maxSteps: 9, seed: 3
 		batch: {rows: 3, accumulate: 2}, saveEvery: 1, logEvery: 2
 	}
+	rl: {
+		kind:  "train.grpo"
+		model: stages.base.out.model
+		data:  stages.rows.out.data
+		rewards: short: cel: expression: "1.0 / double(1 + size(completion))"
+		learningRate: 1e-2, maxSteps: 9, iterations: 2, beta: 0.1, generations: 3, maxNewTokens: 6
+		batch: {rows: 2, accumulate: 2}
+		lora: {rank: 4, dropout: 0.2}
+		saveEvery: 1, logEvery: 2
+	}
 	merged: {kind: "model.merge", model: stages.lora.out.model}
 	score: {kind: "eval", model: stages.merged.out.model, baseline: stages.full.out.model, suites: loss: {data: stages.rows.out.data, perplexity: {}}}
 	ship: {kind: "export", model: stages.lora.out.model}
@@ -56,7 +67,7 @@ _pairs: string @tag(pairs)
 `
 
 // steps are those that each training of it logs.
-var steps = map[string][]int{"full": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, "lora": {3, 6, 9, 12, 14}, "prefer": {2, 4, 6, 8, 9}}
+var steps = map[string][]int{"full": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, "lora": {3, 6, 9, 12, 14}, "prefer": {2, 4, 6, 8, 9}, "rl": {2, 4, 6, 8, 9}}
 
 // training is the pipeline in a folder with a store.
 type training struct {
@@ -158,7 +169,7 @@ func whole(t *testing.T) map[string]any {
 	undisturbed := newTraining(t, trained)
 	undisturbed.hone("run")
 	made, resumed := undisturbed.made()
-	if len(made) < 9 || resumed["full"] || resumed["lora"] {
+	if len(made) < 12 || resumed["full"] || resumed["lora"] || resumed["rl"] {
 		t.Fatalf("%d things made, resumed %v", len(made), resumed)
 	}
 	return made
@@ -210,7 +221,7 @@ func TestTrainingKilled(t *testing.T) {
 		t.Run(fmt.Sprintf("group=%v", group), func(t *testing.T) {
 			disturbed := newTraining(t, trained)
 			kills := 0
-			for ; kills < 6; kills++ {
+			for ; kills < 9; kills++ {
 				cmd, _, _ := disturbed.command("run")
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
@@ -238,7 +249,7 @@ func TestTrainingKilled(t *testing.T) {
 				<-ended
 			}
 			disturbed.hone("run")
-			if resumed := disturbed.same(want); kills < 3 || !resumed["full"] && !resumed["lora"] {
+			if resumed := disturbed.same(want); kills < 3 || !resumed["full"] && !resumed["lora"] && !resumed["rl"] {
 				t.Errorf("%d kills, resumed: %v", kills, resumed)
 			}
 			t.Logf("%d kills", kills)

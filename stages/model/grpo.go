@@ -36,6 +36,11 @@ func TrainGRPO(ctx context.Context, j *stages.Job) error {
 	}
 	defer d.Close()
 
+	rewards, err := grade.NewSum(c.Rewards, &d.Header, grading(j, "rewards", "")) // before the model: a mistake costs nothing yet
+	if err != nil {
+		return stages.Errorf("rewards", "%w", err)
+	}
+	defer rewards.Close()
 	m, store, err := openTrained(j, base, dtype, c.LoRA, c.Seed)
 	if err != nil {
 		return err
@@ -54,11 +59,6 @@ func TrainGRPO(ctx context.Context, j *stages.Job) error {
 	if prompts, err = short(j, prompts, c.MaxLength); err != nil {
 		return err
 	}
-	rewards, err := grade.NewSum(c.Rewards, &d.Header, grading(j, "rewards", ""))
-	if err != nil {
-		return stages.Errorf("rewards", "%w", err)
-	}
-	defer rewards.Close()
 	reference, free, err := reference(j, &c, dtype, m, store)
 	if err != nil {
 		return err
@@ -66,8 +66,8 @@ func TrainGRPO(ctx context.Context, j *stages.Job) error {
 	defer free()
 
 	p := &policy{
-		config: &c, prompts: prompts, answers: sampler{s, &c, prompts}.answers, rewards: judge{s, rewards, prompts, c.Generations}.rewards,
-		reference: reference, ends: s.end,
+		config: &c, prompts: prompts, ends: s.end, reference: reference,
+		answers: sampler{s, &c, prompts}.answers, rewards: judge{s, j, rewards, prompts, c.Generations}.rewards,
 		loss: loss.Policy{Kind: c.Loss, Sequence: c.Ratio == "sequence", Low: c.Epsilon, High: c.High(), Beta: c.Beta, MaxTokens: c.MaxNewTokens},
 	}
 	j.Log("%d prompts, %d answers to each", len(prompts), c.Generations)

@@ -33,8 +33,8 @@ func Reject(ctx context.Context, j *stages.Job) error {
 	if err != nil {
 		return err
 	}
-	candidates, err := score(ctx, j, graders, rows, texts)
-	if err != nil {
+	candidates, err := score(ctx, j, graders, rows, texts, func(done int) { j.Progress(int64(done), int64(len(rows)), "rows graded") })
+	if err := errors.Join(err, graders.Close()); err != nil {
 		return stages.Errorf("graders", "%w", err)
 	}
 	if err := writeCandidates(j, graders.Names(), rows, candidates); err != nil {
@@ -50,8 +50,8 @@ type candidate struct {
 	sum    float64
 }
 
-// score scores all candidates; all bad rows are named at once.
-func score(ctx context.Context, j *stages.Job, graders *grade.Sum, rows []prompt, texts [][]string) ([][]candidate, error) {
+// score scores the candidates of each row, telling how many rows are done; all bad rows are named at once.
+func score(ctx context.Context, j *stages.Job, graders *grade.Sum, rows []prompt, texts [][]string, tell func(done int)) ([][]candidate, error) {
 	all := make([][]candidate, len(rows))
 	var bad dataset.BadRows
 grading:
@@ -67,9 +67,9 @@ grading:
 			}
 			all[i] = append(all[i], candidate{text, scores, sum})
 		}
-		j.Progress(int64(i+1), int64(len(rows)), "rows graded")
+		tell(i + 1)
 	}
-	return all, errors.Join(bad.Err(), graders.Close())
+	return all, bad.Err()
 }
 
 // writeCandidates writes the port candidates: a row a candidate, with the number of the row that it answers.

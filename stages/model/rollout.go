@@ -2,10 +2,8 @@ package model
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"slices"
 
-	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/grade"
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/sample"
@@ -47,35 +45,34 @@ func (s sampler) answers(ctx context.Context, m *model.Model, round int64, items
 // judge rewards answers.
 type judge struct {
 	*Speaker
-	sum         *grade.Sum
+	job         *stages.Job
+	graders     *grade.Sum
 	prompts     []prompt
 	generations int
 }
 
-// rewards is the reward of each answer by name, and their weighted sum. All rows that cannot be scored are named at once.
+// rewards is the reward of each answer by name, and their weighted sum.
 func (j judge) rewards(ctx context.Context, items []int, answers [][]int32) (sums []float64, byName map[string][]float64, err error) {
-	byName = map[string][]float64{}
-	var bad dataset.BadRows
-	for i, answer := range answers {
-		p := j.prompts[items[i/j.generations]]
-		scores, total, err := j.sum.Score(ctx, grade.Completion{Text: j.Text(answer), Prompt: p.shown, Row: p.from})
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		if err != nil {
-			bad.Add(&dataset.RowError{Where: fmt.Sprintf("row %d", p.row), Err: err})
-			if errors.As(err, new(*grade.Fatal)) {
-				break
-			}
-			continue
-		}
-		sums = append(sums, total)
-		for k, name := range j.sum.Names() {
-			byName[name] = append(byName[name], scores[k])
+	rows, texts := make([]prompt, len(items)), make([][]string, len(items))
+	for i, item := range items {
+		rows[i] = j.prompts[item]
+		for _, answer := range answers[i*j.generations : (i+1)*j.generations] {
+			texts[i] = append(texts[i], j.Text(answer))
 		}
 	}
-	if err := bad.Err(); err != nil {
+	all, err := score(ctx, j.job, j.graders, rows, texts, func(int) {})
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	if err != nil {
 		return nil, nil, stages.Errorf("rewards", "%w", err)
+	}
+	byName = map[string][]float64{}
+	for _, x := range slices.Concat(all...) {
+		sums = append(sums, x.sum)
+		for k, name := range j.graders.Names() {
+			byName[name] = append(byName[name], x.scores[k])
+		}
 	}
 	return sums, byName, nil
 }

@@ -1,0 +1,164 @@
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/schemas"
+	"github.com/hone-ml/hone/stages/stagetest"
+)
+
+// grpoJob is train.grpo on the toy, with every field as a schema would fill it.
+func grpoJob(t *testing.T, data job.Input, change func(*schemas.TrainGRPO)) *job.Job {
+	t.Helper()
+	var c schemas.TrainGRPO
+	if err := json.Unmarshal([]byte(sftConfig(nil)), &c.Training); err != nil {
+		t.Fatal(err)
+	}
+	steps := int64(16)
+	c.MaxSteps, c.Batch.Rows, c.LearningRate = &steps, 2, 2e-3
+	c.Rewards = map[string]schemas.WeightedGrader{"e": {Grader: schemas.Grader{CEL: &schemas.CEL{Expression: `completion.contains("e")`}}, Weight: 1}}
+	c.Generations, c.MaxNewTokens, c.Temperature, c.TopP, c.Loss, c.Ratio = 6, 8, 1, 1, "dapo", "token"
+	c.Epsilon, c.Iterations, c.ScaleRewards = 0.2, 1, "group"
+	if change != nil {
+		change(&c)
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := stagetest.New(t, "train.grpo", string(b), map[string]string{"model": "model"})
+	j.Inputs["model"], j.Inputs["data"] = toy(t), data
+	return j
+}
+
+// logged is a metric of each logged step.
+func logged(r stagetest.Result, name string) (values []float64) {
+	for _, e := range r.Events {
+		if e.Event == "metric" {
+			values = append(values, e.Values[name])
+		}
+	}
+	return values
+}
+
+func prompts(t *testing.T) job.Input {
+	return lines(t, `{"prompt": "Which is larger, 3 or 9?"}`, `{"prompt": "Spell maple."}`, `{"prompt": "Spell plum."}`, `{"prompt": "How many?"}`)
+}
+
+// The reward rises: of the whole model, of an adapter, off policy, held near a reference that stands still.
+func TestGRPOLearns(t *testing.T) {
+	for name, change := range map[string]func(*schemas.TrainGRPO){
+		"full": nil,
+		"off policy": func(c *schemas.TrainGRPO) {
+			c.Iterations, c.Loss, c.Beta, c.MaskTruncated, c.ScaleRewards = 2, "grpo", 0.01, true, "batch"
+			c.MaxNewTokens = 24
+		},
+		"lora": func(c *schemas.TrainGRPO) {
+			c.LearningRate, c.Beta = 2e-2, 0.01
+			c.LoRA = &schemas.LoRA{Rank: 8, Alpha: 16, Dropout: 0.1, Targets: schemas.Targets{AllLinear: true}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := do(t, grpoJob(t, prompts(t), change))
+			reward := logged(r, "reward")
+			first, last := mean(reward[:4]), mean(reward[len(reward)-4:])
+			if len(reward) != 16 || !(last > first+0.1) {
+				t.Errorf("rewards %.3f: %.3f at first, %.3f at last", reward, first, last)
+			}
+			if kl := logged(r, "kl"); change != nil && (kl[0] > 1e-6 || !(kl[15] > 1e-3)) {
+				t.Errorf("divergence %.4f from where it starts", kl)
+			}
+		})
+	}
+}
+
+func mean(x []float64) (m float64) {
+	for _, v := range x {
+		m += v / float64(len(x))
+	}
+	return m
+}
+
+// Taken up again after any step, within a round of answers or between two, a training makes the same bytes and logs the same.
+func TestGRPOResumed(t *testing.T) {
+	data := prompts(t)
+	change := func(c *schemas.TrainGRPO) {
+		steps := int64(7)
+		c.MaxSteps, c.Iterations, c.Beta, c.SaveEvery, c.SaveTotalLimit, c.Batch.Accumulate = &steps, 3, 0.1, 1, 100, 2
+	}
+	first := grpoJob(t, data, change)
+	want := do(t, first)
+	for step := 1; step < 7; step++ {
+		again := grpoJob(t, data, change)
+		for k := 1; k <= step; k++ {
+			for _, suffix := range []string{".json", ".bin"} {
+				name := fmt.Sprintf("step-%012d%s", k, suffix)
+				b, err := os.ReadFile(filepath.Join(first.Checkpoints, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				write(t, again.Checkpoints, name, string(b))
+			}
+		}
+		got := do(t, again)
+		if digest(t, want.Out("model")) != digest(t, got.Out("model")) {
+			t.Errorf("from step %d: another model", step)
+		}
+		for _, name := range []string{"reward", "loss", "kl"} {
+			if a, b := logged(want, name)[step:], logged(got, name); fmt.Sprint(a) != fmt.Sprint(b) {
+				t.Errorf("from step %d: %s %v, want %v", step, name, b, a)
+			}
+		}
+	}
+}
+
+// A group whose answers are all worth the same moves nothing, and is counted.
+func TestGRPOEqualRewards(t *testing.T) {
+	r := do(t, grpoJob(t, prompts(t), func(c *schemas.TrainGRPO) {
+		c.Rewards = map[string]schemas.WeightedGrader{"same": {Grader: schemas.Grader{CEL: &schemas.CEL{Expression: "0.1"}}, Weight: 1}}
+	}))
+	if zero := logged(r, "frac_reward_zero_std"); mean(zero) != 1 {
+		t.Errorf("shares of groups without a difference: %v", zero)
+	}
+	if norms := logged(r, "grad_norm"); mean(norms) != 0 {
+		t.Errorf("gradient norms %v", norms)
+	}
+}
+
+// What goes wrong with rewards, prompts or the reference is told with its place.
+func TestGRPOErrors(t *testing.T) {
+	program := func(script string) func(*schemas.TrainGRPO) {
+		return func(c *schemas.TrainGRPO) {
+			c.Rewards = map[string]schemas.WeightedGrader{"p": {Grader: schemas.Grader{Exec: &schemas.Program{Command: []string{"sh", "-c", script}}}, Weight: 1}}
+		}
+	}
+	answered := func(n int) string {
+		return fmt.Sprintf("for i in $(seq %d); do read a; echo '{\"score\": 0}'; done; ", n)
+	}
+	for name, c := range map[string]struct {
+		change     func(*schemas.TrainGRPO)
+		path, want string
+	}{
+		"nonsense": {program(answered(6) + "read a; echo fine"), "rewards", `row 2: p: exec: "fine" where a line`},
+		"dies":     {program(answered(2) + "echo no luck >&2; exit 3"), "rewards", "no luck"},
+		"NaN":      {program(`read a; echo '{"score": NaN}'`), "rewards", "row 1: p: exec: "},
+		"no column": {func(c *schemas.TrainGRPO) {
+			c.Rewards["n"] = schemas.WeightedGrader{Grader: schemas.Grader{Number: &schemas.Compare{}}, Weight: 1}
+		}, "rewards", "row 1: n: "},
+		"long": {func(c *schemas.TrainGRPO) { c.MaxLength = 3 }, "maxLength", "no prompt has at most 3 tokens"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := grpoJob(t, prompts(t), func(x *schemas.TrainGRPO) { x.Shuffle = false; c.change(x) })
+			r := try(t, j)
+			if e := r.Last(); r.Code != 1 || e.Path != c.path || !strings.Contains(e.Message, c.want) {
+				t.Errorf("exit %d: %s: %s", r.Code, e.Path, e.Message)
+			}
+		})
+	}
+}
