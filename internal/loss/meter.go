@@ -71,14 +71,8 @@ func (m *meter) values() map[string]float64 {
 		return v
 	}
 	v["clip_ratio/low_mean"], v["clip_ratio/high_mean"], v["clip_ratio/region_mean"] = low, high, low+high
-	v["clip_ratio/low_min"], v["clip_ratio/high_max"] = finite(m.lowest), finite(m.highest)
-	return v
-}
-
-// finite is 0 for what was never measured.
-func finite(x float64) float64 {
-	if math.IsInf(x, 0) {
-		return 0
+	if !math.IsInf(m.lowest, 0) { // some completion was measured
+		v["clip_ratio/low_min"], v["clip_ratio/high_max"] = m.lowest, m.highest
 	}
-	return x
+	return v
 }

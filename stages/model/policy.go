@@ -67,15 +67,20 @@ func (p *policy) step(ctx context.Context, t *train.Trainer, micro [][]int, rate
 		}
 	}
 	o.metrics = map[string]float64{}
+	counts := map[string]float64{} // of passes that have a metric
 	o.Result, err = t.Step(ctx, len(micro), func(i int) (float64, error) {
 		return t.Backward(batches[i], 1/p.config.Temperature, func(l train.Likelihoods, grad []float32) (float64, error) {
 			value, metrics := p.loss.Loss(completions(p.round.Micro[i], l), len(micro), tokens, grad)
 			for name, v := range metrics {
-				o.metrics[name] += v / float64(len(micro))
+				o.metrics[name] += v
+				counts[name]++
 			}
 			return value, nil
 		})
 	}, rate)
+	for name, n := range counts {
+		o.metrics[name] /= n
+	}
 	for name, v := range p.round.Metrics {
 		o.metrics[name] = v
 	}
