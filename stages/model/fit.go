@@ -100,7 +100,10 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			if errors.As(err, &bad) {
 				return hopeless(step+1, bad.What) // no save: it would push out a checkpoint that is better
 			}
-			return errors.Join(err, save())
+			if lost := save(); lost != nil {
+				return errors.Join(err, lost)
+			}
+			return err // as it is, with its place
 		}
 		state.Step++
 		state.Sums["steps"]++

@@ -52,7 +52,7 @@ func TrainGRPO(ctx context.Context, j *stages.Job) error {
 	}
 	defer s.Tokenizer.Close()
 	s.Model = m // as it is being trained
-	prompts, err := s.prompts(ctx, j, d, "", c.Date, c.MaxNewTokens)
+	prompts, err := s.prompts(ctx, j, "data", d, "", c.Date, c.MaxNewTokens)
 	if err != nil {
 		return stages.Errorf("data", "%w", err)
 	}

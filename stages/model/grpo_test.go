@@ -37,16 +37,6 @@ func grpoJob(t *testing.T, data job.Input, change func(*schemas.TrainGRPO)) *job
 	return j
 }
 
-// logged is a metric of each logged step.
-func logged(r stagetest.Result, name string) (values []float64) {
-	for _, e := range r.Events {
-		if e.Event == "metric" {
-			values = append(values, e.Values[name])
-		}
-	}
-	return values
-}
-
 func prompts(t *testing.T) job.Input {
 	return lines(t, `{"prompt": "Which is larger, 3 or 9?"}`, `{"prompt": "Spell maple."}`, `{"prompt": "Spell plum."}`, `{"prompt": "How many?"}`)
 }
@@ -56,8 +46,7 @@ func TestGRPOLearns(t *testing.T) {
 	for name, change := range map[string]func(*schemas.TrainGRPO){
 		"full": nil,
 		"off policy": func(c *schemas.TrainGRPO) {
-			c.Iterations, c.Loss, c.Beta, c.MaskTruncated, c.ScaleRewards = 2, "grpo", 0.01, true, "batch"
-			c.MaxNewTokens = 24
+			c.Iterations, c.Loss, c.Beta, c.ScaleRewards = 2, "grpo", 0.01, "batch"
 		},
 		"lora": func(c *schemas.TrainGRPO) {
 			c.LearningRate, c.Beta = 2e-2, 0.01
