@@ -116,14 +116,23 @@ func TestDataIsMade(t *testing.T) {
 		t.Fatal("no scripts", err)
 	}
 	for _, script := range scripts {
-		dir := filepath.Dir(script)
-		want, err := os.ReadFile(filepath.Join(dir, "data", "train.jsonl"))
-		if err != nil {
-			t.Fatal(err)
+		files, err := filepath.Glob(filepath.Join(filepath.Dir(script), "data", "*.jsonl"))
+		if err != nil || len(files) == 0 {
+			t.Fatal("no data", err)
 		}
-		got, err := exec.Command(python, script).Output()
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s writes other rows than %s/data/train.jsonl: %v", script, dir, err)
+		for _, file := range files {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			args := []string{script}
+			if name := strings.TrimSuffix(filepath.Base(file), ".jsonl"); name != "train" {
+				args = append(args, name)
+			}
+			got, err := exec.Command(python, args...).Output()
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%v writes other rows than %s: %v", args, file, err)
+			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"cuelang.org/go/cue/cuecontext"
 
 	"github.com/hone-ml/hone/internal/chat"
+	"github.com/hone-ml/hone/internal/loss"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/schemas/jsonschema"
 )
@@ -256,5 +257,19 @@ func TestFamiliesAgree(t *testing.T) {
 	slices.Sort(named)
 	if have := chat.Families(); !slices.Equal(named, have) {
 		t.Errorf("the schema names %q, there are %q", named, have)
+	}
+}
+
+// TestLossesAgree holds the losses that a pipeline may name against those that there are, and what either side knows of a reference.
+func TestLossesAgree(t *testing.T) {
+	named := strings.Fields(alternatives(lookup(definitions(t).LookupPath(cue.ParsePath("#TrainDPO")), "loss")))
+	if len(named) < 17 {
+		t.Errorf("the schema names %q", named)
+	}
+	for _, kind := range named {
+		p := loss.Preference{Kind: kind}
+		if c := (schemas.TrainDPO{Loss: kind}); p.Known() == (kind == schemas.KTO) || c.ReferenceFree() != p.ReferenceFree() {
+			t.Errorf("%s: known %v, without a reference %v", kind, p.Known(), p.ReferenceFree())
+		}
 	}
 }

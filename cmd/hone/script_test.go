@@ -45,6 +45,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("FOUND_WORKER", os.Getenv("HONE_WORKER"))
 			internal, err := filepath.Abs("../../internal")
 			env.Setenv("TOY", filepath.Join(internal, "train/testdata/toy"))
+			env.Setenv("EXAMPLES", filepath.Join(internal, "../examples"))
+			env.Setenv("SMOLLM2", os.Getenv("HONE_SMOLLM2"))
 			env.Setenv("GGUF", filepath.Join(internal, "gguf/testdata/models/llama.gguf"))
 			return err
 		},
@@ -196,6 +198,9 @@ func conditions(name string) (bool, error) {
 	if name == "worker" {
 		_, err := exec.LookPath(os.Getenv("HONE_WORKER"))
 		return err == nil, nil
+	}
+	if name == "long" {
+		return os.Getenv("HONE_LONG") != "" && os.Getenv("HONE_SMOLLM2") != "", nil
 	}
 	if name != "tmpfs" {
 		return false, fmt.Errorf("unknown condition %q", name)

@@ -9,9 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
-	"github.com/hone-ml/hone/internal/loss"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
 	"github.com/hone-ml/hone/stages/stagetest"
@@ -292,18 +290,5 @@ func TestBadPreferences(t *testing.T) {
 	j.Inputs["data"] = lines(t, good, good)
 	if r := try(t, j); r.Code != 1 || !strings.Contains(r.Last().Message, "2 numbers are wanted, [1] are there") {
 		t.Errorf("a reference of other rows: exit %d, %+v", r.Code, r.Last())
-	}
-}
-
-// A loss that the schema names is there, and both sides agree on which have no reference.
-func TestLossesAgree(t *testing.T) {
-	for _, kind := range strings.Fields("sigmoid hinge ipo robust exo_pair nca_pair bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sigmoid_norm simpo orpo") {
-		p := loss.Preference{Kind: kind}
-		if c := (schemas.TrainDPO{Loss: kind}); !p.Known() || c.ReferenceFree() != p.ReferenceFree() {
-			t.Errorf("%s: known %v, without a reference %v", kind, p.Known(), p.ReferenceFree())
-		}
-	}
-	if dataset.KTO != schemas.KTO {
-		t.Errorf("the format of unpaired rows is %s", dataset.KTO)
 	}
 }
