@@ -310,6 +310,40 @@ func TestRecompute(t *testing.T) {
 	}
 }
 
+// Mixed precision reaches every layer: the loss is near float32's, with an adapter too.
+func TestStepBFloat16(t *testing.T) {
+	for _, dir := range models(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			run(t, func() {
+				var want expectation
+				b, err := os.ReadFile(filepath.Join(dir, "expected.json"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := json.Unmarshal(b, &want); err != nil {
+					t.Fatal(err)
+				}
+				x, _ := read(t, filepath.Join(dir, "expected.safetensors")).Tensor("ids.33")
+				for _, full := range []bool{true, false} {
+					m, err := Load(dir, tensor.BFloat16, full)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !full {
+						if err := m.Adapt(&LoRA{Rank: 2, Alpha: 2, AllLinear: true}, 1, true); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if loss := step(t, m, ids(x), 8); math.Abs(loss-want.Loss) > 2e-2*want.Loss {
+						t.Errorf("full %v: loss %g, in float32 %g", full, loss, want.Loss)
+					}
+					m.Free()
+				}
+			})
+		})
+	}
+}
+
 // step computes the mean loss over the labels from position masked on and its gradients.
 func step(t *testing.T, m *Model, row []int32, masked int) float64 {
 	in, _ := Packed([][]int32{row})
