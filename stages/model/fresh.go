@@ -79,7 +79,7 @@ func withShared(pairs ...any) *ordjson.Object {
 }
 
 // fresh writes a model of random weights, as transformers initialises it: matrices and embeddings normal with deviation
-// initializer_range, norms one, biases and the row of the pad token zero.
+// initializer_range, norms one (Gemma's zero, to which one is added), biases and the row of the pad token zero.
 func fresh(ctx context.Context, j *stages.Job, c *schemas.ModelLoad, out string) error {
 	if err := copyTokenizer(j, c, out); err != nil {
 		return err

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/hone-ml/hone/internal/hub/hubtest"
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/safetensors"
 	"github.com/hone-ml/hone/internal/tokenizer"
 	"github.com/hone-ml/hone/stages/stagetest"
@@ -371,6 +374,13 @@ func TestLoadFresh(t *testing.T) {
 	}
 	if weights == read(t, other.Out("model"), "model.safetensors") {
 		t.Error("another seed gives the same weights")
+	}
+}
+
+// Every architecture that is computed can be made anew.
+func TestFreshKnowsArchitectures(t *testing.T) {
+	if d := cmp.Diff(model.Architectures(), slices.Sorted(maps.Keys(classes))); d != "" {
+		t.Error(d)
 	}
 }
 
