@@ -148,6 +148,7 @@ func TestConvertRefuses(t *testing.T) {
 		{"llama-spm", func(f *File) { f.Meta["tokenizer.ggml.token_type"].([]int64)[5] = 1 }, "255 byte tokens, 256 are wanted"},
 		{"gemma3", func(f *File) { delete(f.Meta, "gemma3.attention.sliding_window") }, "gemma3.attention.sliding_window: missing"},
 		{"phi3-longrope", func(f *File) { f.Meta["phi3.rope.dimension_count"] = uint64(8) }, "rope_factors_long.weight: F32 of shape [3], 4 F32 are wanted"},
+		{"gpt2", func(f *File) { f.Meta["gpt2.block_count"] = uint64(1 << 19) }, "and more"},
 		{"gpt2", func(f *File) { f.Meta["gpt2.context_length"] = uint64(99) }, "tensor position_embd.weight: shape [512 32], want [99 32]"},
 		{"olmo2", func(f *File) { f.Meta["olmo2.rope.dimension_count"] = uint64(4) }, "partial rotation is not supported"},
 		{"llama", func(f *File) { f.Meta["tokenizer.ggml.pre"] = "nonsense" }, `tokenizer.ggml.pre: "nonsense" is not supported`},

@@ -91,35 +91,27 @@ func readPhi3(c *config, f *File, r *reader) {
 
 // gpt2Slots yields GPT-2's tensors, whose projections the checkpoint has transposed.
 func (c *config) gpt2Slots() iter.Seq[slot] {
-	var all []slot
-	both := func(file, name string, out int64) {
-		all = append(all, slot{file: file + ".weight", name: name + ".weight", shape: []int64{out}}, slot{file: file + ".bias", name: name + ".bias", shape: []int64{out}})
-	}
-	projection := func(file, name string, out, in int64) {
-		both(file, name, out)
-		w := &all[len(all)-2]
-		w.shape, w.transposed = []int64{out, in}, true
-	}
-	all = append(all, slot{file: "token_embd.weight", name: "transformer.wte.weight", shape: []int64{c.vocabulary, c.hidden}},
-		slot{file: "position_embd.weight", name: "transformer.wpe.weight", shape: []int64{c.context, c.hidden}})
-	for i := range c.layers {
-		file, name := fmt.Sprintf("blk.%d.", i), fmt.Sprintf("transformer.h.%d.", i)
-		both(file+"attn_norm", name+"ln_1", c.hidden)
-		projection(file+"attn_qkv", name+"attn.c_attn", 3*c.hidden, c.hidden)
-		projection(file+"attn_output", name+"attn.c_proj", c.hidden, c.hidden)
-		both(file+"ffn_norm", name+"ln_2", c.hidden)
-		projection(file+"ffn_up", name+"mlp.c_fc", c.inner, c.hidden)
-		projection(file+"ffn_down", name+"mlp.c_proj", c.hidden, c.inner)
-	}
-	both("output_norm", "transformer.ln_f", c.hidden)
-	if !c.tied {
-		all = append(all, slot{file: "output.weight", name: "lm_head.weight", shape: []int64{c.vocabulary, c.hidden}})
-	}
 	return func(yield func(slot) bool) {
-		for _, s := range all {
-			if !yield(s) {
-				return
-			}
+		more := true
+		add := func(s slot) { more = more && yield(s) }
+		both := func(file, name string, transposed bool, shape ...int64) {
+			add(slot{file: file + ".weight", name: name + ".weight", shape: shape, transposed: transposed})
+			add(slot{file: file + ".bias", name: name + ".bias", shape: shape[:1]})
+		}
+		add(slot{file: "token_embd.weight", name: "transformer.wte.weight", shape: []int64{c.vocabulary, c.hidden}})
+		add(slot{file: "position_embd.weight", name: "transformer.wpe.weight", shape: []int64{c.context, c.hidden}})
+		for i := int64(0); i < c.layers && more; i++ {
+			file, name := fmt.Sprintf("blk.%d.", i), fmt.Sprintf("transformer.h.%d.", i)
+			both(file+"attn_norm", name+"ln_1", false, c.hidden)
+			both(file+"attn_qkv", name+"attn.c_attn", true, 3*c.hidden, c.hidden)
+			both(file+"attn_output", name+"attn.c_proj", true, c.hidden, c.hidden)
+			both(file+"ffn_norm", name+"ln_2", false, c.hidden)
+			both(file+"ffn_up", name+"mlp.c_fc", true, c.inner, c.hidden)
+			both(file+"ffn_down", name+"mlp.c_proj", true, c.hidden, c.inner)
+		}
+		both("output_norm", "transformer.ln_f", false, c.hidden)
+		if !c.tied {
+			add(slot{file: "output.weight", name: "lm_head.weight", shape: []int64{c.vocabulary, c.hidden}})
 		}
 	}
 }
