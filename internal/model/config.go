@@ -171,6 +171,17 @@ func ParseConfig(b []byte) (*Config, error) {
 	if c.HeadDim == 0 {
 		c.HeadDim = c.HiddenSize / c.NumAttentionHeads
 	}
+	if c.HeadDim < 1 || c.HeadDim > 1<<16 {
+		return nil, fmt.Errorf("head_dim is %d", c.HeadDim)
+	}
+	if n := float64(c.MaxPositionEmbeddings); n < 0 || n > 1<<32 {
+		return nil, fmt.Errorf("max_position_embeddings is %g", n)
+	}
+	for name, v := range map[string]*float64{"attn_logit_softcapping": f.AttentionCap, "final_logit_softcapping": f.FinalCap} {
+		if v != nil && *v <= 0 {
+			return nil, fmt.Errorf("%s is %g", name, *v)
+		}
+	}
 	if c.NumKeyValueHeads <= 0 || c.NumAttentionHeads%c.NumKeyValueHeads != 0 {
 		return nil, fmt.Errorf("num_attention_heads %d is not a multiple of num_key_value_heads %d", c.NumAttentionHeads, c.NumKeyValueHeads)
 	}
@@ -316,7 +327,7 @@ func (c *Config) rope(f *file, theta float64, r *ropeFile) (float64, nn.RopeScal
 	switch {
 	case c.PartialRotaryFactor != 1 && !f.phi3:
 		return 0, s, fmt.Errorf("partial_rotary_factor is not known")
-	case c.PartialRotaryFactor <= 0 || c.PartialRotaryFactor > 1:
+	case c.PartialRotaryFactor <= 0 || c.PartialRotaryFactor > 1 || int64(float64(c.HeadDim)*c.PartialRotaryFactor) < 2:
 		return 0, s, fmt.Errorf("partial_rotary_factor is %g", c.PartialRotaryFactor)
 	case s.Type == "llama3" && (s.Factor <= 0 || s.Low <= 0 || s.High <= s.Low || s.Original <= 0):
 		return 0, s, fmt.Errorf("rope_scaling: llama3 needs factor, low_freq_factor, high_freq_factor and original_max_position_embeddings")

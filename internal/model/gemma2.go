@@ -49,6 +49,9 @@ func (m *Model) declareGemma(norm headNorm) error {
 	if c.Bidirectional {
 		return errors.New("use_bidirectional_attention is not known: attention is causal here")
 	}
+	if c.QueryPreAttnScalar <= 0 {
+		return fmt.Errorf("query_pre_attn_scalar is %g", c.QueryPreAttnScalar)
+	}
 	m.declareEmbedding("model.embed_tokens")
 	m.embeddingScale = math.Sqrt(float64(c.HiddenSize))
 	for i := range c.NumHiddenLayers {

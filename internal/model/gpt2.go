@@ -25,6 +25,9 @@ var gpt2 = architecture{
 		if g.Heads > 0 && g.Hidden%g.Heads != 0 {
 			return fmt.Errorf("n_embd %d is not a multiple of n_head %d", g.Hidden, g.Heads)
 		}
+		if g.Positions < 1 {
+			return fmt.Errorf("n_positions is %d", g.Positions)
+		}
 		if g.CrossAttention {
 			return errors.New("add_cross_attention is not known")
 		}
