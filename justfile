@@ -63,6 +63,14 @@ lint: setup cue golangci-lint
     . .tools/env.sh && {{ bin }}/golangci-lint run
     {{ bin }}/cue fmt --check ./...
 
+# Tests of the packages without tensors under the race detector
+race *PACKAGES="./...": build model
+    @HONE_SMOLLM2={{ quote(gguf) }} build/test --race {{ PACKAGES }}
+
+# Each fuzz target for a while
+fuzz TIME="1m":
+    for t in pipelines:Compile internal/gguf:Parse internal/safetensors:Parse internal/chat/jinja:Render internal/dataset:Parquet internal/grade:Number; do CGO_ENABLED=0 go test ./${t%:*} -run '^$' -fuzz "^Fuzz${t#*:}$" -fuzztime {{ TIME }}; done
+
 # Our kernels under the address and undefined-behaviour sanitizers
 sanitize:
     g++ -g -O1 -fsanitize=address,undefined -fopenmp-simd -std=c++20 -Wno-psabi internal/tensor/testdata/sanitize.cpp internal/tensor/kernels*.cpp -o .tools/sanitize
