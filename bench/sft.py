@@ -56,14 +56,19 @@ def products(config, tokens, lora):
     return tokens * (4 * (layers + vocabulary) + 6 * config.num_hidden_layers * sum(lora * (i + o) for i, o in shapes))
 
 
-def main():
+def arguments(**numbers):
+    """The options of a training, and further ones that are numbers, with their defaults."""
     p = argparse.ArgumentParser()
     p.add_argument("model")
     p.add_argument("--lora", type=int)
     p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    for name, value in dict(rows=4, steps=10, repeats=3, threads=2).items():
+    for name, value in dict(rows=4, steps=10, threads=2, **numbers).items():
         p.add_argument(f"--{name}", type=int, default=value)
-    a = p.parse_args()
+    return p.parse_args()
+
+
+def main():
+    a = arguments(repeats=3)
     torch.set_num_threads(a.threads)
 
     data = rows.conversations(a.rows * a.steps)

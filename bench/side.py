@@ -45,12 +45,12 @@ class Pipeline:
         (self.folder / "pipeline.cue").write_text('package bench\n\nimport "github.com/hone-ml/hone/schemas"\n\nschemas.#Pipeline\n\nname: "bench"\n'
                                                   f"stages: {stages}\n")
 
-    def hone(self, *arguments):
-        return Ran([HONE, *arguments], {**os.environ, "HONE_STORE": str(self.store)}, cwd=self.folder)
+    def hone(self, *arguments, under=()):
+        return Ran([*under, HONE, *arguments], {**os.environ, "HONE_STORE": str(self.store)}, cwd=self.folder)
 
-    def run(self, stage, threads):
-        """That stage anew. Returns its metrics and the process."""
-        ran = self.hone("run", "--json", "--threads", threads, "--force", stage, "--stage", stage)
+    def run(self, stage, threads, under=()):
+        """That stage anew, started by the command `under`. Returns its metrics and the process."""
+        ran = self.hone("run", "--json", "--threads", threads, "--force", stage, "--stage", stage, under=under)
         found = next(s for s in json.loads(ran.out)["stages"] if s["name"] == stage)
         return found["metrics"], ran
 
