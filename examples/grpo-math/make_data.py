@@ -1,4 +1,4 @@
-"""Writes data/train.jsonl: sums and differences of numbers of two digits, with their answers. The same file every time.
+"""Writes data/train.jsonl: sums and differences of numbers up to 20, each with its answer. The same file every time.
 
 usage: python3 make_data.py > data/train.jsonl
 """
@@ -11,15 +11,15 @@ def main() -> None:
     draw = random.Random(0)
     seen = set()
     while len(seen) < 400:
-        a, b = draw.randint(10, 99), draw.randint(10, 99)
-        sign = draw.choice("+-")
-        if sign == "-" and a < b:
-            a, b = b, a
+        a, b, sign = draw.randint(1, 20), draw.randint(1, 20), draw.choice("+-")
+        if sign == "-":
+            a, b = max(a, b), min(a, b)
         if (a, sign, b) in seen:
             continue
         seen.add((a, sign, b))
-        answer = a + b if sign == "+" else a - b
-        print(json.dumps({"prompt": f"What is {a} {sign} {b}?", "answer": str(answer)}))
+        question = {"role": "user", "content": f"What is {a} {sign} {b}?"}
+        answer = str(a + b if sign == "+" else a - b)
+        print(json.dumps({"messages": [question, {"role": "assistant", "content": answer}]}))
 
 
 if __name__ == "__main__":
