@@ -69,12 +69,13 @@ race *PACKAGES="./...": build model
 
 # Each fuzz target for a while
 fuzz TIME="1m":
-    for t in pipelines:Compile internal/gguf:Parse internal/safetensors:Parse internal/chat/jinja:Render internal/dataset:Parquet internal/grade:Number; do CGO_ENABLED=0 go test ./${t%:*} -run '^$' -fuzz "^Fuzz${t#*:}$" -fuzztime {{ TIME }}; done
+    for t in pipelines:Compile internal/gguf:Parse internal/safetensors:Parse internal/chat/jinja:Render internal/dataset:Parquet internal/grade:Number internal/grade:JSONSchema internal/grade:CEL internal/grade/sqlite:Query; do CGO_ENABLED=0 go test ./${t%:*} -run '^$' -fuzz "^Fuzz${t#*:}$" -fuzztime {{ TIME }}; done
 
-# Our kernels under the address and undefined-behaviour sanitizers
-sanitize:
+# Our kernels, and the operators on libtorch, under the address and undefined-behaviour sanitizers
+sanitize: setup
     g++ -g -O1 -fsanitize=address,undefined -fopenmp-simd -std=c++20 -Wno-psabi internal/tensor/testdata/sanitize.cpp internal/tensor/kernels*.cpp -o .tools/sanitize
     .tools/sanitize
+    build/sanitize
 
 # The expected values of the ML core anew, by transformers, peft and TRL; hone's own goldens: go test PACKAGE -update
 golden: bench-env model

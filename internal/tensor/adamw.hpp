@@ -12,6 +12,7 @@ extern "C" {
 int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
                double eps, double decay, int64_t step, char **err) {
   GUARD(
+    TORCH_CHECK(0 <= from && from <= to && step >= 1, "adamw: elements ", from, " to ", to, " in step ", step);
     for (hten t : {w, g, m, v}) TORCH_CHECK(T(t).scalar_type() == at::kFloat && T(t).is_contiguous() && T(t).numel() >= to, "adamw: flat float32 buffers are wanted");
     double c1 = 1 - std::pow(beta1, step); double c2 = 1 - std::pow(beta2, step);
     at::parallel_for(0, (to - from + kChunk - 1) / kChunk, 1, [&](int64_t a, int64_t b) {

@@ -20,6 +20,8 @@ struct Scoring {
   bool plain(int64_t tokens) const { return cap == 0 && (window == 0 || window >= tokens); }
 };
 
+void check_scoring(const Scoring &s) { TORCH_CHECK(s.window >= 0 && s.cap >= 0, "attention: a window of ", s.window, " tokens, scores within ", s.cap); }
+
 constexpr int64_t kQueries = 64; // of a block: with a window, keys beyond it cost at most as many more
 
 // Queries a ≤ i < b of a row that begins at token `start`, and the keys from `first` on that they see. Heads of a group stand
@@ -86,6 +88,17 @@ void scored_back(const Tensor &dy, const Tensor &q, const Tensor &k, const Tenso
   }
 }
 
+// libtorch's kernel takes what it is given: it reads past the end where a shape does not fit.
+void check_attention(const Tensor &q, const Tensor &k, const Tensor &v, const std::vector<int64_t> &borders, const Scoring &s) {
+  TORCH_CHECK(q.dim() == 3 && k.dim() == 3 && q.size(2) > 0 && k.size(2) == q.size(2) && k.size(0) == q.size(0) && k.size(1) > 0 && q.size(1) % k.size(1) == 0,
+              "attention: q ", q.sizes(), ", k ", k.sizes());
+  TORCH_CHECK(v.sizes() == k.sizes() || (v.dim() == 2 && v.size(0) == k.size(0) && v.size(1) == k.size(1) * k.size(2)), "attention: k ", k.sizes(), ", v ", v.sizes());
+  for (auto &x : {q, k, v}) TORCH_CHECK(x.scalar_type() == q.scalar_type() && x.stride(-1) == 1, "attention: dtypes differ, or features stand apart");
+  TORCH_CHECK(!borders.empty() && borders.front() == 0 && borders.back() == q.size(0), "attention: borders of another count than ", q.size(0), " tokens");
+  for (size_t i = 1; i < borders.size(); i++) TORCH_CHECK(borders[i - 1] < borders[i], "attention: a row without tokens at border ", i);
+  check_scoring(s);
+}
+
 struct Attention : Function<Attention> {
   static Tensor forward(AutogradContext *c, const Tensor &q, const Tensor &k, const Tensor &v, std::vector<int64_t> borders, Scoring s) {
     Tensor y = at::empty(q.sizes(), q.options()), vh = heads(v, q.size(2));
@@ -138,6 +151,17 @@ struct Attention : Function<Attention> {
 
 void check_cache(const Tensor &keys, const Tensor &values) {
   TORCH_CHECK(keys.dim() == 4 && keys.is_contiguous() && values.is_contiguous() && keys.sizes() == values.sizes(), "cache: [slots, heads, length, dim] is wanted");
+  TORCH_CHECK(keys.scalar_type() == values.scalar_type(), "cache: dtypes differ");
+}
+// x: [tokens, kv heads, dim] or [tokens, kv heads·dim], rows apart, features dense.
+void check_tokens(const Tensor &x, int64_t tokens, const Tensor &cache) {
+  int64_t n = cache.size(1), dim = cache.size(3);
+  bool dense = x.dim() == 3 ? x.size(1) == n && x.size(2) == dim && (x.stride(1) == dim || n == 1) : x.dim() == 2 && x.size(1) == n * dim;
+  TORCH_CHECK(dense && x.stride(-1) == 1 && x.size(0) >= tokens && x.scalar_type() == cache.scalar_type(),
+              "cache: ", tokens, " tokens of ", n, " heads of ", dim, " are wanted, ", x.sizes(), " was given");
+}
+void check_slots(const int64_t *slots, int64_t rows, const Tensor &cache) {
+  for (int64_t r = 0; r < rows; r++) TORCH_CHECK(slots[r] >= 0 && slots[r] < cache.size(0), "cache: slot ", slots[r], " of ", cache.size(0));
 }
 // Copies token `row` of x [tokens, kv heads, dim] to a place of the cache.
 template <class K>
@@ -154,18 +178,20 @@ extern "C" {
 // out: [tokens, heads, dim].
 int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, double scale, int64_t window,
                    double cap, char **err) {
-  GUARD(std::vector<int64_t> b(borders, borders + nborders); Scoring s{scale, window, cap};
+  GUARD(std::vector<int64_t> b(borders, borders + nborders); Scoring s{scale, window, cap}; check_attention(T(q), T(k), T(v), b, s);
         *out = give(recording({T(q), T(k), T(v)}) ? Attention::apply(T(q), T(k), T(v), b, s) : Attention::forward(nullptr, T(q), T(k), T(v), b, s)))
 }
 
 // Writes the tokens borders[i] … borders[i+1] of k and v to slot slots[i], from its start on.
 int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *borders, int rows, char **err) {
-  GUARD(check_cache(T(keys), T(values)); TORCH_CHECK(T(k).scalar_type() == T(keys).scalar_type(), "cache: dtypes differ");
+  GUARD(check_cache(T(keys), T(values)); check_slots(slots, rows, T(keys));
+        for (int r = 0; r < rows; r++) TORCH_CHECK(borders[0] >= 0 && borders[r] <= borders[r + 1] && borders[r + 1] - borders[r] <= T(keys).size(2),
+                                                   "cache: ", borders[r + 1] - borders[r], " tokens, room for ", T(keys).size(2));
+        for (hten x : {k, v}) check_tokens(T(x), borders[rows], T(keys));
         dispatch(T(keys), [&](auto zero, auto &) {
           using K = decltype(zero);
           at::parallel_for(0, rows, 1, [&](int64_t r0, int64_t r1) {
             for (int64_t r = r0; r < r1; r++) {
-              TORCH_CHECK(borders[r + 1] - borders[r] <= T(keys).size(2), "cache: ", borders[r + 1] - borders[r], " tokens, room for ", T(keys).size(2));
               for (int64_t t = borders[r]; t < borders[r + 1]; t++) {
                 put<K>(T(k), t, T(keys), slots[r], t - borders[r]);
                 put<K>(T(v), t, T(values), slots[r], t - borders[r]);
@@ -181,14 +207,18 @@ int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values,
                       double scale, int64_t window, double cap, char **err) {
   GUARD(
     const Tensor &qt = T(q); const Tensor &kc = T(keys); check_cache(kc, T(values));
+    TORCH_CHECK(qt.dim() == 3 && kc.size(1) > 0 && qt.size(1) % kc.size(1) == 0, "attend: q ", qt.sizes(), ", cache ", kc.sizes());
     int64_t rows = qt.size(0); int64_t n = kc.size(1); int64_t room = kc.size(2); int64_t dim = kc.size(3); int64_t group = qt.size(1) / n;
     TORCH_CHECK(qt.is_contiguous() && qt.size(2) == dim && qt.scalar_type() == kc.scalar_type(), "attend: q ", qt.sizes(), ", cache ", kc.sizes());
+    check_slots(slots, rows, kc);
+    check_scoring({scale, window, cap});
+    for (hten x : {k, v}) check_tokens(T(x), rows, kc);
+    for (int64_t r = 0; r < rows; r++) TORCH_CHECK(lengths[r] >= 1 && lengths[r] <= room, "cache: length ", lengths[r], ", room for ", room);
     Tensor y = at::empty(qt.sizes(), qt.options());
     dispatch(qt, [&](auto zero, auto &kernel) {
       using K = decltype(zero);
       at::parallel_for(0, rows, 1, [&](int64_t r0, int64_t r1) {
         for (int64_t r = r0; r < r1; r++) {
-          TORCH_CHECK(lengths[r] >= 1 && lengths[r] <= room, "cache: length ", lengths[r], ", room for ", room);
           put<K>(T(k), r, kc, slots[r], lengths[r] - 1);
           put<K>(T(v), r, T(values), slots[r], lengths[r] - 1);
         }

@@ -3,7 +3,9 @@
 using namespace hone;
 
 namespace {
-void check_labels(const char *op, const Tensor &x, const Tensor &w, const Tensor &labels, int64_t chunk) {
+void check_labels(const char *op, const Tensor &x, const Tensor &w, const Tensor &labels, double cap, int64_t chunk) {
+  TORCH_CHECK(cap >= 0, op, ": logits within ", cap);
+  TORCH_CHECK(x.dim() == 2 && w.dim() == 2, op, ": x ", x.sizes(), ", weight ", w.sizes());
   int64_t n = x.size(0), vocabulary = w.size(0);
   TORCH_CHECK(labels.scalar_type() == at::kLong && labels.numel() == n && labels.is_contiguous() && chunk > 0, op, ": labels for ", n, " rows");
   if (n > 0) TORCH_CHECK(labels.min().item<int64_t>() >= 0 && labels.max().item<int64_t>() < vocabulary, op, ": a label outside the vocabulary of ", vocabulary);
@@ -44,8 +46,8 @@ void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Ten
 // and added to dw on the way, while a chunk's logits are there.
 void chunks(const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor &weights, double cap, int64_t chunk, Tensor &logp, Tensor *dx, Tensor *dw) {
   int64_t vocabulary = w.size(0);
-  check_labels("cross entropy", x, w, labels, chunk);
-  TORCH_CHECK(weights.scalar_type() == acc_dtype(x) && weights.numel() == x.size(0) && weights.is_contiguous(), "cross entropy: weights for ", x.size(0), " rows");
+  check_labels("cross entropy", x, w, labels, cap, chunk);
+  TORCH_CHECK(weights.scalar_type() == acc_dtype(x) && weights.dim() == 1 && weights.numel() == x.size(0) && weights.is_contiguous(), "cross entropy: weights for ", x.size(0), " rows");
   each_chunk(x, w, cap, chunk, dx, dw, [&](int64_t i, int64_t rows, Tensor &z) {
     dispatch(x, [&](auto zero, auto &k) {
       using K = decltype(zero);
@@ -78,7 +80,7 @@ struct CrossEntropy : Function<CrossEntropy> {
 struct LogProbs : Function<LogProbs> {
   static variable_list forward(AutogradContext *c, const Tensor &x, const Tensor &w, const Tensor &labels, double scale, double cap, int64_t chunk, bool stats) {
     int64_t n = x.size(0), vocabulary = w.size(0);
-    check_labels("log probs", x, w, labels, chunk);
+    check_labels("log probs", x, w, labels, cap, chunk);
     auto options = x.options().dtype(acc_dtype(x));
     Tensor logp = at::empty({n}, options), lse = at::empty({n}, options), s = at::empty({n, stats ? 3 : 0}, options);
     each_chunk(x, w, cap, chunk, nullptr, nullptr, [&](int64_t i, int64_t rows, Tensor &z) {

@@ -6,8 +6,9 @@ namespace {
 struct Standardised { Tensor sum, out, mean, rstd; };
 
 Standardised standardise(const Tensor &x, const optional<Tensor> &r, const Tensor &w, const Tensor &b, double eps, at::ScalarType to) {
+  TORCH_CHECK(x.dim() > 0 && x.size(-1) > 0, "layernorm: x ", x.sizes());
   int64_t dim = x.size(-1), rows = x.numel() / dim;
-  TORCH_CHECK(x.is_contiguous() && w.numel() == dim && b.numel() == dim, "layernorm: x ", x.sizes(), ", weight ", w.sizes(), ", bias ", b.sizes());
+  TORCH_CHECK(x.is_contiguous() && w.numel() == dim && w.is_contiguous() && b.numel() == dim && b.is_contiguous(), "layernorm: x ", x.sizes(), ", weight ", w.sizes(), ", bias ", b.sizes());
   TORCH_CHECK(!r || (r->is_contiguous() && r->sizes() == x.sizes()), "layernorm: residual of another shape");
   TORCH_CHECK(w.scalar_type() == acc_dtype(x) && b.scalar_type() == acc_dtype(x) && (!r || r->scalar_type() == to), "layernorm: dtypes differ");
   auto acc = x.options().dtype(acc_dtype(x));

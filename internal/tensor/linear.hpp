@@ -8,9 +8,12 @@ constexpr int64_t kSkinnyRows = 32;
 
 // y = x·wᵀ (+ bias). x: [rows, in]; w: [out, in]; y: [rows, out]
 Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
-  TORCH_CHECK(x.dim() == 2 && x.size(1) == w.size(1), "linear: x ", x.sizes(), ", weight ", w.sizes());
+  TORCH_CHECK(x.dim() == 2 && w.dim() == 2 && x.size(1) == w.size(1), "linear: x ", x.sizes(), ", weight ", w.sizes());
+  TORCH_CHECK(x.scalar_type() == w.scalar_type(), "linear: x is ", x.scalar_type(), ", weight ", w.scalar_type());
+  TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == w.size(0) && bias->is_contiguous() && bias->scalar_type() == x.scalar_type()),
+              "linear: bias of another shape or dtype than ", w.size(0), " outputs");
   int64_t rows = x.size(0), n = w.size(0), in = w.size(1);
-  if (rows <= kSkinnyRows && w.is_contiguous() && w.scalar_type() == x.scalar_type()) {
+  if (rows <= kSkinnyRows && in > 0 && w.is_contiguous()) {
     Tensor xc = x.contiguous(), y = at::empty({rows, n}, x.options());
     dispatch(x, [&](auto zero, auto &k) {
       using K = decltype(zero);
@@ -63,7 +66,9 @@ struct LoRA : Function<LoRA> {
   static Tensor forward(AutogradContext *c, const Tensor &x, const Tensor &w, const optional<Tensor> &bias, const Tensor &a, const Tensor &b,
                         std::vector<int64_t> parts, std::vector<double> scales, double dropout, int64_t seed) {
     Parts p{parts, scales};
-    int64_t rank = b.size(1);
+    int64_t rank = b.size(1), rows = 0;
+    for (int64_t i = 0; i < p.size(); i++) rows += p.rows(i);
+    TORCH_CHECK(a.dim() == 2 && a.size(0) == p.size() * rank && rows == b.size(0), "lora: a ", a.sizes(), ", b ", b.sizes(), ", ", p.size(), " parts of ", rows, " rows");
     Tensor y = product(x, w, bias), xa = at::empty({x.size(0), a.size(0)}, x.options());
     for (int64_t i = 0, row = 0; i < p.size(); row += p.rows(i), i++) {
       Tensor xi = xa.narrow(1, i * rank, rank);

@@ -11,7 +11,7 @@ int64_t row_stride(const Tensor &x) { // of [rows, heads, dim] the heads must be
   return x.size(-1);
 }
 Forward forward(const Tensor &x, const optional<Tensor> &r, const Tensor &w, double eps, double shift, at::ScalarType to) {
-  TORCH_CHECK(x.stride(-1) == 1 && w.numel() == x.size(-1) && w.is_contiguous(), "rmsnorm: x ", x.sizes(), ", weight ", w.sizes());
+  TORCH_CHECK(x.dim() > 0 && x.size(-1) > 0 && x.stride(-1) == 1 && w.numel() == x.size(-1) && w.is_contiguous(), "rmsnorm: x ", x.sizes(), ", weight ", w.sizes());
   TORCH_CHECK(!r || (r->is_contiguous() && r->sizes() == x.sizes()), "rmsnorm: residual of another shape");
   TORCH_CHECK(w.scalar_type() == acc_dtype(x) && (!r || r->scalar_type() == to), "rmsnorm: a weight of ", w.scalar_type(), " or a residual of another dtype than ", to);
   int64_t dim = x.size(-1), rows = x.numel() / dim, xs = row_stride(x);

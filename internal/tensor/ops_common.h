@@ -17,7 +17,10 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-inline const Tensor &T(hten p) { return *static_cast<Tensor *>(p); }
+inline const Tensor &T(hten p) {
+  TORCH_CHECK(p && static_cast<Tensor *>(p)->defined(), "a tensor is absent");
+  return *static_cast<Tensor *>(p);
+}
 inline optional<Tensor> O(hten p) { return p ? optional<Tensor>(T(p)) : std::nullopt; }
 inline hten give(Tensor t) { return new Tensor(std::move(t)); }
 

@@ -135,6 +135,9 @@ func Attention(q, k, v Tensor, borders []int64, s Scoring) Tensor {
 
 // CacheWrite puts the rows of k and v at the start of the slots of a cache [slots, kv heads, length, dim].
 func CacheWrite(k, v, keys, values Tensor, slots, borders []int64) {
+	if len(borders) != len(slots)+1 {
+		panic(&Error{"cache", "borders are wanted around each slot's tokens"})
+	}
 	var e *C.char
 	check("cache", C.hone_cache_write(k.h(), v.h(), keys.h(), values.h(), shapePtr(slots), shapePtr(borders), C.int(len(slots)), &e), e)
 }
@@ -142,6 +145,9 @@ func CacheWrite(k, v, keys, values Tensor, slots, borders []int64) {
 // AttendCache appends one token a row to its slot, where it becomes number lengths[i]-1, and attends up to it.
 // q: [rows, heads, dim]; k, v: [rows, kv heads, dim]; out: [rows, heads, dim].
 func AttendCache(q, k, v, keys, values Tensor, slots, lengths []int64, s Scoring) Tensor {
+	if rows := q.Shape()[0]; int64(len(slots)) != rows || int64(len(lengths)) != rows {
+		panic(&Error{"attend", "slots and lengths are wanted for each row"})
+	}
 	var out C.hten
 	var e *C.char
 	check("attend", C.hone_attend_cache(&out, q.h(), k.h(), v.h(), keys.h(), values.h(), shapePtr(slots), shapePtr(lengths),

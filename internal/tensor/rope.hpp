@@ -6,9 +6,16 @@ using namespace hone;
 namespace {
 // x: [rows, heads·dim], dense within a row; returns [rows, heads, dim].
 Tensor rotate(const Tensor &x, const Tensor &cos, const Tensor &sin, const Tensor &position, int64_t heads, int sign) {
+  TORCH_CHECK(x.dim() >= 2 && x.dim() <= 3 && x.size(0) > 0 && heads > 0 && x.numel() % (x.size(0) * heads) == 0, "rope: ", x.sizes(), " in ", heads, " heads");
+  TORCH_CHECK(cos.dim() == 2 && cos.sizes() == sin.sizes() && cos.is_contiguous() && sin.is_contiguous() && cos.scalar_type() == at::kFloat && sin.scalar_type() == at::kFloat,
+              "rope: cos ", cos.sizes(), ", sin ", sin.sizes(), ": float32 alike are wanted");
   int64_t rows = x.size(0), dim = x.numel() / rows / heads, xs = x.stride(0), rot = cos.size(1) * 2;
   TORCH_CHECK(x.stride(-1) == 1 && (x.dim() == 2 || x.stride(1) == dim), "rope: rows of x are not dense");
-  TORCH_CHECK(rot <= dim && position.numel() == rows && position.scalar_type() == at::kLong, "rope: x ", x.sizes(), ", cos ", cos.sizes());
+  TORCH_CHECK(rot <= dim && position.numel() == rows && position.is_contiguous() && position.scalar_type() == at::kLong, "rope: x ", x.sizes(), ", cos ", cos.sizes());
+  for (int64_t i = 0; i < rows; i++) {
+    int64_t p = ptr<int64_t>(position)[i];
+    TORCH_CHECK(p >= 0 && p < cos.size(0), "rope: position ", p, " of ", cos.size(0));
+  }
   Tensor y = at::empty({rows, heads, dim}, x.options());
   dispatch(x, [&](auto zero, auto &k) {
     using K = decltype(zero);
@@ -34,6 +41,7 @@ struct Rope : Function<Rope> {
 };
 
 variable_list cut(const Tensor &x, at::IntArrayRef sizes) {
+  TORCH_CHECK(x.dim() == 2, "split: ", sizes, " of ", x.sizes());
   variable_list out;
   int64_t at = 0;
   for (int64_t n : sizes) { out.push_back(x.narrow(1, at, n)); at += n; }
