@@ -28,7 +28,7 @@ func (a *attempt) program() (argv, env []string, err error) {
 // WorkerEnv is the environment of the hone-worker at path. What a library reads before main must stand here:
 //   - one malloc arena, and blocks below a GiB kept rather than returned to the kernel: a training step frees and
 //     takes the same gigabyte over and over
-//   - the threads of OpenMP; those that wait for the others spin for some microseconds and then sleep: sleeping at once costs
+//   - the threads of OpenMP; those that wait for the others spin for some ten microseconds and then sleep: sleeping at once costs
 //     decoding a third of its speed, spinning for milliseconds (the default) makes it 17 times slower on a machine with other
 //     work, since it takes the core from whom they wait for
 //   - what the build noted in hone-worker.env beside the program (KEY=VALUE lines), such as where libtorch lies;
@@ -36,7 +36,7 @@ func (a *attempt) program() (argv, env []string, err error) {
 func WorkerEnv(path string, threads int) ([]string, error) {
 	set := []string{
 		"MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=1073741824", "MALLOC_TRIM_THRESHOLD_=4294967296",
-		"OMP_NUM_THREADS=" + strconv.Itoa(threads), "GOMP_SPINCOUNT=1000",
+		"OMP_NUM_THREADS=" + strconv.Itoa(threads), "GOMP_SPINCOUNT=3000",
 	}
 	b, err := os.ReadFile(path + ".env")
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

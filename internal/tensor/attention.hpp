@@ -217,13 +217,14 @@ int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values,
     Tensor y = at::empty(qt.sizes(), qt.options());
     dispatch(qt, [&](auto zero, auto &kernel) {
       using K = decltype(zero);
-      at::parallel_for(0, rows, 1, [&](int64_t r0, int64_t r1) {
-        for (int64_t r = r0; r < r1; r++) {
-          put<K>(T(k), r, kc, slots[r], lengths[r] - 1);
-          put<K>(T(v), r, T(values), slots[r], lengths[r] - 1);
-        }
-      });
-      at::parallel_for(0, rows * n, 1, [&](int64_t a, int64_t b) {
+      int64_t longest = 0;
+      for (int64_t r = 0; r < rows; r++) {
+        put<K>(T(k), r, kc, slots[r], lengths[r] - 1);
+        put<K>(T(v), r, T(values), slots[r], lengths[r] - 1);
+        longest = std::max(longest, lengths[r]);
+      }
+      // Waking a thread costs what 50,000 products do.
+      at::parallel_for(0, rows * n, grain_of(group * longest * dim, 50000), [&](int64_t a, int64_t b) {
         std::vector<float> scores;
         for (int64_t i = a; i < b; i++) {
           int64_t r = i / n, h = i % n, at = (slots[r] * n + h) * room * dim, qo = (r * n + h) * group * dim;

@@ -458,7 +458,28 @@ static inline v8 load8(const bf16 *p) {
   typedef uint32_t u32 __attribute__((vector_size(32)));
   return (v8)(__builtin_convertvector(*reinterpret_cast<const u16 *>(p), u32) << 16);
 }
-static inline float sum8(v8 a) { return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7])); }
+// out[i] is the sum of the lanes of a[i]: of neighbours, then of neighbours among those.
+template <int N>
+__attribute__((always_inline)) static inline void sums(const v8 *a, float *out) {
+#if defined(HONE_AVX2)
+  __m128 pairs[(N + 3) / 4 * 4] = {};
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) pairs[i] = _mm_hadd_ps(_mm256_castps256_ps128((__m256)a[i]), _mm256_extractf128_ps((__m256)a[i], 1));
+#pragma GCC unroll 2
+  for (int i = 0; i < N; i += 4) {
+    const __m128 four = _mm_hadd_ps(_mm_hadd_ps(pairs[i], pairs[i + 1]), _mm_hadd_ps(pairs[i + 2], pairs[i + 3]));
+    float all[4];
+    _mm_storeu_ps(all, four);
+#pragma GCC unroll 4
+    for (int k = i; k < N && k < i + 4; k++) out[k] = all[k - i];
+  }
+#else
+  for (int i = 0; i < N; i++) {
+    const v8 x = a[i];
+    out[i] = ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
+  }
+#endif
+}
 
 template <int R, int C, class T>
 __attribute__((always_inline)) static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
@@ -476,11 +497,13 @@ __attribute__((always_inline)) static inline void tile(const T *x, const T *w, c
       }
     }
   }
-#pragma GCC unroll 4
+  float sum[R * C];
+#pragma GCC unroll 8
+  for (int i = 0; i < R * C; i++) lo[i] += hi[i];
+  sums<R * C>(lo, sum);
   for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
-      float t = sum8(lo[r * C + c] + hi[r * C + c]);
+      float t = sum[r * C + c];
       for (int64_t l = j; l < k; l++) t += load(x[r * k + l]) * load(w[c * k + l]);
       if (bias) t += load(bias[c]);
       y[r * ys + c] = store<T>(t);

@@ -54,8 +54,10 @@ void dispatch_norms(const Tensor &x, at::ScalarType y, F f) {
 }
 inline at::ScalarType acc_dtype(const Tensor &t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
-// Rows a thread takes at least, so that one task touches about 64 KB.
-inline int64_t grain(int64_t columns) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns)); }
+// Items of so much work each that a thread takes at least.
+inline int64_t grain_of(int64_t work, int64_t least) { return std::max<int64_t>(1, least / std::max<int64_t>(1, work)); }
+// Rows, so that one task touches about 64 KB.
+inline int64_t grain(int64_t columns) { return grain_of(columns, 16384); }
 
 // Blocks of rows whose weight gradients are summed apart: the sum does not depend on the threads.
 constexpr int64_t kBlocks = 16;
