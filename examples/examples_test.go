@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -133,6 +134,13 @@ func TestDataIsMade(t *testing.T) {
 			if err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%v writes other rows than %s: %v", args, file, err)
 			}
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "data", "text.txt"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if got, err = exec.Command(python, script, "text").Output(); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("%s text writes another text than %s/data/text.txt: %v", script, dir, err)
 		}
 	}
 }

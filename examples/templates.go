@@ -12,9 +12,12 @@ var files embed.FS
 
 // Templates says in a line what each template is.
 var Templates = map[string]string{
-	"quickstart": "LoRA on a small model, answers before and after, an eval with a gate, an adapter to ship",
-	"sft":        "a full fine-tune on conversations, an eval with a gate, a model to ship",
+	"quickstart": "LoRA on a small model, answers before and after, an eval with a gate, an adapter to ship; needs a model of 98 MB",
+	"sft":        "a full fine-tune on conversations, an eval with a gate, a model to ship; needs the same model, or your own",
 }
+
+// Default is the template of hone init where none is named.
+const Default = "quickstart"
 
 // Template is the files of a template; fs.ErrNotExist where there is none of that name.
 func Template(name string) (fs.FS, error) {

@@ -177,7 +177,9 @@ func (c *compiler) collect(s *stage, path string, v cue.Value, shape *schemas.Sh
 		c.errorf(s, path, "%v", err)
 	}
 	if text, ok := leaf.(string); ok && shape.File {
-		s.files = append(s.files, Source{Field: path, Written: text, Named: shape.Named})
+		attribute := v.Attribute("get")
+		get, _ := attribute.String(0) // none is an error, and empty
+		s.files = append(s.files, Source{Field: path, Written: text, Get: get, Named: shape.Named})
 	}
 	return leaf
 }

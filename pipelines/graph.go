@@ -48,6 +48,7 @@ type Input struct {
 type Source struct {
 	Field   string
 	Written string // as the user wrote it
+	Get     string // the command that makes it, where the field has one: source: "…" @get("…")
 	Path    string // absolute; empty where Hub is set
 	Hub     string // hf://org/name@revision
 	Named   bool   // a program opens it by the path as written, which lies below the pipeline's folder

@@ -17,6 +17,22 @@ import (
 	"github.com/hone-ml/hone/schemas"
 )
 
+// isFresh says whether the model of a stage goes back to random weights: such a one is trained at higher rates.
+func (c *compiler) isFresh(s *stage) bool {
+	for range c.stages { // a cycle ends too
+		v, ok := s.config.(*schemas.ModelLoad)
+		if ok {
+			return v.Config != nil
+		}
+		edge, ok := s.tree["model"].(*Edge)
+		if !ok || c.byName[edge.From] == nil {
+			return false
+		}
+		s = c.byName[edge.From]
+	}
+	return false
+}
+
 // requireSense tells what no schema can say: what holds between fields, and between stages.
 func (c *compiler) requireSense(s *stage) {
 	switch v := s.config.(type) {
@@ -39,7 +55,7 @@ func (c *compiler) requireSense(s *stage) {
 		}
 	case *schemas.TrainSFT:
 		c.senseTraining(s, &v.Training)
-		if v.LoRA == nil && v.LearningRate > 1e-4 {
+		if v.LoRA == nil && v.LearningRate > 1e-4 && !c.isFresh(s) {
 			c.advisef(s, "learningRate", "%g is high for a full fine-tune; 1e-5 to 5e-5 is usual", v.LearningRate)
 		}
 	case *schemas.TrainDPO:

@@ -36,7 +36,9 @@ func (c *compiler) resolveSources(s *stage) {
 		}
 		if _, err := os.Stat(f.Path); err != nil {
 			hint := ""
-			if s.kind == "model.load" && filepath.Ext(f.Written) != ".gguf" && !filepath.IsAbs(f.Written) && hubName.MatchString("hf://"+f.Written) && strings.Count(f.Written, "/") == 1 {
+			if f.Get != "" {
+				hint = "; in the pipeline's folder this gets it: " + f.Get
+			} else if s.kind == "model.load" && filepath.Ext(f.Written) != ".gguf" && !filepath.IsAbs(f.Written) && hubName.MatchString("hf://"+f.Written) && strings.Count(f.Written, "/") == 1 {
 				hint = "; a model of the hub is written hf://" + f.Written
 			}
 			reason := "no such file or folder"

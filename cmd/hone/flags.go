@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -96,10 +97,23 @@ func (f *flags) graph(args []string) (*pipelines.Graph, error) {
 		path = args[0]
 	}
 	p, err := pipelines.Load(path, pipelines.Options{Tags: f.tags})
+	var none *pipelines.UsageError
+	if errors.As(err, &none) && f.isStage(path) {
+		return nil, usage("%w; the stage of that name is --stage %s", err, path)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return pipelines.Compile(p)
+}
+
+// isStage says whether a PATH that leads nowhere is a stage of the pipeline in the working folder.
+func (f *flags) isStage(path string) bool {
+	if strings.ContainsAny(path, "./:") {
+		return false
+	}
+	g, err := f.graph([]string{"."})
+	return err == nil && g.Stage(path) != nil
 }
 
 // path is the rest of a verb's arguments, PATH, which may be written as --pipeline too.

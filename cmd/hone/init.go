@@ -30,7 +30,11 @@ func initCommand() *cobra.Command {
 		Long: `init makes an experiment folder: a pipeline with its data, a CUE module, and the schemas where cue and
 editors find them. Files that are there already are left alone, and nothing is written where one is in the way.
 
-Templates:` + list.String(),
+Templates:` + list.String() + `
+
+What a template needs besides is said at once, with the command that gets it.`,
+		Example: `  hone init mine
+  hone init mine --template sft`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := "."
@@ -51,13 +55,19 @@ Templates:` + list.String(),
 				return err
 			}
 			if f.json {
-				return printJSON(c, map[string]any{"dir": dir, "template": template, "files": written, "schemas": vendored})
+				missing := pipelines.Errors{}
+				if err := compiled(dir); err != nil && !errors.As(err, &missing) {
+					return err
+				}
+				return printJSON(c, map[string]any{
+					"dir": dir, "template": template, "files": written, "schemas": vendored, "missing": findings(missing),
+				})
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s: %s from the template %s\n", dir, strings.Join(written, ", "), template)
 			return nextStep(c, dir)
 		},
 	}
-	c.Flags().StringVar(&template, "template", "quickstart", "`NAME` of the template: "+strings.Join(templates, ", "))
+	c.Flags().StringVar(&template, "template", examples.Default, "`NAME` of the template: "+strings.Join(templates, ", "))
 	f.register(c, "json")
 	return c
 }
@@ -97,16 +107,21 @@ func writeTemplate(dir string, files fs.FS) (written []string, err error) {
 	return written, nil
 }
 
-// nextStep says what to type next: what is missing where something is, else how to run it.
-func nextStep(c *cobra.Command, dir string) error {
+// compiled says what a new folder's pipeline lacks.
+func compiled(dir string) error {
 	p, err := pipelines.Load(dir, pipelines.Options{})
 	if err == nil {
 		_, err = pipelines.Compile(p)
 	}
-	if err != nil {
+	return err
+}
+
+// nextStep says what to type next: what is missing where something is, else how to run it.
+func nextStep(c *cobra.Command, dir string) error {
+	if err := compiled(dir); err != nil {
 		_, err = fmt.Fprintf(c.OutOrStdout(), "before it runs:\n%v\n", err)
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "next: hone run %s\n", dir)
+	_, err := fmt.Fprintf(c.OutOrStdout(), "next: hone run %s\n", dir)
 	return err
 }
