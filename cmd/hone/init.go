@@ -20,7 +20,8 @@ func initCommand() *cobra.Command {
 	var f flags
 	var template string
 	var list strings.Builder
-	templates := slices.Sorted(maps.Keys(examples.Templates))
+	templates := slices.DeleteFunc(slices.Sorted(maps.Keys(examples.Templates)), func(name string) bool { return name == examples.Default })
+	templates = slices.Insert(templates, 0, examples.Default)
 	for _, name := range templates {
 		fmt.Fprintf(&list, "\n  %-12s%s", name, examples.Templates[name])
 	}
@@ -33,8 +34,8 @@ editors find them. Files that are there already are left alone, and nothing is w
 Templates:` + list.String() + `
 
 What a template needs besides is said at once, with the command that gets it.`,
-		Example: `  hone init mine
-  hone init mine --template sft`,
+		Example: `  hone init mine && hone run mine
+  hone init mine --template quickstart`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := "."
