@@ -135,11 +135,12 @@ func TestDataIsMade(t *testing.T) {
 				t.Errorf("%v writes other rows than %s: %v", args, file, err)
 			}
 		}
+		dir := filepath.Dir(script)
 		text, err := os.ReadFile(filepath.Join(dir, "data", "text.txt"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if got, err = exec.Command(python, script, "text").Output(); err != nil || !bytes.Equal(got, text) {
+		if got, err := exec.Command(python, script, "text").Output(); err != nil || !bytes.Equal(got, text) {
 			t.Errorf("%s text writes another text than %s/data/text.txt: %v", script, dir, err)
 		}
 	}
