@@ -86,7 +86,7 @@ golden: bench-env model
 # hone beside TRL or transformers on this machine: bench sft, bench dpo, bench grpo, bench generate; where a step's time goes: bench perf
 bench KIND *ARGUMENTS: build model bench-env
     [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2
-    . .tools/env.sh && {{ python }} bench/{{ KIND }}.py .tools/smollm2 {{ ARGUMENTS }}
+    . .tools/env.sh && {{ python }} bench/{{ KIND }}.py {{ quote(root / ".tools/smollm2") }} {{ ARGUMENTS }}
 
 # The Python peers that goldens and benchmarks compare with, in .tools/peers
 bench-env:

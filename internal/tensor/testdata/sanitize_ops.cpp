@@ -156,7 +156,10 @@ static void attention(at::ScalarType d, Ints lengths, int64_t kv, int64_t group,
     k = one("rope", [&](hten *o, char **e) { return hone_rope(o, h(k), h(cos), h(sin), h(position), kv, e); });
     const std::pair<int64_t, double> scorings[] = {{0, 0}, {1, 0}, {3, 0}, {0, 5}, {40, 5}}; // window, cap
     for (auto [window, cap] : scorings) {
-      Tensor y = one("attention", [&](hten *o, char **e) { return hone_attention(o, h(q), h(k), h(v), borders.data(), int(borders.size()), 0.3, window, cap, e); });
+      Tensor qs = q, ks = k, vs = v; // the first goes back through rope and split, the others end here
+      if (window > 0 || cap > 0)
+        for (Tensor *t : {&qs, &ks, &vs}) *t = t->detach().set_requires_grad(train);
+      Tensor y = one("attention", [&](hten *o, char **e) { return hone_attention(o, h(qs), h(ks), h(vs), borders.data(), int(borders.size()), 0.3, window, cap, e); });
       if (train) back("attention backward", {y});
     }
     if (train) continue;
