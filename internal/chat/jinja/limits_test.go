@@ -20,10 +20,10 @@ func render(t *testing.T, source string, limits Limits) (string, error) {
 
 // Whatever a template does, it ends soon, and with little memory.
 func TestRendersAreBounded(t *testing.T) {
-	limits := Limits{Time: 300 * time.Millisecond, Output: 1 << 20, Memory: 16 << 20}
+	limits := Limits{Time: time.Second, Output: 1 << 20, Memory: 16 << 20}
 	const many = "{% for a in range(99999) %}{% for b in range(99999) %}BODY{% endfor %}{% endfor %}"
 	for source, want := range map[string]string{
-		strings.Replace(many, "BODY", "", 1):                         "no end after 300ms",
+		strings.Replace(many, "BODY", "", 1):                         "no end after 1s",
 		strings.Replace(many, "BODY", "xxxxxxxx", 1):                 "output over 1 MiB",
 		strings.Replace(many, "BODY", "{% set x = 'a' * 1000 %}", 1): "built more than 16 MiB",
 		"{{ 'a' * 10000000000 }}":                                    "output over 1 MiB",
@@ -36,7 +36,7 @@ func TestRendersAreBounded(t *testing.T) {
 		"{% set ns = namespace(x=[1]) %}{% for i in range(99999) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}":                                          "recursion",
 		"{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}":                                             "output over 1 MiB",
 		"{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}":                                    "output over 1 MiB",
-		"{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}": "no end after 300ms",
+		"{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}": "no end after 1s",
 		"{% set ns = namespace(x='ab') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}":                                                       "output over 1 MiB",
 		"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}":                                                                                                        "recursion",
 		"{% macro m(x) %}{{ m(x) if x }}{{ m(x) }}{% endmacro %}{{ m(1) }}":                                                                                      "recursion",
