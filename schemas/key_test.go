@@ -58,6 +58,7 @@ func TestKeyConfigKeeps(t *testing.T) {
 		{`, "init": "adapters/a"`, ``},
 		{`"adapters/a"`, `{"kind": "adapter", "from": "a", "port": "model"}`},
 		{`"all-linear"`, `["q_proj"]`},
+		{`"rslora": false`, `"rslora": false, "learningRateRatio": 16`},
 		{`"packing": false`, `"packing": false, "loss": "all"`},
 		{`"epochs": 1`, `"epochs": 1, "maxSteps": 3`},
 	} {

@@ -116,12 +116,13 @@ type Optimizer struct {
 
 // LoRA is PEFT's LoraConfig. Targets is "all-linear" or a list of module-name suffixes.
 type LoRA struct {
-	Rank    int     `json:"rank"`
-	Alpha   float64 `json:"alpha"`
-	Dropout float64 `json:"dropout"`
-	Targets Targets `json:"targets"`
-	RSLoRA  bool    `json:"rslora"`
-	Init    *Ref    `json:"init,omitempty" edge:"adapter" hone:"file"` // an adapter to start from
+	Rank              int      `json:"rank"`
+	Alpha             float64  `json:"alpha"`
+	Dropout           float64  `json:"dropout"`
+	Targets           Targets  `json:"targets"`
+	RSLoRA            bool     `json:"rslora"`
+	LearningRateRatio *float64 `json:"learningRateRatio,omitempty"`               // of B's learning rate to A's
+	Init              *Ref     `json:"init,omitempty" edge:"adapter" hone:"file"` // an adapter to start from
 }
 
 // Training is the fields that every training kind shares.

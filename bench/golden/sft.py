@@ -24,6 +24,7 @@ import tempfile
 import datasets
 import torch
 from peft import LoraConfig
+from peft.optimizers import create_loraplus_optimizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
@@ -44,6 +45,9 @@ TRACES = {
     "lora": ("messages", {"maxSteps": 14, "learningRate": 2e-2, "lora": LORA}),
     # Rounding is noise that a high rate amplifies: at 2e-2 TRL's own traces on two processors are a hundredth apart.
     "lora-bfloat16": ("messages", {"maxSteps": 20, "learningRate": 8e-3, "lora": LORA, "dtype": "bfloat16"}),
+    # LoRA+, with decay: each factor's is a share of its own rate.
+    "lora-plus": ("messages", {"maxSteps": 14, "learningRate": 4e-3, "optimizer": {**BASE["optimizer"], "weightDecay": 0.1},
+                               "lora": {**LORA, "learningRateRatio": 8}}),
     "lora-rslora": ("turns", {"maxSteps": 16, "learningRate": 4e-2, "loss": "assistant",
                               "lora": {"rank": 4, "alpha": 8, "targets": ["q_proj", "v_proj", "down_proj"], "rslora": True}}),
     "completion-accumulate": ("completions", {"maxSteps": 14, "loss": "completion", "batch": {"rows": 2, "accumulate": 2}}),
@@ -137,6 +141,11 @@ def run(name, data, overrides, folder):
     trainer = SFTTrainer(model=model, args=settings(config, folder), train_dataset=source, processing_class=tok, peft_config=peft, callbacks=[trace])
     if lora:
         save_init(trainer.model, DATA / "sft" / f"{name}-init")
+        if ratio := lora.get("learningRateRatio"):
+            o = config["optimizer"]
+            trainer.optimizer = create_loraplus_optimizer(
+                trainer.model, torch.optim.AdamW, lr=config["learningRate"], loraplus_lr_ratio=ratio, loraplus_weight_decay=o["weightDecay"],
+                betas=(o["beta1"], o["beta2"]), eps=o["epsilon"])
     with contextlib.redirect_stdout(io.StringIO()):  # the trainer prints each log
         trainer.train()
     rows = tokenized(trainer.train_dataset)

@@ -163,6 +163,16 @@ func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
 	})
 }
 
+// LearnB has each B learn at ratio times the learning rate of A: LoRA+ (Hayou et al. 2024), as PEFT's create_loraplus_optimizer
+// groups them. It counts for the optimiser that is made afterwards.
+func (m *Model) LearnB(ratio float64) {
+	for _, l := range m.Linears() {
+		if l.Adapter != nil {
+			l.Adapter.B.Rate = ratio
+		}
+	}
+}
+
 func (m *Model) moduleNames() []string {
 	var names []string
 	for _, l := range m.Linears() {

@@ -56,6 +56,7 @@ type Weight struct {
 	Shape  []int64
 	Tensor tensor.Tensor // what products take; set by Store.Allocate
 	Exact  tensor.Tensor // what norms and look-ups take: float32 where the store has it so
+	Rate   float64       // learns at so many times the learning rate; 0 is once
 
 	offset int64
 }

@@ -24,10 +24,11 @@ type AdamW struct {
 	ranges []span
 }
 
-// span is elements that decay alike.
+// span is elements that decay and learn alike.
 type span struct {
 	from, to int64
 	decays   bool
+	rate     float64 // times the learning rate
 }
 
 // NewAdamW makes the moments for a trained store.
@@ -40,12 +41,15 @@ func NewAdamW(s *nn.Store, beta1, beta2, epsilon, decay float64) *AdamW {
 		if i+1 < len(s.Weights) {
 			to = s.Weights[i+1].PartAt(0)
 		}
-		decays := len(w.Shape) > 1
-		if n := len(o.ranges); n > 0 && (o.ranges[n-1].decays == decays || decay == 0) {
+		next := span{from, to, len(w.Shape) > 1 && decay != 0, w.Rate}
+		if w.Rate == 0 {
+			next.rate = 1
+		}
+		if n := len(o.ranges); n > 0 && o.ranges[n-1].decays == next.decays && o.ranges[n-1].rate == next.rate {
 			o.ranges[n-1].to = to
 			continue
 		}
-		o.ranges = append(o.ranges, span{from, to, decays})
+		o.ranges = append(o.ranges, next)
 	}
 	return o
 }
@@ -66,7 +70,7 @@ func ClipScale(norm, clip float64) float64 {
 func (o *AdamW) Update(learningRate, scale float64) {
 	o.Step++
 	for _, r := range o.ranges {
-		u := tensor.AdamW{LearningRate: learningRate, Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon, Scale: scale, Step: o.Step}
+		u := tensor.AdamW{LearningRate: r.rate * learningRate, Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon, Scale: scale, Step: o.Step}
 		if r.decays {
 			u.Decay = o.Decay
 		}

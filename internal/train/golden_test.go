@@ -55,7 +55,7 @@ type trainingFields struct {
 	Dtype        string
 	MaxSteps     *int64
 	Epochs       float64
-	LoRA         *struct{ Rank int } `json:"lora"`
+	LoRA         *struct{ LearningRateRatio float64 } `json:"lora"`
 }
 
 type trace struct {
@@ -121,6 +121,9 @@ func follow(t *testing.T, path, name string, recompute bool) {
 	if c.LoRA != nil {
 		if err := m.LoadAdapter(filepath.Join("testdata/sft", name+"-init"), true); err != nil {
 			t.Fatal(err)
+		}
+		if r := c.LoRA.LearningRateRatio; r != 0 {
+			m.LearnB(r)
 		}
 		store = &m.Adapter
 	}

@@ -92,11 +92,17 @@ func saveTrained(j *stages.Job, m *model.Model, base job.Input, t *chat.Template
 
 // adapt puts a fresh adapter on m, or the one to start from.
 func adapt(j *stages.Job, m *model.Model, l *schemas.LoRA, seed int64) error {
+	var err error
 	if l.Init == nil {
-		return m.Adapt(&model.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.RSLoRA,
+		err = m.Adapt(&model.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.RSLoRA,
 			AllLinear: l.Targets.AllLinear, Targets: l.Targets.Suffixes}, seed, true)
+	} else {
+		err = m.LoadAdapterAs(initFolder(j, l.Init), l.Dropout, true)
 	}
-	return m.LoadAdapterAs(initFolder(j, l.Init), l.Dropout, true)
+	if err == nil && l.LearningRateRatio != nil {
+		m.LearnB(*l.LearningRateRatio)
+	}
+	return err
 }
 
 // initFolder is where the adapter to start from lies.

@@ -177,6 +177,12 @@ func TestAdapters(t *testing.T) {
 	falls(t, "lora", losses)
 	_, half := tune(t, data, nil, func(c *schemas.TrainSFT) { lora(c); c.Dtype = "bfloat16" })
 	falls(t, "lora, bfloat16", half)
+	_, plus := tune(t, data, nil, func(c *schemas.TrainSFT) {
+		ratio := 8.0
+		lora(c)
+		c.LearningRate, c.LoRA.LearningRateRatio = 4e-3, &ratio
+	})
+	falls(t, "lora, B learns faster", plus)
 	j := stagetest.New(t, "model.merge", `{"model": {"kind": "adapter", "from": "a", "port": "model"}}`, map[string]string{"model": "model"})
 	j.Inputs["model"] = adapter
 	do(t, j)
