@@ -26,6 +26,9 @@ func computeDtype(name string) (tensor.Dtype, error) {
 	return model.ParseDtype(name)
 }
 
+// saveAfter is the time after which a step is saved whatever saveEvery says: a worker that is killed loses no more.
+const saveAfter = 2 * time.Minute
+
 // fit trains store (the base's weights, or an adapter's) by a method, from the newest checkpoint on.
 func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, f method) error {
 	order := &train.Order{Examples: f.items, Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Repeat: f.repeat, Shuffle: c.Shuffle, Seed: uint64(c.Seed)}
@@ -65,7 +68,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		err := &train.NotFinite{What: what, Rows: f.rowsOf(micro)}
 		return stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help", step, err)
 	}
-	saved := state.Step
+	saved, savedAt := state.Step, time.Now()
 	save := func() error {
 		if saved == state.Step {
 			return nil
@@ -81,7 +84,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		if err := state.Save(j.Checkpoints, c.SaveTotalLimit); err != nil {
 			return err
 		}
-		saved = state.Step
+		saved, savedAt = state.Step, time.Now()
 		j.Checkpoint(state.Step)
 		return nil
 	}
@@ -137,7 +140,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			last = now
 		}
 		j.Progress(state.Step, total, "steps")
-		if state.Step%int64(c.SaveEvery) == 0 {
+		if state.Step%int64(c.SaveEvery) == 0 || time.Since(savedAt) > saveAfter {
 			if err := save(); err != nil {
 				return err
 			}
