@@ -22,7 +22,7 @@ func checked(c *cobra.Command) *cobra.Command {
 			return usage("%s has no verb %s%s\n%s --help lists them", c.CommandPath(), given[0], suggested(c, given[0]), c.CommandPath())
 		}
 		what := "an argument is missing"
-		for n := range len(given) {
+		for n := range given {
 			if args(c, given[:n]) == nil { // fewer would do
 				what = "too many arguments: " + strings.Join(given, " ")
 			}

@@ -191,24 +191,22 @@ func (p *running) close() error {
 	p.stdin.Close()
 	late := time.NewTimer(rowTime)
 	defer late.Stop()
-	for {
+	select {
+	case line, more := <-p.lines:
+		if more {
+			return fmt.Errorf("exec: %s wrote more lines than it was given: %.200q", p.cmd.Args[0], line)
+		}
 		select {
-		case line, more := <-p.lines:
-			if more {
-				return fmt.Errorf("exec: %s wrote more lines than it was given: %.200q", p.cmd.Args[0], line)
+		case err := <-p.group.Done:
+			if err != nil {
+				return fmt.Errorf("exec: %w", program.Failure(p.cmd, err, program.Tail(p.log)))
 			}
-			select {
-			case err := <-p.group.Done:
-				if err != nil {
-					return fmt.Errorf("exec: %w", program.Failure(p.cmd, err, program.Tail(p.log)))
-				}
-				return nil
-			case <-late.C:
-			}
+			return nil
 		case <-late.C:
 		}
-		return fmt.Errorf("exec: %s had not ended %v after its last line", p.cmd.Args[0], rowTime)
+	case <-late.C:
 	}
+	return fmt.Errorf("exec: %s had not ended %v after its last line", p.cmd.Args[0], rowTime)
 }
 
 // end ends the program and whatever it started.

@@ -59,7 +59,7 @@ func (s *State) Save(dir string, keep int) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	h.Write(s.Method)
+	_, _ = h.Write(s.Method) // a hash takes all
 	s.Digest = hex.EncodeToString(h.Sum(nil))
 	state, err := json.Marshal(s)
 	if err != nil {
@@ -214,7 +214,7 @@ func (s *State) fill(path string, found *State) error {
 	if _, err := io.Copy(h, f); err != nil {
 		return err
 	}
-	h.Write(found.Method)
+	_, _ = h.Write(found.Method)
 	if hex.EncodeToString(h.Sum(nil)) != found.Digest {
 		return errors.New("its bytes have changed")
 	}

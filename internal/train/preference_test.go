@@ -13,7 +13,6 @@ import (
 
 	"github.com/hone-ml/hone/internal/loss"
 	"github.com/hone-ml/hone/internal/model"
-	"github.com/hone-ml/hone/internal/nn"
 	"github.com/hone-ml/hone/internal/tensor"
 )
 
@@ -108,7 +107,7 @@ func prefer(t *testing.T, path, name string) {
 		t.Fatal(err)
 	}
 	defer m.Free()
-	var store *nn.Store = &m.Base
+	store := &m.Base
 	if c.LoRA != nil {
 		if err := m.LoadAdapter(filepath.Join("testdata/dpo", name+"-init"), true); err != nil {
 			t.Fatal(err)
