@@ -6,6 +6,7 @@
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 
 #include "ops_common.h"
+#include "team.hpp"
 using namespace hone;
 
 namespace {
@@ -223,8 +224,7 @@ int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values,
         put<K>(T(v), r, T(values), slots[r], lengths[r] - 1);
         longest = std::max(longest, lengths[r]);
       }
-      // Waking a thread costs what 50,000 products do.
-      at::parallel_for(0, rows * n, grain_of(group * longest * dim, 50000), [&](int64_t a, int64_t b) {
+      Team::share(rows * n, grain_of(group * longest * dim, 10000), [&](int64_t a, int64_t b) {
         std::vector<float> scores;
         for (int64_t i = a; i < b; i++) {
           int64_t r = i / n, h = i % n, at = (slots[r] * n + h) * room * dim, qo = (r * n + h) * group * dim;

@@ -449,7 +449,7 @@ static inline void strips(const T *x, const T *w, const T *bias, T *y, int64_t r
   for (; r < rows; r++) strip<1>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
 }
 #else
-// Half the registers of half the width: at most six outputs, each in two accumulators of eight.
+// Half the registers of half the width: at most twelve outputs, each in one accumulator of eight.
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
 
 static inline v8 load8(const float *p) { return *reinterpret_cast<const v8 *>(p); }
@@ -463,9 +463,9 @@ template <int N>
 __attribute__((always_inline)) static inline void sums(const v8 *a, float *out) {
 #if defined(HONE_AVX2)
   __m128 pairs[(N + 3) / 4 * 4] = {};
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int i = 0; i < N; i++) pairs[i] = _mm_hadd_ps(_mm256_castps256_ps128((__m256)a[i]), _mm256_extractf128_ps((__m256)a[i], 1));
-#pragma GCC unroll 2
+#pragma GCC unroll 3
   for (int i = 0; i < N; i += 4) {
     const __m128 four = _mm_hadd_ps(_mm_hadd_ps(pairs[i], pairs[i + 1]), _mm_hadd_ps(pairs[i + 2], pairs[i + 3]));
     float all[4];
@@ -481,26 +481,27 @@ __attribute__((always_inline)) static inline void sums(const v8 *a, float *out) 
 #endif
 }
 
+// Rows of x by columns of w; with `ahead` the columns so many elements on are asked for, as above.
 template <int R, int C, class T>
 __attribute__((always_inline)) static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
-  v8 lo[R * C] = {}, hi[R * C] = {};
+  v8 acc[R * C] = {};
   int64_t j = 0;
-  for (; j + 16 <= k; j += 16) {
+  for (; j + 8 <= k; j += 8) {
+    v8 ws[C];
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
-      const v8 w0 = load8(w + c * k + j), w1 = load8(w + c * k + j + 8);
+      ws[c] = load8(w + c * k + j);
       if (ahead) __builtin_prefetch(w + c * k + j + ahead);
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++) {
+      const v8 xr = load8(x + r * k + j);
 #pragma GCC unroll 4
-      for (int r = 0; r < R; r++) {
-        lo[r * C + c] += load8(x + r * k + j) * w0;
-        hi[r * C + c] += load8(x + r * k + j + 8) * w1;
-      }
+      for (int c = 0; c < C; c++) acc[r * C + c] += xr * ws[c];
     }
   }
   float sum[R * C];
-#pragma GCC unroll 8
-  for (int i = 0; i < R * C; i++) lo[i] += hi[i];
-  sums<R * C>(lo, sum);
+  sums<R * C>(acc, sum);
   for (int r = 0; r < R; r++) {
     for (int c = 0; c < C; c++) {
       float t = sum[r * C + c];
@@ -511,17 +512,27 @@ __attribute__((always_inline)) static inline void tile(const T *x, const T *w, c
   }
 }
 
+// R rows by four columns.
 template <int R, class T>
-static inline void strip(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
-  constexpr int C = R == 1 ? 4 : 2;
-  for (int64_t c = 0; c < kSkinnyColumns; c += C) tile<R, C>(x, w + c * k, bias ? bias + c : nullptr, y + c, k, ys, ahead);
+static void four(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
+  constexpr int C = R == 1 ? 1 : R < 4 ? 4 : 2;
+  for (int64_t c = 0; c < 4; c += C) {
+    if (R > 1 && ahead) tile<R, C>(x, w + c * k, bias ? bias + c : nullptr, y + c, k, ys, ahead);
+    else tile<R, C>(x, w + c * k, bias ? bias + c : nullptr, y + c, k, ys, 0);
+  }
 }
+// The rows in groups of six at most, as equal as they can be, by four columns at a time, which stay in the nearest cache. One
+// row goes through its columns one after the other: a processor sees what comes next by itself.
 template <class T>
 static inline void strips(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t next) {
-  int64_t r = 0;
-  for (; r + 3 <= rows; r += 3) strip<3>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
-  for (; r + 2 <= rows; r += 2) strip<2>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
-  for (; r < rows; r++) strip<1>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
+  constexpr decltype(&four<1, T>) by_rows[] = {four<1, T>, four<2, T>, four<3, T>, four<4, T>, four<5, T>, four<6, T>};
+  for (int64_t c = 0; c < kSkinnyColumns; c += 4) {
+    for (int64_t groups = (rows + 5) / 6, r = 0; groups > 0; groups--) {
+      const int64_t n = (rows - r + groups - 1) / groups;
+      by_rows[n - 1](x + r * k, w + c * k, bias ? bias + c : nullptr, y + r * ys + c, k, ys, r || !next ? 0 : 4 * k);
+      r += n;
+    }
+  }
 }
 #endif
 

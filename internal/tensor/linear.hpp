@@ -1,5 +1,6 @@
 // Linear layers, with LoRA (Hu et al. 2021) on some of the projections that a fused weight holds.
 #include "ops_common.h"
+#include "team.hpp"
 using namespace hone;
 
 namespace {
@@ -18,7 +19,7 @@ Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
     dispatch(x, [&](auto zero, auto &k) {
       using K = decltype(zero);
       int64_t blocks = (n + kSkinnyColumns - 1) / kSkinnyColumns;
-      at::parallel_for(0, blocks, std::max<int64_t>(1, 65536 / (in * kSkinnyColumns)), [&](int64_t a, int64_t b) {
+      Team::share(blocks, std::max<int64_t>(1, 65536 / (in * kSkinnyColumns)), [&](int64_t a, int64_t b) {
         k.skinny(ptr<K>(xc), ptr<K>(w), bias ? ptr<K>(*bias) : nullptr, ptr<K>(y), rows, in, n, a * kSkinnyColumns, std::min(n, b * kSkinnyColumns));
       });
     });
