@@ -84,8 +84,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         pipeline = side.Pipeline(folder, cue(a), data)
         for i in range(a.repeats):
-            arguments = [a.model, f"{folder}/rows.jsonl", a.steps, a.rows, RATE, LENGTH, a.dtype] + (["--lora", a.lora] if a.lora else [])
-            theirs, ran = side.peer("trl_sft.py", *arguments, threads=a.threads)
+            lora = ["--lora", a.lora] if a.lora else []
+            theirs, ran = side.peer("trl_sft.py", a.model, f"{folder}/rows.jsonl", a.steps, a.rows, RATE, LENGTH, a.dtype, *lora, threads=a.threads)
             found["trl"].append(step_seconds(theirs["ends"]))
             peak["trl"].append(ran.peak)
             _, ran = pipeline.run("tune", a.threads)
