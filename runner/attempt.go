@@ -25,7 +25,8 @@ type attempt struct {
 	plan   *StagePlan
 	forced bool
 	lock   *store.Lock
-	dir    string // the job folder
+	dir    string     // the job folder
+	far    Unfinished // how far the worker came
 }
 
 // outcome is what an attempt came to.
@@ -48,6 +49,9 @@ func (a *attempt) run(ctx context.Context) *outcome {
 	out.err = a.do(ctx, out)
 	if ctx.Err() != nil && out.err != nil {
 		out.err = errInterrupted
+		if a.dir != "" {
+			out.err = &job.Error{Message: a.far.Next(), Code: errInterrupted.Code, Err: errInterrupted}
+		}
 	}
 	return out
 }
@@ -78,6 +82,7 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 	started := time.Now()
 	end, err := a.process(ctx)
 	if err != nil {
+		a.far.ended(a.checkpoints(), err)
 		return a.blameDisk(err)
 	}
 	out.resumed = a.res.resume
@@ -158,10 +163,11 @@ func (a *attempt) verify() map[string]error {
 // process makes the job folder and has a worker do the job. A checkpoint of other numerics is no start for this
 // machine: then it begins anew.
 func (a *attempt) process(ctx context.Context) (*ending, error) {
-	if !a.res.resume {
-		if err := os.RemoveAll(a.checkpoints()); err != nil {
-			return nil, err
-		}
+	a.far = Unfinished{}
+	if a.res.resume {
+		a.far = Unfinished{Saved: a.res.unfinished.Saved, Resume: true}
+	} else if err := os.RemoveAll(a.checkpoints()); err != nil {
+		return nil, err
 	}
 	for _, dir := range []string{a.log(), a.state()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

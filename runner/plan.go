@@ -39,12 +39,14 @@ type StagePlan struct {
 	Why       []Change           `json:"why"`
 	Predicted *float64           `json:"predicted_seconds"`
 
-	Record   *store.Record    `json:"-"` // what a reuse reuses
-	Before   *store.Record    `json:"-"` // the run that Since compares with; nil where there is none
-	Failures []Failure        `json:"-"` // of the stage's own gate, as far as its report is there
-	Stage    *pipelines.Stage `json:"-"`
-	blocked  int              // exit code of what blocks it
-	changes  []Change         // of a reuse: against the run before it
+	Record     *store.Record    `json:"-"` // what a reuse reuses
+	Unfinished *Unfinished      `json:"-"` // how far an attempt came, where there is no record
+	Before     *store.Record    `json:"-"` // the run that Since compares with; nil where there is none
+	Renamed    string           `json:"-"` // the name that the stage had in it, where the pipeline has none of that name any more
+	Failures   []Failure        `json:"-"` // of the stage's own gate, as far as its report is there
+	Stage      *pipelines.Stage `json:"-"`
+	blocked    int              // exit code of what blocks it
+	changes    []Change         // of a reuse: against the run before it
 }
 
 // Since is what changed between the record that a stage reuses and the run before it; for other stages, their Why.
@@ -106,7 +108,7 @@ func (r *Runner) planStage(s *pipelines.Stage, plan *Plan, outputs map[string]Ou
 func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 	p := &StagePlan{
 		Name: s.Name, Kind: s.Kind, Internal: s.Internal, Stage: s, Action: Run, Why: []Change{},
-		Inputs: map[string]*string{}, Outputs: map[string]*string{},
+		Inputs: map[string]*string{}, Outputs: map[string]*string{}, Unfinished: res.unfinished,
 	}
 	for field, in := range res.inputs {
 		p.Inputs[field] = nil
@@ -134,7 +136,7 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 		p.Why = []Change{{Field: "out", Old: res.gone.Tree, New: res.gone.Error(), Pos: position(s, "kind")}}
 	case res.resume:
 		p.Action = Resume
-		p.Why = []Change{{Field: "checkpoint", New: "an attempt was interrupted", Pos: position(s, "kind")}}
+		p.Why = []Change{{Field: "checkpoint", New: res.unfinished.String(), Pos: position(s, "kind")}}
 	default:
 		p.Why, p.Before = r.why(s, res.key, res.ingredients, res.unknown)
 	}

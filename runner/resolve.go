@@ -27,6 +27,7 @@ type resolution struct {
 	record      *store.Record // to reuse
 	gone        *store.Damage // why a record that is there cannot be reused
 	resume      bool          // a checkpoint is there
+	unfinished  *Unfinished   // how far an attempt came that made no record
 }
 
 // resolve finds a stage's key from the outputs of the stages before it, and what the store has for it.
@@ -72,12 +73,16 @@ func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resol
 		return res, nil
 	}
 	res.key = key(res.ingredients)
-	return res, r.lookup(s, res)
+	err = r.lookup(s, res)
+	if res.unfinished != nil {
+		res.unfinished.Now = r.store.Held(res.key)
+	}
+	return res, err
 }
 
 // lookup asks the store what it has for a key: a record to reuse, or a checkpoint to resume from.
 func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
-	res.record, res.gone, res.resume = nil, nil, false
+	res.record, res.gone, res.resume, res.unfinished = nil, nil, false, nil
 	records, err := r.store.Records(res.key)
 	if err != nil {
 		return err
@@ -94,11 +99,18 @@ func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
 		res.gone = nil
 		return nil
 	}
-	entries, err := os.ReadDir(filepath.Join(r.store.Checkpoints(res.key, res.numerics), "state"))
+	dir := r.store.Checkpoints(res.key, res.numerics)
+	entries, err := os.ReadDir(filepath.Join(dir, "state"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	res.resume = len(entries) > 0
+	if res.unfinished = readUnfinished(dir); res.unfinished == nil && res.resume {
+		res.unfinished = &Unfinished{}
+	}
+	if res.unfinished != nil {
+		res.unfinished.Resume = res.resume
+	}
 	return nil
 }
 

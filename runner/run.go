@@ -40,9 +40,10 @@ type StageResult struct {
 	Metrics map[string]float64 `json:"metrics"`
 	Error   string             `json:"error"`
 
-	Artifacts Outputs  `json:"-"`
-	Notes     []string `json:"-"` // worth saying although nothing failed: not reproducible, a damaged artifact
-	code      int
+	Interrupted bool     `json:"-"` // why it failed: nothing is wrong with it
+	Artifacts   Outputs  `json:"-"`
+	Notes       []string `json:"-"` // worth saying although nothing failed: not reproducible, a damaged artifact
+	code        int
 }
 
 // Stage returns the result of the stage of that name, or nil.
@@ -133,7 +134,7 @@ func (res *StageResult) fail(err error) {
 	res.Status, res.Error, res.code = Failed, err.Error(), 1
 	switch {
 	case errors.As(err, &failure) && failure.Code != 0:
-		res.code = failure.Code
+		res.code, res.Interrupted = failure.Code, failure.Code == errInterrupted.Code
 	case errors.As(err, &damage):
 		res.code = 5
 	}

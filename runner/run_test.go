@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -283,8 +284,14 @@ func TestInterruptAndResume(t *testing.T) {
 	check(err)
 	b.wantCode(result, 130)
 	b.want(story(result), "a failed, b skipped")
+	said := result.Stage("a")
+	if where := regexp.MustCompile(`^interrupted at step \d+ of 20, saved at \d+`); !said.Interrupted ||
+		!regexp.MustCompile(where.String()+`: the next run goes on from there$`).MatchString(said.Error) {
+		t.Errorf("interrupted %v: %s", said.Interrupted, said.Error)
+	} else if plan := b.plan(a, never); outlook(plan) != "a resume, b run" || fmt.Sprint(plan.Stages[0].Why[0].New) != where.FindString(said.Error) {
+		t.Errorf("%s, %v", outlook(plan), plan.Stages[0].Why)
+	}
 	b.opts.Observe = nil
-	b.want(outlook(b.plan(a, never)), "a resume, b run")
 	result = b.run(a, never)
 	b.want(story(result), "a resumed, b ran")
 	var want strings.Builder

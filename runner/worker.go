@@ -78,6 +78,7 @@ type worker struct {
 	done    *job.Event
 	failure *job.Error
 	ended   error // why this side ended it
+	noted   time.Time
 }
 
 // read parses the lines of the protocol. It ends at the end of the worker's output, or at a line that is not one.
@@ -164,6 +165,10 @@ func (w *worker) take(e job.Event) {
 		w.done = &e
 	case "error":
 		w.failure = &job.Error{Path: e.Path, Message: e.Message, Code: max(e.Code, 1)}
+	}
+	if w.far.take(e) || time.Since(w.noted) > noteEvery {
+		w.far.note(w.checkpoints())
+		w.noted = time.Now()
 	}
 	w.observe(Update{Stage: w.plan, Event: e})
 }

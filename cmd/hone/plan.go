@@ -92,7 +92,7 @@ func reasons(s *runner.StagePlan) []string {
 }
 
 func reason(s *runner.StagePlan, c runner.Change) string {
-	if s.Action == runner.Blocked {
+	if s.Action == runner.Blocked || s.Action == runner.Resume {
 		return fmt.Sprint(c.New)
 	}
 	if c.Field == "kind" && c.Old == nil && c.New == s.Kind {

@@ -24,7 +24,8 @@ func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool,
 	if !seen {
 		t := newTable(w)
 		for _, s := range result.Stages {
-			t.row(marks[s.Status]+" "+s.Name, s.Kind, string(s.Status), seconds(s), firstLine(s.Error))
+			status, message := ended(s)
+			t.row(marks[s.Status]+" "+s.Name, s.Kind, status, seconds(s), firstLine(message))
 		}
 		if err := t.flush(); err != nil {
 			return err
@@ -38,21 +39,33 @@ func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool,
 			return err
 		}
 	}
-	count := map[runner.Status]int{}
+	count := map[string]int{}
 	for _, s := range result.Stages {
-		count[s.Status]++
+		status, _ := ended(s)
+		count[status]++
 	}
 	var said []string
-	for _, status := range []runner.Status{runner.Reused, runner.Ran, runner.Resumed, runner.Failed, runner.Skipped} {
+	for _, status := range []string{"reused", "ran", "resumed", "failed", interrupted, "skipped"} {
 		if count[status] > 0 {
 			said = append(said, fmt.Sprintf("%d %s", count[status], status))
 		}
 	}
-	if place != "" && count[runner.Reused] == 0 {
-		said = append(said, "kept in "+place)
+	last := fmt.Sprintf("\n%s: %s\n", result.Pipeline, strings.Join(said, ", "))
+	if place != "" && count["reused"] == 0 {
+		last += "kept in " + place + "\n"
 	}
-	_, err := fmt.Fprintf(w, "\n%s: %s\n", result.Pipeline, strings.Join(said, ", "))
+	_, err := fmt.Fprint(w, last)
 	return err
+}
+
+const interrupted = "interrupted"
+
+// ended is how a stage ended, in a word, and what is to be said of it.
+func ended(s *runner.StageResult) (status, message string) {
+	if s.Interrupted {
+		return interrupted, strings.TrimLeft(strings.TrimPrefix(s.Error, interrupted), " ,")
+	}
+	return string(s.Status), s.Error
 }
 
 func seconds(s *runner.StageResult) string {

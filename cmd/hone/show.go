@@ -101,7 +101,11 @@ func showAll(c *cobra.Command, f *flags, plan *runner.Plan) error {
 	t.row("STAGE", "KIND", "RAN", "TOOK", "METRICS")
 	for _, s := range plan.Stages {
 		if s.Record == nil {
-			t.row(s.Name, s.Kind, "no current record")
+			said := "no current record"
+			if s.Unfinished != nil {
+				said = s.Unfinished.Next()
+			}
+			t.row(s.Name, s.Kind, said)
 			continue
 		}
 		t.row(s.Name, s.Kind, s.Record.Started.Local().Format("2006-01-02 15:04"),

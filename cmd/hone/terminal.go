@@ -121,8 +121,9 @@ func (t *terminal) row(name string) *row {
 
 // ended adds the lines of a stage that has ended.
 func (t *terminal) ended(s *runner.StageResult) {
-	line := fmt.Sprintf("%s %-*s  %-8s %7s", marks[s.Status], t.wide, s.Name, s.Status, seconds(s))
-	message, more, _ := strings.Cut(printable(s.Error), "\n")
+	status, message := ended(s)
+	line := fmt.Sprintf("%s %-*s  %-8s %7s", marks[s.Status], t.wide, s.Name, status, seconds(s))
+	message, more, _ := strings.Cut(printable(message), "\n")
 	if s.Status == runner.Ran || s.Status == runner.Resumed {
 		message = metricsLine(s.Metrics, 3)
 	}

@@ -59,6 +59,16 @@ func (s *Store) Use() (*Lock, error) {
 	return nil, errors.New("hone gc is at work in this store: try again when it has ended")
 }
 
+// Held says whether a process is at the key.
+func (s *Store) Held(key string) bool {
+	f, err := os.Open(s.path("locks", key))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
 // tryLock takes a lock, or returns nil where another holds it.
 func (s *Store) tryLock(name string, how int) (*Lock, error) {
 	path := s.path("locks", name)

@@ -1,0 +1,115 @@
+package runner
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hone-ml/hone/internal/job"
+)
+
+// Unfinished is how far an attempt came that left no record: attempt.json beside its state and its log. It is for people; what
+// a resume goes on from is the state alone.
+type Unfinished struct {
+	Done  int64  `json:"done"`
+	Total int64  `json:"total"`
+	Unit  string `json:"unit"`
+	Saved int64  `json:"saved"`           // the step of its newest checkpoint
+	Error string `json:"error,omitempty"` // why it failed; an interrupted one, or one that was killed, has none
+
+	Resume bool `json:"-"` // a checkpoint is there
+	Now    bool `json:"-"` // a process is at it
+}
+
+// noteEvery is the time between notes of an attempt's progress: what a kill makes the note lag behind.
+const noteEvery = time.Second
+
+func unfinishedFile(checkpoints string) string { return filepath.Join(checkpoints, "attempt.json") }
+
+// readUnfinished reads what an attempt noted; nil where there is nothing.
+func readUnfinished(checkpoints string) *Unfinished {
+	b, err := os.ReadFile(unfinishedFile(checkpoints))
+	u := &Unfinished{}
+	if err != nil || json.Unmarshal(b, u) != nil {
+		return nil
+	}
+	return u
+}
+
+// note keeps what an attempt has come to. That it cannot be written is no reason to fail.
+func (u *Unfinished) note(checkpoints string) {
+	if b, err := json.Marshal(u); err == nil {
+		_ = os.WriteFile(unfinishedFile(checkpoints), b, 0o644)
+	}
+}
+
+// take follows a worker's event, and says whether it is worth a note at once.
+func (u *Unfinished) take(e job.Event) bool {
+	switch e.Event {
+	case "progress":
+		u.Done, u.Total, u.Unit = e.Done, e.Total, e.Unit
+	case "metric":
+		if u.Unit == "steps" {
+			u.Done = max(u.Done, e.Step)
+		}
+	case "checkpoint":
+		u.Saved, u.Resume = e.Step, true
+	}
+	return e.Event == "start" || e.Event == "checkpoint"
+}
+
+// ended notes how an attempt failed.
+func (u *Unfinished) ended(checkpoints string, err error) {
+	var failure *job.Error
+	if !errors.As(err, &failure) || failure.Code != errInterrupted.Code {
+		u.Error = err.Error()
+	}
+	u.note(checkpoints)
+}
+
+// String says how far it came and what is saved: interrupted at step 43 of 200, saved at 40.
+func (u *Unfinished) String() string {
+	said := "interrupted"
+	switch {
+	case u.Now:
+		said = "being made"
+	case u.Error != "":
+		said = "failed"
+	}
+	switch {
+	case u.Unit == "steps" && u.Total > 0:
+		said += fmt.Sprintf(" at step %d of %d", max(u.Done, u.Saved), u.Total)
+	case u.Total > 0:
+		said += fmt.Sprintf(" at %d of %d %s", u.Done, u.Total, u.Unit)
+	}
+	switch {
+	case !u.Resume:
+		return said + ", nothing saved"
+	case u.Saved > 0 && u.Unit != "steps":
+		return said + fmt.Sprintf(", saved at step %d", u.Saved)
+	case u.Saved > 0:
+		return said + fmt.Sprintf(", saved at %d", u.Saved)
+	}
+	return said
+}
+
+// Next is String, and what the next run makes of it.
+func (u *Unfinished) Next() string {
+	switch {
+	case u.Now:
+		return u.String()
+	case u.Resume:
+		return u.String() + ": the next run goes on from there"
+	}
+	return u.String() + ": the next run begins anew"
+}
+
+// Why is the first line of what made it fail.
+func (u *Unfinished) Why() string {
+	line, _, _ := strings.Cut(u.Error, "\n")
+	return line
+}
