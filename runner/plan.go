@@ -138,7 +138,7 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 		p.Action = Resume
 		p.Why = []Change{{Field: "checkpoint", New: res.unfinished.String(), Pos: position(s, "kind")}}
 	default:
-		p.Why, p.Before = r.why(s, res.key, res.ingredients, res.unknown)
+		p.Why, p.Before, p.Renamed = r.why(s, res.key, res.ingredients, res.unknown)
 	}
 	return p
 }
@@ -149,8 +149,8 @@ func (r *Runner) Explain(p *StagePlan) {
 	if p.Record == nil {
 		return
 	}
-	before, rank := r.earlier(p.Stage, p.Record.Key, p.Record.Ingredients)
-	if rank < sameName {
+	before, renamed := r.earlier(p.Stage, p.Record.Key, p.Record.Ingredients)
+	if before == nil || renamed != "" {
 		return
 	}
 	p.Before, p.changes = before, compare(before.Ingredients, p.Record.Ingredients)

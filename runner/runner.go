@@ -57,12 +57,14 @@ type Runner struct {
 	sources *store.Sources
 	lock    *hubLock
 	ref     string
+	before  map[string]string // the key of each stage in the pipeline's last run
 
-	mu       sync.Mutex // of hashes and logs
-	hashes   map[string]string
-	logs     map[string]string // of the stages that are there, by name
-	history  func() []*store.Record
-	observer sync.Mutex
+	mu        sync.Mutex // of hashes and logs
+	hashes    map[string]string
+	logs      map[string]string // of the stages that are there, by name
+	history   func() []*store.Record
+	elsewhere func() map[string]bool // refs of pipelines in other folders
+	observer  sync.Mutex
 }
 
 // New prepares to plan or run g. A stage in opts that the graph does not have is an error.
@@ -96,8 +98,12 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	ref, err := st.Ref(g.Dir, g.Package)
+	if err != nil {
+		return nil, err
+	}
 	r := &Runner{
-		graph: g, store: st, opts: opts, stages: stages, lock: lock,
+		before: ref.Stages, graph: g, store: st, opts: opts, stages: stages, lock: lock,
 		sources: st.Sources(), ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{}, logs: map[string]string{},
 	}
 	r.history = sync.OnceValue(func() []*store.Record {
@@ -107,6 +113,7 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 		}
 		return records
 	})
+	r.elsewhere = sync.OnceValue(func() map[string]bool { return st.Elsewhere(g.Dir) })
 	return r, nil
 }
 

@@ -20,46 +20,64 @@ type Change struct {
 	Pos   string `json:"pos"` // file:line:col in the source as it is now
 }
 
-// earlier is the record to compare with: the last of this pipeline and stage name, else the last of a pipeline of
-// the same name, else the record of the kind that differs least; and which of these it is. A record of the key itself
-// tells nothing.
-func (r *Runner) earlier(s *pipelines.Stage, key string, list []store.Ingredient) (best *store.Record, bestRank int) {
-	bestDiffers := 0
+// earlier is the record to compare with. It is of this pipeline: what a stage of equal name or kind gave elsewhere is no run
+// before this one. The stage's last run comes first, else that of a stage which the pipeline has no longer and which shares more
+// than it differs in: it was renamed, and its name is returned too. A record of the key itself tells nothing.
+func (r *Runner) earlier(s *pipelines.Stage, key string, list []store.Ingredient) (last *store.Record, renamed string) {
+	if rec := r.lastRun(s.Name); rec != nil && rec.Key != key {
+		return rec, "" // perhaps made by another pipeline, and reused here
+	}
+	least := len(list)/2 + 1
 	for _, rec := range r.history() { // the oldest first, so a later one wins where nothing else decides
-		if rec.Key == key || rec.Kind != s.Kind {
+		if rec.Key == key || rec.Kind != s.Kind || !r.own(rec) {
 			continue
 		}
-		rank, differs := sameKind, 0
-		switch {
-		case rec.Stage == s.Name && rec.Ref == r.ref:
-			rank = sameFolder
-		case rec.Stage == s.Name && rec.Pipeline == r.graph.Name:
-			rank = sameName
-		default:
-			// One that shares less than it differs in is another stage altogether, and says nothing of this one.
-			if differs = len(compare(rec.Ingredients, list)); differs > len(list)-differs {
-				continue
+		if rec.Stage == s.Name {
+			last, renamed, least = rec, "", -1
+		} else if r.graph.Stage(rec.Stage) == nil {
+			if n := len(compare(rec.Ingredients, list)); n <= least {
+				last, renamed, least = rec, rec.Stage, n
 			}
 		}
-		if rank > bestRank || rank == bestRank && differs <= bestDiffers {
-			best, bestRank, bestDiffers = rec, rank, differs
-		}
 	}
-	return best, bestRank
+	return last, renamed
 }
 
-// ranks of a record to compare with.
-const (
-	sameKind   = 1 + iota
-	sameName   // of stage and pipeline
-	sameFolder // and the pipeline's folder
-)
+// lastRun is what the stage had in the pipeline's last run, nil where that came to nothing.
+func (r *Runner) lastRun(stage string) *store.Record {
+	key := r.before[stage]
+	if key == "" {
+		return nil
+	}
+	records, err := r.store.Records(key)
+	if err != nil || len(records) == 0 {
+		return nil
+	}
+	return records[len(records)-1]
+}
+
+// own says whether a record is of this pipeline: of its folder, or of its name in a folder that is there no longer, since it
+// was moved.
+func (r *Runner) own(rec *store.Record) bool {
+	return rec.Ref == r.ref || rec.Pipeline == r.graph.Name && !r.elsewhere()[rec.Ref]
+}
 
 // Ran says whether the store has a record of the pipeline's stage of that name, whatever its key.
 func (r *Runner) Ran(stage string) bool {
-	return slices.ContainsFunc(r.history(), func(rec *store.Record) bool {
-		return rec.Stage == stage && (rec.Ref == r.ref || rec.Pipeline == r.graph.Name)
+	return r.lastRun(stage) != nil || slices.ContainsFunc(r.history(), func(rec *store.Record) bool {
+		return rec.Stage == stage && r.own(rec)
 	})
+}
+
+// Earlier is the other records of the pipeline's stage, the newest first.
+func (r *Runner) Earlier(s *StagePlan) []*store.Record {
+	var found []*store.Record
+	for _, rec := range slices.Backward(r.history()) {
+		if rec.Stage == s.Name && r.own(rec) && (s.Record == nil || rec.Key != s.Record.Key) {
+			found = append(found, rec)
+		}
+	}
+	return found
 }
 
 // New says whether the store has seen no run of the pipeline in its folder.
@@ -109,12 +127,12 @@ func equal(a, b any) bool {
 	return string(x) == string(y)
 }
 
-// why explains an action other than reuse by an earlier record, which it returns too. Fields in unknown are inputs that
-// are not made yet.
-func (r *Runner) why(s *pipelines.Stage, key string, list []store.Ingredient, unknown []string) ([]Change, *store.Record) {
-	before, _ := r.earlier(s, key, list)
+// why explains an action other than reuse by an earlier record, which it returns too, as earlier does. Fields in unknown are
+// inputs that are not made yet.
+func (r *Runner) why(s *pipelines.Stage, key string, list []store.Ingredient, unknown []string) (why []Change, before *store.Record, renamed string) {
+	before, renamed = r.earlier(s, key, list)
 	if before == nil {
-		return []Change{{Field: "kind", New: s.Kind, Pos: position(s, "kind")}}, nil
+		return []Change{{Field: "kind", New: s.Kind, Pos: position(s, "kind")}}, nil, ""
 	}
 	var changes []Change
 	for _, c := range compare(before.Ingredients, list) {
@@ -131,7 +149,7 @@ func (r *Runner) why(s *pipelines.Stage, key string, list []store.Ingredient, un
 	for i := range changes {
 		changes[i].Pos = position(s, changes[i].Field)
 	}
-	return changes, before
+	return changes, before, renamed
 }
 
 // position is where the user wrote a field, else the field that holds it, else the stage.

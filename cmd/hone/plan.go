@@ -86,6 +86,9 @@ func reasons(s *runner.StagePlan) []string {
 		lines = append(lines, reason(s, c))
 	}
 	if len(lines) == 0 {
+	if s.Renamed != "" {
+		lines = append(lines, fmt.Sprintf("(compared with %s, which the pipeline has no longer)", s.Renamed))
+	}
 		return []string{""}
 	}
 	return lines

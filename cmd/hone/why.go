@@ -12,7 +12,7 @@ func whyCommand() *cobra.Command {
 	var f flags
 	c := &cobra.Command{
 		Use:   "why STAGE [PATH]",
-		Short: "which ingredient of the stage's key changed since the nearest earlier run",
+		Short: "what changed since the stage's last run",
 		Example: `  hone why tune
   hone why tune examples/sft`,
 		Args: cobra.RangeArgs(1, 2),
@@ -48,8 +48,8 @@ func whyCommand() *cobra.Command {
 			switch before := s.Before; {
 			case s.Action == runner.Reuse && before == nil:
 				fmt.Fprintln(w, "  there is no earlier run to compare with")
-			case before != nil && before.Stage != s.Name:
-				fmt.Fprintf(w, "  compared with the run of stage %s of %s, which differs least\n", before.Stage, before.Pipeline)
+			case s.Renamed != "":
+				fmt.Fprintf(w, "  compared with %s, which the pipeline has no longer\n", s.Renamed)
 			case s.Action == runner.Run && before == nil && !r.Ran(s.Name):
 				fmt.Fprintf(w, "  there is no record of this stage in %s\n", f.place)
 			}

@@ -45,6 +45,21 @@ func (s *Store) Ref(dir, pkg string) (Ref, error) {
 	return read, nil
 }
 
+// Elsewhere is the ids of refs whose folder is there and is another than dir.
+func (s *Store) Elsewhere(dir string) map[string]bool {
+	live, _, err := s.refs()
+	if err != nil {
+		return nil
+	}
+	ids := map[string]bool{}
+	for _, ref := range live {
+		if ref.Dir != dir {
+			ids[RefID(ref.Dir, ref.Package)] = true
+		}
+	}
+	return ids
+}
+
 // refs reads all refs, apart by whether their folder is still there.
 func (s *Store) refs() (live []Ref, dead []string, err error) {
 	names, err := s.list("refs")
