@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,34 +16,35 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner"
 )
 
 func logCommand() *cobra.Command {
 	var f flags
+	var chosen []string
 	c := &cobra.Command{
 		Use:   "log STAGE [PATH]",
-		Short: "the metrics that a stage logged, of its current record or of the attempt under way",
+		Short: "the metrics that a stage logged, a line a step",
+		Long: `log prints what a stage logged: of its current record, or of the attempt that is
+under way, was interrupted or failed. A table shows the columns that say most
+and fit the terminal, and names the others. Without metrics it prints what the
+stage's program said.`,
 		Example: `  hone log tune
-  hone log tune examples/sft --json`,
+  hone log tune examples/sft --columns loss,grad_norm
+  hone log tune --json`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
+			if f.json && len(chosen) > 0 {
+				return usage("--columns and --json: one of them, since --json has all")
+			}
 			path, err := f.path(args[1:])
 			if err != nil {
 				return err
 			}
-			r, _, err := f.runner(path, runner.Options{Stages: args[:1]})
+			dir, err := f.logDir(args[0], path)
 			if err != nil {
 				return err
-			}
-			plan, err := r.Plan()
-			if err != nil {
-				return err
-			}
-			s := plan.Stage(args[0])
-			dir := r.LogDir(s)
-			if dir == "" {
-				return f.nothing(r, s, "log")
 			}
 			lines, err := metrics(filepath.Join(dir, "metrics.jsonl"))
 			if err != nil {
@@ -56,7 +58,7 @@ func logCommand() *cobra.Command {
 				}
 				return nil
 			case len(lines) > 0:
-				return printMetrics(w, lines)
+				return printMetrics(w, lines, chosen)
 			}
 			// No metrics: what the worker, or the program of an exec stage, has said.
 			for _, name := range []string{"stderr.txt", "program.out", "program.err"} {
@@ -67,8 +69,33 @@ func logCommand() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().StringSliceVar(&chosen, "columns", nil, "`NAMES` of the columns to show, a,b,c, or all")
 	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	return c
+}
+
+// logDir is the folder of what a stage logged, or an earlier run.
+func (f *flags) logDir(name string, path []string) (string, error) {
+	rec, _, st, err := f.record(name, pipelineOf(path))
+	if err != nil {
+		return "", err
+	}
+	if rec != nil {
+		return st.LogDir(rec), nil
+	}
+	r, _, err := f.runner(path, runner.Options{Stages: []string{name}})
+	if err != nil {
+		return "", err
+	}
+	plan, err := r.Plan()
+	if err != nil {
+		return "", err
+	}
+	s := plan.Stage(name)
+	if dir := r.LogDir(s); dir != "" {
+		return dir, nil
+	}
+	return "", f.nothing(r, s, "log")
 }
 
 // metrics reads the lines of metrics.jsonl. A last line that is still being written is left out.
@@ -92,33 +119,78 @@ func metrics(path string) ([]json.RawMessage, error) {
 	return lines, scan.Err()
 }
 
-// printMetrics prints a table, a line a step; the columns are those of the first line, the time left out.
-func printMetrics(w io.Writer, lines []json.RawMessage) error {
-	names, err := fields(lines[0])
-	if err != nil {
-		return err
-	}
-	names = slices.DeleteFunc(names, func(n string) bool { return n == "time" })
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, strings.Join(names, "\t")+"\t")
-	for _, line := range lines {
+// printMetrics prints a table, a line a step: of the chosen columns, else of those that fit, and then names the others.
+func printMetrics(w io.Writer, lines []json.RawMessage, chosen []string) error {
+	var names []string
+	rows := make([]map[string]string, len(lines))
+	for i, line := range lines {
+		own, err := fields(line)
+		if err != nil {
+			return err
+		}
 		var values map[string]*float64
 		if err := json.Unmarshal(line, &values); err != nil {
 			return err
 		}
-		for _, name := range names {
-			switch v := values[name]; {
-			case v == nil:
-				fmt.Fprint(t, "–\t")
-			case *v == float64(int64(*v)):
-				fmt.Fprintf(t, "%d\t", int64(*v))
-			default:
-				fmt.Fprintf(t, "%.5g\t", *v)
+		rows[i] = map[string]string{}
+		for _, name := range own {
+			rows[i][name] = cell(values[name])
+			if name != "time" && !slices.Contains(names, name) {
+				names = append(names, name)
 			}
+		}
+	}
+	shown, left := byImportance(names), []string(nil)
+	switch {
+	case len(chosen) == 0:
+		shown, left = fitting(names, rows, width(w))
+	case !slices.Contains(chosen, "all"):
+		for _, name := range chosen {
+			if !slices.Contains(names, name) {
+				return usage("--columns %s: no such column%s\n--columns all shows those that there are", name, pipelines.Suggest(name, names))
+			}
+		}
+		shown = append([]string{"step"}, slices.DeleteFunc(slices.Clone(chosen), func(n string) bool { return n == "step" })...)
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, strings.Join(shown, "\t")+"\t")
+	for _, row := range rows {
+		for _, name := range shown {
+			fmt.Fprint(t, cmp.Or(row[name], "–"), "\t")
 		}
 		fmt.Fprintln(t)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil || len(left) == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", wrapped("not shown: "+strings.Join(left, ", ")+" (--columns NAMES, or all)", width(w)-2, "  "))
+	return err
+}
+
+// fitting parts names into those whose columns fit side by side and the others, the telling ones first.
+func fitting(names []string, rows []map[string]string, columns int) (fit, left []string) {
+	for _, name := range byImportance(names) {
+		n := len(name)
+		for _, row := range rows {
+			n = max(n, len([]rune(row[name])))
+		}
+		if n += 2; n > columns && len(fit) > 0 {
+			left = append(left, name)
+			continue
+		}
+		fit, columns = append(fit, name), columns-n
+	}
+	return fit, left
+}
+
+func cell(v *float64) string {
+	switch {
+	case v == nil:
+		return "–"
+	case *v == float64(int64(*v)):
+		return fmt.Sprint(int64(*v))
+	}
+	return fmt.Sprintf("%.5g", *v)
 }
 
 // fields names the keys of a JSON object in the order in which they stand.

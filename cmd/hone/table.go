@@ -3,8 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"golang.org/x/term"
 )
 
 // table lines up columns, two spaces apart. Empty cells at the end of a row are left out.
@@ -20,3 +24,54 @@ func (t *table) row(cells ...string) {
 }
 
 func (t *table) flush() error { return t.w.Flush() }
+
+// width is the columns of the terminal that w is, 80 where it is none.
+func width(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns >= 20 {
+			return columns
+		}
+	}
+	return 80
+}
+
+// wrapped breaks text at spaces so that no line has more than columns, if a word allows, beside the indent of all but the first.
+func wrapped(text string, columns int, indent string) string {
+	var b strings.Builder
+	at := 0
+	for i, word := range strings.Fields(text) {
+		n := len([]rune(word))
+		switch {
+		case i == 0:
+		case at+1+n > columns:
+			b.WriteString("\n" + indent)
+			at = 0
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	return b.String()
+}
+
+// telling is the metrics that say most of a training, under TRL's names, the most telling first. Those of a method come before
+// what every training has.
+var telling = []string{
+	"step", "reward", "loss", "rewards/accuracies", "rewards/margins", "reward_std", "frac_reward_zero_std", "kl",
+	"epoch", "learning_rate", "grad_norm", "rewards/chosen", "rewards/rejected", "completions/mean_length",
+	"completions/clipped_ratio", "entropy", "tokens", "tokens_per_second",
+}
+
+// byImportance sorts names of metrics, the telling ones first; others keep their order.
+func byImportance(names []string) []string {
+	rank := func(name string) int {
+		if i := slices.Index(telling, name); i >= 0 {
+			return i
+		}
+		return len(telling)
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
+	return names
+}

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/hone-ml/hone/runner"
 )
 
@@ -152,10 +150,7 @@ func (r *row) measure(values map[string]float64) {
 func (t *terminal) draw() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	columns, _, err := term.GetSize(int(t.file.Fd()))
-	if err != nil || columns < 20 {
-		columns = 80
-	}
+	columns := width(t.file)
 	var b strings.Builder
 	up := 0
 	for _, width := range t.drew { // a terminal that was made narrower has wrapped what stood there
