@@ -116,7 +116,7 @@ func showAll(c *cobra.Command, f *flags, plan *runner.Plan) error {
 
 func metricsLine(metrics map[string]float64, most int) string {
 	var said []string
-	for i, name := range slices.Sorted(maps.Keys(metrics)) {
+	for i, name := range byImportance(slices.Sorted(maps.Keys(metrics))) {
 		if i == most {
 			said = append(said, "…")
 			break
@@ -144,7 +144,7 @@ func showStage(w io.Writer, st *store.Store, s *runner.StagePlan) error {
 	for _, port := range slices.Sorted(maps.Keys(r.Outputs)) {
 		line("out."+port, "%s", st.Tree(r.Outputs[port].Hash))
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {
+	for _, name := range byImportance(slices.Sorted(maps.Keys(r.Metrics))) {
 		line(name, "%.6g", r.Metrics[name])
 	}
 	if err := t.flush(); err != nil {

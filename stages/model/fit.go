@@ -137,6 +137,11 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			}
 			state.Sums["logged_loss"] = loss
 			state.Sums["steps"], state.Sums["loss"], state.Sums["tokens"] = 0, 0, 0
+			for _, name := range summed {
+				if v, ok := values[name]; ok {
+					state.Sums[metricLogged+name] = v
+				}
+			}
 			last = now
 		}
 		j.Progress(state.Step, total, "steps")
@@ -157,10 +162,34 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 	j.Summary("steps", float64(total))
 	j.Summary("loss", state.Sums["logged_loss"]) // of a checkpoint where that one is of the last step
 	return nil
+	for _, name := range summed {
+		if v, ok := state.Sums[metricLogged+name]; ok {
+			j.Summary(name, v)
+		}
+	}
 }
 
-// The names of the sums of a method's metrics, and of how many steps had them, begin so.
-const metricSum, metricCount = "metric/", "count/"
+// named names rows of the data by the lines of the user's file, the first of many.
+func named(j *stages.Job, rows []int64) string {
+	const most = 16
+	var said []string
+	for _, n := range rows[:min(len(rows), most)] {
+		said = append(said, j.Row("data", n))
+	}
+	if more := len(rows) - most; more > 0 {
+		said = append(said, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(said, ", ")
+}
+
+// The names of the sums of a method's metrics, of how many steps had them, and of what was logged last begin so.
+const metricSum, metricCount, metricLogged = "metric/", "count/", "logged/"
+
+// summed is the metrics of methods, under TRL's names, that stand beside the loss in a stage's record, as they were logged last.
+var summed = []string{
+	"rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected", "log_odds_ratio",
+	"reward", "reward_std", "frac_reward_zero_std", "completions/mean_length", "kl",
+}
 
 // loadModel opens a model, or an adapter on its base, for reading.
 func loadModel(in job.Input, dtype tensor.Dtype) (*model.Model, error) {
