@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/hone-ml/hone/internal/model"
@@ -26,19 +25,10 @@ type Result struct {
 	GradNorm float64 // before clipping
 }
 
-// NotFinite is a loss, gradient or weight that is not a number. What Step returns leaves the weights as before the step.
-type NotFinite struct {
-	What string
-	Rows []int64
-}
+// NotFinite is a loss, gradient or weight that is not a number. The weights are as before the step.
+type NotFinite struct{ What string }
 
-func (e *NotFinite) Error() string {
-	const shown = 32
-	if n := len(e.Rows); n > shown {
-		return fmt.Sprintf("%s is not finite; rows of the step: %v and %d more", e.What, e.Rows[:shown], n-shown)
-	}
-	return fmt.Sprintf("%s is not finite; rows of the step: %v", e.What, e.Rows)
-}
+func (e *NotFinite) Error() string { return e.What + " is not finite" }
 
 // Finite reports whether every weight is a finite number. It reads them all.
 func (t *Trainer) Finite() bool {
@@ -51,7 +41,7 @@ func (t *Trainer) Finite() bool {
 }
 
 // Step is one update from the gradients of so many micro-batches: backward adds those of one and returns its share of the
-// step's loss. When ctx ends in the middle, or a number is not finite (a NotFinite without rows), the weights are those before
+// step's loss. When ctx ends in the middle, or a number is not finite (a NotFinite), the weights are those before
 // the step.
 func (t *Trainer) Step(ctx context.Context, micro int, backward func(i int) (float64, error), learningRate float64) (Result, error) {
 	var r Result

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -65,8 +66,8 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 	}
 	var micro [][]int // of the newest step
 	hopeless := func(step int64, what string) error {
-		err := &train.NotFinite{What: what, Rows: f.rowsOf(micro)}
-		return stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help", step, err)
+		return stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help; the rows of the step: %s",
+			step, &train.NotFinite{What: what}, named(j, f.rowsOf(micro)))
 	}
 	saved, savedAt := state.Step, time.Now()
 	save := func() error {
@@ -136,12 +137,12 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 				return err
 			}
 			state.Sums["logged_loss"] = loss
-			state.Sums["steps"], state.Sums["loss"], state.Sums["tokens"] = 0, 0, 0
 			for _, name := range summed {
 				if v, ok := values[name]; ok {
 					state.Sums[metricLogged+name] = v
 				}
 			}
+			state.Sums["steps"], state.Sums["loss"], state.Sums["tokens"] = 0, 0, 0
 			last = now
 		}
 		j.Progress(state.Step, total, "steps")
@@ -161,12 +162,12 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 	}
 	j.Summary("steps", float64(total))
 	j.Summary("loss", state.Sums["logged_loss"]) // of a checkpoint where that one is of the last step
-	return nil
 	for _, name := range summed {
 		if v, ok := state.Sums[metricLogged+name]; ok {
 			j.Summary(name, v)
 		}
 	}
+	return nil
 }
 
 // named names rows of the data by the lines of the user's file, the first of many.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/model"
@@ -47,8 +48,8 @@ func blocks(ctx context.Context, j *stages.Job, dir string, length int) ([]train
 		return nil, stages.Errorf("data", "%w", err)
 	}
 	defer d.Close()
-	if d.Format != dataset.Text {
-		return nil, stages.Errorf("data", "rows are %s, plain text is wanted: name its column in data.load, columns: {text: …}", d.Format)
+	if err := wants("model.pretrain", d.Format, dataset.Text); err != nil {
+		return nil, stages.Errorf("data", "%w", err)
 	}
 	tok, err := tokenizer.Load(dir)
 	if err != nil {
@@ -59,6 +60,7 @@ func blocks(ctx context.Context, j *stages.Job, dir string, length int) ([]train
 		return nil, stages.Errorf("model", "the tokenizer has no eos token, which ends a text")
 	}
 	var all []int32
+	var ends []int // of each text in all
 	var bad dataset.BadRows
 	var n int64
 	for row, err := range d.All() {
@@ -76,20 +78,21 @@ func blocks(ctx context.Context, j *stages.Job, dir string, length int) ([]train
 			continue
 		}
 		all = append(append(all, ids...), tok.EOS.ID)
+		ends = append(ends, len(all))
 		j.Progress(n, d.Rows, "rows")
 	}
 	if err := bad.Err(); err != nil {
 		return nil, stages.Errorf("data", "%w", err)
 	}
 	var examples []train.Example
-	for len(all) > 1 {
-		k := min(length, len(all))
-		x := train.Example{IDs: all[:k:k], Trained: make([]bool, k), Row: int64(len(examples) + 1)}
+	for from := 0; len(all)-from > 1; from += length {
+		k := min(length, len(all)-from)
+		text, _ := slices.BinarySearch(ends, from+1) // that the row begins in
+		x := train.Example{IDs: all[from : from+k : from+k], Trained: make([]bool, k), Row: int64(text + 1)}
 		for i := range x.Trained {
 			x.Trained[i] = true
 		}
 		examples = append(examples, x)
-		all = all[k:]
 	}
 	if len(examples) == 0 {
 		return nil, stages.Errorf("data", "no text")

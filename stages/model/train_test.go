@@ -334,7 +334,7 @@ func TestBadRows(t *testing.T) {
 		"target": {lines(t, good), func(c *schemas.TrainSFT) {
 			c.LoRA = &schemas.LoRA{Rank: 2, Alpha: 4, Targets: schemas.Targets{Suffixes: []string{"query"}}}
 		}, `target "query" names no linear layer; q_proj`},
-		"diverges": {lines(t, good), func(c *schemas.TrainSFT) { c.LearningRate, c.Clip = 1e30, 0 }, "is not finite; rows of the step"},
+		"diverges": {lines(t, good), func(c *schemas.TrainSFT) { c.LearningRate, c.Clip = 1e30, 0 }, "is not finite; the checkpoint before it is kept; a lower learningRate or a clip may help; the rows of the step: row "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := stagetest.New(t, "train.sft", sftConfig(c.change), map[string]string{"model": "model"})
