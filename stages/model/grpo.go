@@ -66,7 +66,7 @@ func TrainGRPO(ctx context.Context, j *stages.Job) error {
 	defer free()
 
 	p := &policy{
-		config: &c, prompts: prompts, ends: s.end, reference: reference,
+		config: &c, warn: j.Warn, prompts: prompts, ends: s.end, reference: reference,
 		answers: sampler{s, &c, prompts}.answers, rewards: judge{s, j, rewards, prompts, c.Generations}.rewards,
 		loss: loss.Policy{Kind: c.Loss, Sequence: c.Ratio == "sequence", Low: c.Epsilon, High: c.High(), Beta: c.Beta, MaxTokens: c.MaxNewTokens},
 	}

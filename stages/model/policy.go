@@ -21,8 +21,10 @@ type policy struct {
 	answers   func(ctx context.Context, m *model.Model, round int64, items []int) ([][]int32, error)
 	rewards   func(ctx context.Context, items []int, answers [][]int32) (sums []float64, byName map[string][]float64, err error)
 	reference func(batch []train.Example) ([]float32, error) // nil without a divergence
+	warn      func(format string, args ...any)
 
 	round *round // the one at hand; between rounds nil
+	alike int    // rounds up to now in which no answer was better than another to the same prompt
 }
 
 // round is what a checkpoint holds of answers that are still to be trained on.
@@ -105,6 +107,7 @@ func (p *policy) roll(ctx context.Context, m *model.Model, number int64, micro [
 	advantages, zero := loss.Advantages(sums, c.Generations, c.ScaleRewards)
 	r := &round{Number: number, Metrics: map[string]float64{"frac_reward_zero_std": zero}}
 	measureRewards(r.Metrics, sums, byName)
+	p.watch(r.Metrics)
 	measureLengths(r.Metrics, answers, p.cut)
 	k := 0
 	for _, own := range micro {
@@ -118,6 +121,23 @@ func (p *policy) roll(ctx context.Context, m *model.Model, number int64, micro [
 		r.Micro = append(r.Micro, rollouts)
 	}
 	return r, p.compare(m, r)
+}
+
+// patience is the logged steps in a row without a difference in reward after which the user is told.
+const patience = 5
+
+// watch warns, once, where nothing has been learnt for a while since each group's answers were rewarded alike.
+func (p *policy) watch(metrics map[string]float64) {
+	c := p.config
+	if metrics["frac_reward_zero_std"] < 1 {
+		p.alike = 0
+		return
+	}
+	if p.alike++; p.alike == max(1, patience*c.LogEvery/c.Iterations) {
+		p.warn("for %d steps all answers to a prompt have had the same reward, %.4g of late, and so nothing is learnt: "+
+			"see whether the rewards find what they look for in what the model writes, and whether its answers differ (temperature is %g, generations %d)",
+			p.alike*c.Iterations, metrics["reward"], c.Temperature, c.Generations)
+	}
 }
 
 // cut reports whether an answer came to no end of its own.

@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -40,6 +41,28 @@ type grpoTrace struct {
 			IDs     []int32
 			Trained []int
 		}
+	}
+}
+
+// Where no answer is better than another for five logged steps in a row, one line says so.
+func TestEqualRewardsAreSaid(t *testing.T) {
+	var said []string
+	p := &policy{
+		config: &schemas.TrainGRPO{Training: schemas.Training{LogEvery: 4}, Generations: 8, Temperature: 1, Iterations: 2},
+		warn:   func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) },
+	}
+	for round := range 60 {
+		zero := 1.0
+		if round == 8 { // of ten that are five logged steps
+			zero = 0.9
+		}
+		p.watch(map[string]float64{"frac_reward_zero_std": zero, "reward": 0.25})
+		if want := map[bool]int{true: 1}[round >= 18]; len(said) != want {
+			t.Fatalf("round %d: %d lines, want %d", round, len(said), want)
+		}
+	}
+	if want := "for 20 steps all answers to a prompt have had the same reward, 0.25 of late"; !strings.HasPrefix(said[0], want) || !strings.Contains(said[0], "temperature is 1") {
+		t.Error(said[0])
 	}
 }
 
@@ -93,7 +116,7 @@ func followGRPO(t *testing.T, path, name string) {
 	}
 	defer start.Free()
 	p := &policy{
-		config: &c, ends: map[int32]bool{2: true},
+		config: &c, warn: t.Logf, ends: map[int32]bool{2: true},
 		loss: loss.Policy{Kind: c.Loss, Sequence: c.Ratio == "sequence", Low: c.Epsilon, High: c.High(), Beta: c.Beta, MaxTokens: c.MaxNewTokens},
 		answers: func(_ context.Context, _ *model.Model, _ int64, items []int) (all [][]int32, err error) {
 			for _, item := range items {
