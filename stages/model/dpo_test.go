@@ -273,8 +273,8 @@ func TestBadPreferences(t *testing.T) {
 			[]string{"row 2: prompt: empty", "row 3: chosen: empty", "row 4: chosen and rejected are the same"}},
 		"no turns":       {lines(t, strings.Replace(talk("q", "four"), `[{"role": "user", "content": "q"}]`, "[]", 1)), nil, []string{"row 1: prompt: empty"}},
 		"labelled":       {lines(t, `{"prompt": "q", "completion": "", "label": true}`, `{"prompt": "", "completion": "a", "label": true}`), kto, []string{"row 1: completion: empty", "row 2: prompt: empty"}},
-		"pairs for kto":  {lines(t, good), kto, []string{"data: rows are preference, this loss wants kto: prompt, completion, label"}},
-		"kto for pairs":  {lines(t, `{"prompt": "q", "completion": "a", "label": true}`), nil, []string{"data: rows are kto, this loss wants preference"}},
+		"pairs for kto":  {lines(t, good), kto, []string{"data: these are preference rows (prompt, chosen, rejected): train.dpo takes them; loss \"kto\" takes labelled rows (prompt, completion, label)"}},
+		"kto for pairs":  {lines(t, `{"prompt": "q", "completion": "a", "label": true}`), nil, []string{"data: these are labelled rows (prompt, completion, label): train.dpo with loss: \"kto\" takes them; this loss takes preference rows (prompt, chosen, rejected)"}},
 		"cut to nothing": {lines(t, good), func(c *schemas.TrainDPO) { c.MaxLength = 3 }, []string{"no row is left: the prompts of all 1 fill maxLength 3"}},
 	} {
 		t.Run(name, func(t *testing.T) {

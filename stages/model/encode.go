@@ -208,6 +208,9 @@ type counter struct {
 
 // openCounter opens what counts tokens: the input "model" with its template.
 func openCounter(j *stages.Job, h *dataset.Header) (data.Counter, error) {
+	if err := wants("counting tokens", h.Format, taught...); err != nil {
+		return nil, stages.Errorf("data", "%w", err)
+	}
 	dir := folder(j.In("model"))
 	template, err := openTemplate(j, dir)
 	if err != nil {

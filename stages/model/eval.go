@@ -43,6 +43,19 @@ func Eval(ctx context.Context, j *stages.Job) error {
 	if err := j.Decode(&c); err != nil {
 		return err
 	}
+	for name, suite := range c.Suites {
+		if suite.Perplexity == nil {
+			continue // any row has a prompt
+		}
+		d, err := dataset.Open(j.In("suites." + name + ".data").Path)
+		if err == nil {
+			err = wants("perplexity", d.Format, taught...)
+			d.Close()
+		}
+		if err != nil {
+			return stages.Errorf("suites."+name, "%w", err)
+		}
+	}
 	s, err := OpenSpeaker(j.In("model"))
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/dataset"
@@ -41,12 +40,12 @@ func readPreferences(ctx context.Context, j *stages.Job, dir string, maxLength i
 		return nil, stages.Errorf("data", "%w", err)
 	}
 	defer d.Close()
-	wanted, roles := dataset.Preference, []string{"chosen", "rejected"}
+	reader, wanted, roles := "this loss", dataset.Preference, []string{"chosen", "rejected"}
 	if mismatched > 0 {
-		wanted, roles = dataset.KTO, []string{"completion"}
+		reader, wanted, roles = `loss "kto"`, dataset.KTO, []string{"completion"}
 	}
-	if d.Format != wanted {
-		return nil, stages.Errorf("data", "rows are %s, this loss wants %s: %s", d.Format, wanted, strings.Join(wanted.Roles(), ", "))
+	if err := wants(reader, d.Format, wanted); err != nil {
+		return nil, stages.Errorf("data", "%w", err)
 	}
 	day, err := day(date)
 	if err != nil {

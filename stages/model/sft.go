@@ -34,6 +34,9 @@ func TrainSFT(ctx context.Context, j *stages.Job) error {
 		return stages.Errorf("data", "%w", err)
 	}
 	defer d.Close()
+	if err := wants("train.sft", d.Format, taught...); err != nil {
+		return stages.Errorf("data", "%w", err)
+	}
 	rows, err := encode(ctx, j, d, encoding{field: "data", dir: base.Path, loss: c.LossOf(string(d.Format)), maxLength: c.MaxLength, date: c.Date})
 	if err != nil {
 		return err

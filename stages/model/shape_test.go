@@ -1,0 +1,54 @@
+package model
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/schemas"
+	"github.com/hone-ml/hone/stages/stagetest"
+)
+
+// Every shape of rows against every kind that trains: what a kind cannot take is told before its model, which is not there here,
+// is looked for; and the message names a kind that does take it.
+func TestShapesOfRows(t *testing.T) {
+	rows := map[dataset.Format]string{
+		dataset.Messages:         `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`,
+		dataset.Preference:       `{"prompt": "q", "chosen": "a", "rejected": "b"}`,
+		dataset.KTO:              `{"prompt": "q", "completion": "a", "label": true}`,
+		dataset.PromptCompletion: `{"prompt": "q", "completion": "a"}`,
+		dataset.Prompt:           `{"prompt": "q"}`,
+		dataset.Text:             `{"text": "a"}`,
+	}
+	takes := map[string][]dataset.Format{
+		"train.sft": taught, "model.pretrain": {dataset.Text}, "train.dpo": {dataset.Preference}, "train.dpo kto": {dataset.KTO},
+	}
+	taken := map[dataset.Format]string{
+		dataset.Messages: "conversations (messages): train.sft takes them", dataset.Preference: "preference rows (prompt, chosen, rejected): train.dpo takes them",
+		dataset.KTO: `labelled rows (prompt, completion, label): train.dpo with loss: "kto" takes them`, dataset.PromptCompletion: "prompts with completions (prompt, completion): train.sft takes them",
+		dataset.Prompt: "prompt rows (prompt): train.grpo or curate.distill take them", dataset.Text: "plain text (text): model.pretrain or train.sft take it",
+	}
+	for format, row := range rows {
+		data := lines(t, row)
+		for name, own := range takes {
+			kind, loss, _ := strings.Cut(name, " ")
+			c := dpoConfig(func(c *schemas.TrainDPO) { c.Loss = cmp.Or(loss, c.Loss) })
+			config := encoded(t, c)
+			switch kind {
+			case "train.sft":
+				config = encoded(t, schemas.TrainSFT{Training: c.Training})
+			case "model.pretrain":
+				config = encoded(t, schemas.ModelPretrain{Training: c.Training})
+			}
+			j := stagetest.New(t, kind, config, map[string]string{"model": "model"})
+			j.Inputs["model"], j.Inputs["data"] = lines(t, row), data // no model at all
+			r := try(t, j)
+			want := "data: these are " + taken[format] + "; "
+			if e := r.Last(); strings.Contains(e.Path+": "+e.Message, want) == slices.Contains(own, format) {
+				t.Errorf("%s of %s: exit %d: %s: %s", name, format, r.Code, e.Path, e.Message)
+			}
+		}
+	}
+}
