@@ -16,8 +16,10 @@ type Error struct {
 	Pos  token.Position // Filename is relative to the working folder where it lies below
 	Path string         // stages.tune.learningRate; empty where there is no field
 	Msg  string
+	Get  string // the command that gets a missing file, run in the pipeline's folder
 }
 
+// Error is a line; the command that mends it stands below, a step a line, as a shell takes it.
 func (e Error) Error() string {
 	var b strings.Builder
 	for _, part := range []string{e.Place(), e.Path} {
@@ -25,7 +27,19 @@ func (e Error) Error() string {
 			b.WriteString(part + ": ")
 		}
 	}
-	return b.String() + e.Msg
+	b.WriteString(e.Msg)
+	if e.Get != "" {
+		b.WriteString("\n  in the pipeline's folder this gets it:\n    " + strings.ReplaceAll(e.Get, " && ", " &&\n    "))
+	}
+	return b.String()
+}
+
+// Message is what is wrong and the command that mends it, in one line.
+func (e Error) Message() string {
+	if e.Get == "" {
+		return e.Msg
+	}
+	return e.Msg + "; in the pipeline's folder this gets it: " + e.Get
 }
 
 // Place is file:line:col, or less where less is known.

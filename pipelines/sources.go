@@ -36,16 +36,16 @@ func (c *compiler) resolveSources(s *stage) {
 		}
 		if _, err := os.Stat(f.Path); err != nil {
 			hint := ""
-			if f.Get != "" {
-				hint = "; in the pipeline's folder this gets it: " + f.Get
-			} else if s.kind == "model.load" && filepath.Ext(f.Written) != ".gguf" && !filepath.IsAbs(f.Written) && hubName.MatchString("hf://"+f.Written) && strings.Count(f.Written, "/") == 1 {
+			if s.kind == "model.load" && filepath.Ext(f.Written) != ".gguf" && !filepath.IsAbs(f.Written) && hubName.MatchString("hf://"+f.Written) && strings.Count(f.Written, "/") == 1 && f.Get == "" {
 				hint = "; a model of the hub is written hf://" + f.Written
 			}
 			reason := "no such file or folder"
 			if !os.IsNotExist(err) {
 				reason = err.Error()
 			}
-			c.errorf(s, f.Field, "%s: %s%s", f.Written, reason, hint)
+			e := s.problem(f.Field, "%s: %s%s", f.Written, reason, hint)
+			e.Get = f.Get
+			c.errs = append(c.errs, e)
 		}
 	}
 }

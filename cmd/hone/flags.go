@@ -84,6 +84,9 @@ func (f *flags) openStore() (*store.Store, error) {
 		return nil, err
 	}
 	f.place = fmt.Sprintf("%s (%s)", dir, by)
+	if len(f.place) > 72 { // two lines of a terminal
+		f.place = fmt.Sprintf("%s\n  (%s)", dir, by)
+	}
 	if f.store == "" && os.Getenv("HONE_STORE") == "" {
 		f.found = f.place
 	}
@@ -130,10 +133,18 @@ func (f *flags) path(args []string) ([]string, error) {
 // nothing is why a stage has nothing to show: not run yet with what the pipeline says now, or not run at all as far as
 // this store knows.
 func (f *flags) nothing(r *runner.Runner, s *runner.StagePlan, what string) error {
-	if !r.Ran(s.Name) {
-		return fail(exitFailed, "%s: no record of this stage in %s: hone run makes it", s.Name, f.place)
+	var message string
+	switch u := s.Unfinished; {
+	case u != nil && u.Error != "":
+		message = fmt.Sprintf("%s: %s\n%s", s.Name, u.Next(), u.Why())
+	case u != nil:
+		message = fmt.Sprintf("%s: %s", s.Name, u.Next())
+	case !r.Ran(s.Name):
+		return fail(exitFailed, "%s: no record of this stage: hone run makes it\nlooked in %s", s.Name, f.place)
+	default:
+		message = fmt.Sprintf("%s: no current %s (%s): hone run makes it", s.Name, what, s.Action)
 	}
-	return fail(exitFailed, "%s: no current %s (%s): hone run makes it", s.Name, what, s.Action)
+	return fail(exitFailed, "%s", strings.TrimSuffix(message+"\n"+earlier(r, s), "\n"))
 }
 
 // runner prepares what the verbs plan, run, why, show, path and log share.
@@ -157,7 +168,15 @@ func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *sto
 	opts.Stages = append(opts.Stages, f.stages...)
 	opts.Hone, opts.Worker, opts.Version = []string{self}, findWorker, version()
 	r, err := runner.New(g, st, opts)
-	return r, st, err
+	return r, st, swapped(err, opts.Stages)
+}
+
+// swapped tells the user of a verb about a stage who named the pipeline in its place.
+func swapped(err error, stages []string) error {
+	if err == nil || len(stages) == 0 || !isPath(stages[0]) {
+		return err
+	}
+	return usage("%w\n%s is a path: the stage comes first, then the pipeline (STAGE %s)", err, stages[0], stages[0])
 }
 
 // findWorker finds hone-worker: beside hone, on PATH, or where HONE_WORKER says.

@@ -69,10 +69,11 @@ func printPlan(w io.Writer, plan *runner.Plan, place string) error {
 			said = append(said, fmt.Sprintf("%d %s", count[a], a))
 		}
 	}
+	last := fmt.Sprintf("\n%s: %s\n", plan.Pipeline, strings.Join(said, ", "))
 	if place != "" && count[runner.Reuse] == 0 {
-		said = append(said, "no record of it in "+place)
+		last += "no record of it in " + place + "\n"
 	}
-	_, err := fmt.Fprintf(w, "\n%s: %s\n", plan.Pipeline, strings.Join(said, ", "))
+	_, err := fmt.Fprint(w, last)
 	return err
 }
 
@@ -85,10 +86,10 @@ func reasons(s *runner.StagePlan) []string {
 	for _, c := range s.Why {
 		lines = append(lines, reason(s, c))
 	}
-	if len(lines) == 0 {
 	if s.Renamed != "" {
 		lines = append(lines, fmt.Sprintf("(compared with %s, which the pipeline has no longer)", s.Renamed))
 	}
+	if len(lines) == 0 {
 		return []string{""}
 	}
 	return lines

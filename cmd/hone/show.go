@@ -56,7 +56,7 @@ func showCommand() *cobra.Command {
 				if err := showAll(c, &f, plan); err != nil || f.json || f.found == "" || !r.New() {
 					return err
 				}
-				_, err := fmt.Fprintf(c.OutOrStdout(), "\n%s: no record of it in %s\n", plan.Pipeline, f.found)
+				_, err := fmt.Fprintf(c.OutOrStdout(), "\n%s: no record of it\nlooked in %s\n", plan.Pipeline, f.found)
 				return err
 			}
 			s := plan.Stage(args[0])

@@ -88,7 +88,7 @@ type finding struct {
 func findings(errs pipelines.Errors) []finding {
 	all := make([]finding, len(errs))
 	for i, e := range errs {
-		all[i] = finding{e.Place(), e.Path, e.Msg}
+		all[i] = finding{e.Place(), e.Path, e.Message()}
 	}
 	return all
 }

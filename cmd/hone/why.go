@@ -51,7 +51,7 @@ func whyCommand() *cobra.Command {
 			case s.Renamed != "":
 				fmt.Fprintf(w, "  compared with %s, which the pipeline has no longer\n", s.Renamed)
 			case s.Action == runner.Run && before == nil && !r.Ran(s.Name):
-				fmt.Fprintf(w, "  there is no record of this stage in %s\n", f.place)
+				fmt.Fprintf(w, "looked in %s\n", f.place)
 			}
 			return nil
 		},

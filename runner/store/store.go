@@ -77,7 +77,7 @@ func Find(flag string) (dir, by string, err error) {
 	}
 	for dir := wd; ; dir = filepath.Dir(dir) {
 		if info, err := os.Stat(filepath.Join(dir, ".hone")); err == nil && info.IsDir() {
-			return filepath.Join(dir, ".hone"), "the nearest .hone in or above the working folder; --store or HONE_STORE names another", nil
+			return filepath.Join(dir, ".hone"), "the nearest .hone; --store or HONE_STORE names another", nil
 		}
 		if dir == filepath.Dir(dir) {
 			break
@@ -87,7 +87,7 @@ func Find(flag string) (dir, by string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("no place for a store: %w; set HONE_STORE", err)
 	}
-	return filepath.Join(cache, "hone"), "there is no .hone in or above the working folder; --store or HONE_STORE names another", nil
+	return filepath.Join(cache, "hone"), "no .hone here or above; --store or HONE_STORE names another", nil
 }
 
 func (s *Store) path(elem ...string) string {
