@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,6 +52,10 @@ func suggested(c *cobra.Command, name string) string {
 func rewritten(c *cobra.Command, given []string) string {
 	var pipeline, meant string
 	switch name := c.Name(); {
+	case name == "generate" && len(given) > 1 && !isPath(given[1]):
+		return fmt.Sprintf("\nwhat the user says stands behind -p: %s %s -p %s", c.CommandPath(), given[0], quoted(strings.Join(given[1:], " ")))
+	case name == "chat" && len(given) > 1 && !isPath(given[1]):
+		return fmt.Sprintf("\nchat asks for what you say; for one answer: hone generate %s -p %s", given[0], quoted(strings.Join(given[1:], " ")))
 	case (name == "chat" || name == "generate") && len(given) == 2:
 		pipeline, meant = given[1], given[0]+" --pipeline "+given[1]
 	case name == "export" && len(given) == 3:
@@ -61,4 +66,18 @@ func rewritten(c *cobra.Command, given []string) string {
 		return ""
 	}
 	return fmt.Sprintf("\nstage %s of the pipeline %s: %s %s", given[0], pipeline, c.CommandPath(), meant)
+}
+
+// isPath says whether an argument is meant as a path: something is there, or it is written as only paths are.
+func isPath(arg string) bool {
+	_, err := os.Stat(arg)
+	return err == nil || !strings.ContainsAny(arg, " \t\n") && (strings.HasPrefix(arg, ".") || strings.Contains(arg, "/"))
+}
+
+// quoted is text as a shell takes it for one word.
+func quoted(text string) string {
+	if !strings.ContainsAny(text, "\"$`\\!") {
+		return `"` + text + `"`
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

@@ -158,6 +158,10 @@ func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *sto
 	}
 	st, err := f.openStore()
 	if err != nil {
+	var none *pipelines.UsageError
+	if errors.As(err, &none) {
+		err = swapped(err, opts.Stages)
+	}
 		return nil, nil, err
 	}
 	self, err := os.Executable()
