@@ -17,7 +17,7 @@ import (
 	"github.com/hone-ml/hone/schemas"
 )
 
-// isFresh says whether the model of a stage goes back to random weights: such a one is trained at higher rates.
+// isFresh says whether the model of a stage goes back to random weights.
 func (c *compiler) isFresh(s *stage) bool {
 	for range c.stages { // a cycle ends too
 		v, ok := s.config.(*schemas.ModelLoad)
@@ -55,15 +55,14 @@ func (c *compiler) requireSense(s *stage) {
 		}
 	case *schemas.TrainSFT:
 		c.senseTraining(s, &v.Training)
-		if v.LoRA == nil && v.LearningRate > 1e-4 && !c.isFresh(s) {
-			c.advisef(s, "learningRate", "%g is high for a full fine-tune; 1e-5 to 5e-5 is usual", v.LearningRate)
-		}
+		c.senseRate(s, &v.Training, sftRates, sftLoRARates, v.LoRA != nil)
 	case *schemas.TrainDPO:
 		c.senseDPO(s, v)
 	case *schemas.TrainGRPO:
 		c.senseGRPO(s, v)
 	case *schemas.ModelPretrain:
 		c.senseTraining(s, &v.Training)
+		c.senseRate(s, &v.Training, freshRates, freshRates, false)
 	case *schemas.Generate:
 		c.senseAnswering(s, &v.Answering)
 	case *schemas.CurateDistill:

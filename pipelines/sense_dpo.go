@@ -36,13 +36,7 @@ func (c *compiler) senseDPO(s *stage, v *schemas.TrainDPO) {
 	if v.LoRA != nil && s.wrote("lora.dropout") && v.LoRA.Dropout > 0 {
 		c.advisef(s, "lora.dropout", "preference training is without dropout")
 	}
-	high, usual := 1e-5, "5e-7 to 5e-6"
-	if v.LoRA != nil {
-		high, usual = 1e-3, "5e-6 to 1e-4"
-	}
-	if v.LearningRate > high {
-		c.advisef(s, "learningRate", "%g is high for preference training; %s is usual", v.LearningRate, usual)
-	}
+	c.senseRate(s, &v.Training, dpoRates, dpoLoRARates, v.LoRA != nil)
 	low, most := 0.01, 1.0
 	if v.Loss == "simpo" {
 		low, most = 1, 20 // Meng et al. 2024, table 8: 2 to 10

@@ -4,9 +4,7 @@ import "github.com/hone-ml/hone/schemas"
 
 func (c *compiler) senseGRPO(s *stage, v *schemas.TrainGRPO) {
 	c.senseTraining(s, &v.Training)
-	if v.LoRA == nil && v.LearningRate > 2e-5 {
-		c.advisef(s, "learningRate", "%g is high for the whole model; 1e-6 to 1e-5 is usual", v.LearningRate)
-	}
+	c.senseRate(s, &v.Training, rlRates, rlLoRARates, v.LoRA != nil)
 	useful := false
 	for _, name := range names(v.Rewards) {
 		c.senseGrader(s, "rewards."+name, v.Rewards[name].Grader)
