@@ -29,7 +29,9 @@ func logCommand() *cobra.Command {
 		Long: `log prints what a stage logged: of its current record, or of the attempt that is
 under way, was interrupted or failed. A table shows the columns that say most
 and fit the terminal, and names the others. Without metrics it prints what the
-stage's program said.`,
+stage's program said.
+
+` + recordHelp,
 		Example: `  hone log tune
   hone log tune examples/sft --columns loss,grad_norm
   hone log tune --json`,

@@ -23,7 +23,8 @@ import (
 
 // modelHelp is how verbs that take MODEL explain it.
 const modelHelp = `MODEL is a folder, a .gguf file, a name on the hub (hf://org/name[@revision] or org/name), or else a stage of the
-pipeline at --pipeline PATH (STAGE, or STAGE.PORT where it makes several).`
+pipeline at --pipeline PATH (STAGE, or STAGE.PORT where it makes several). The
+beginning of a key or hash that hone show prints names what an earlier run made.`
 
 // baseHelp is for verbs that need an adapter's base.
 const baseHelp = `An adapter of a stage comes with its base. That of an adapter's folder is --base MODEL, else what its
@@ -82,6 +83,9 @@ func (f *modelFlags) find(c *cobra.Command, name string) (*openedModel, error) {
 		return nil, usage("%w", err)
 	case strings.Contains(name, "/"):
 		return openHub(c, "hf://"+name)
+	}
+	if m, err := f.openRecord(name); m != nil || err != nil {
+		return m, err
 	}
 	return f.openStage(name)
 }
@@ -223,6 +227,11 @@ func (f *modelFlags) openStage(name string) (*openedModel, error) {
 		base.Kind = "model"
 		in.Base = &base
 	}
+	return verified(st, in)
+}
+
+// verified checks the artifact and an adapter's base byte by byte, and keeps gc away from them until close.
+func verified(st *store.Store, in job.Input) (*openedModel, error) {
 	lock, err := st.Use()
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner"
+	"github.com/hone-ml/hone/runner/store"
 )
 
 func pathCommand() *cobra.Command {
@@ -17,6 +18,7 @@ func pathCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "path STAGE[.PORT] [PATH]",
 		Short: "the folder of a stage's artifact",
+		Long:  "path prints the folder that a stage's artifact is kept in. It is read-only: copy what you want to change.\n\n" + recordHelp,
 		Example: `  ls "$(hone path tune)"
   hone path parts.test examples/sft`,
 		Args: cobra.RangeArgs(1, 2),
@@ -24,6 +26,16 @@ func pathCommand() *cobra.Command {
 			path, err := f.path(args[1:])
 			if err != nil {
 				return err
+			}
+			rec, port, st, err := f.record(args[0], pipelineOf(path))
+			if err != nil {
+				return err
+			}
+			if rec != nil {
+				if port, err = one(rec, args[0], port, func(store.Output) bool { return true }); err != nil {
+					return err
+				}
+				return f.printPath(c, st, rec.Stage, port, rec.Outputs[port].Hash)
 			}
 			g, err := f.graph(path)
 			if err != nil {
@@ -53,15 +65,22 @@ func pathCommand() *cobra.Command {
 			if hash == nil {
 				return f.nothing(r, s, "artifact")
 			}
-			if f.json {
-				return printJSON(c, map[string]any{"stage": stage, "port": port, "hash": *hash, "path": st.Tree(*hash)})
-			}
-			_, err = fmt.Fprintln(c.OutOrStdout(), st.Tree(*hash))
-			return err
+			return f.printPath(c, st, stage, port, *hash)
 		},
 	}
 	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	return c
+}
+
+func (f *flags) printPath(c *cobra.Command, st *store.Store, stage, port, hash string) error {
+	if err := st.Check(hash); err != nil {
+		return fail(exitFailed, "%s.%s: %w", stage, port, err)
+	}
+	if f.json {
+		return printJSON(c, map[string]any{"stage": stage, "port": port, "hash": hash, "path": st.Tree(hash)})
+	}
+	_, err := fmt.Fprintln(c.OutOrStdout(), st.Tree(hash))
+	return err
 }
 
 // splitPort takes STAGE.PORT apart. A stage whose own name has a dot comes first.

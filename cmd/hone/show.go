@@ -30,8 +30,10 @@ func showCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show [STAGE [PATH]]",
 		Short: "what the stages gave: the pipeline's, or one stage's record",
+		Long:  "show prints what the stages gave: a line each, or all of one stage's record.\n\n" + recordHelp,
 		Example: `  hone show
   hone show score examples/sft
+  hone show 4ff9553b04d2
   hone show tune --json`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -43,6 +45,15 @@ func showCommand() *cobra.Command {
 			path, err := f.path(rest)
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 {
+				rec, _, st, err := f.record(args[0], pipelineOf(path))
+				if err != nil {
+					return err
+				}
+				if rec != nil {
+					return f.printRecord(c, st, recorded(rec))
+				}
 			}
 			r, st, err := f.runner(path, opts)
 			if err != nil {
@@ -63,14 +74,24 @@ func showCommand() *cobra.Command {
 			if s.Record == nil {
 				return f.nothing(r, s, "record")
 			}
-			if f.json {
-				return printJSON(c, shown{s, s.Record, folders(st, s.Record)})
+			if err := f.printRecord(c, st, s); err != nil || f.json {
+				return err
 			}
-			return showStage(c.OutOrStdout(), st, s)
+			if others := earlier(r, s); others != "" {
+				_, err = fmt.Fprint(c.OutOrStdout(), "\n"+others)
+			}
+			return err
 		},
 	}
 	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	return c
+}
+
+func (f *flags) printRecord(c *cobra.Command, st *store.Store, s *runner.StagePlan) error {
+	if f.json {
+		return printJSON(c, shown{s, s.Record, folders(st, s.Record)})
+	}
+	return showStage(c.OutOrStdout(), st, s)
 }
 
 // shown is a stage with its record, as --json prints it.

@@ -3,8 +3,8 @@ package store
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,20 +101,40 @@ func (s *Store) AllRecords() ([]*Record, error) {
 	return records, nil
 }
 
-// Resolve completes a prefix of a key or hash to the only one in folder ("records" or "trees").
-func (s *Store) Resolve(folder, prefix string) (string, error) {
-	names, err := s.list(folder)
+// Named is what the beginning of a key or hash means: a record, or an artifact with the last record that made it.
+type Named struct {
+	Record *Record
+	Hash   string // what begins so
+	Port   string // of an artifact
+}
+
+// Named finds the keys of records and the hashes of artifacts that begin so, each once.
+func (s *Store) Named(prefix string) ([]Named, error) {
+	records, err := s.AllRecords()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var found []string
-	for _, name := range names {
-		if strings.HasPrefix(name, prefix) {
-			found = append(found, name)
+	found := map[string]Named{}
+	for _, r := range records { // the oldest first
+		if strings.HasPrefix(r.Key, prefix) {
+			found[r.Key] = Named{r, r.Key, ""}
+		}
+		for port, out := range r.Outputs {
+			if strings.HasPrefix(out.Hash, prefix) {
+				found[out.Hash] = Named{r, out.Hash, port}
+			}
 		}
 	}
-	if len(found) != 1 {
-		return "", fmt.Errorf("%q names %d of %s", prefix, len(found), folder)
+	return slices.SortedFunc(maps.Values(found), func(a, b Named) int { return strings.Compare(a.Hash, b.Hash) }), nil
+}
+
+// Input is the hash of what a record's run read at a field, empty where it had none there.
+func (r *Record) Input(field string) string {
+	for _, in := range r.Ingredients {
+		var hash string
+		if in.From == "input" && in.Field == field && json.Unmarshal(in.Value, &hash) == nil {
+			return hash
+		}
 	}
-	return found[0], nil
+	return ""
 }
