@@ -13,10 +13,23 @@ import (
 
 func schemaCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "schema",
-		Short: "the schemas for cue, editors and other tools",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Use:   "schema [KIND]",
+		Short: "the fields of a stage kind; schemas for cue, editors and tools",
+		Long: `schema KIND lists the fields of a stage kind: type, default and meaning.
+
+Kinds: ` + strings.Join(schemas.Kinds(), ", "),
+		Example: `  hone schema train.sft
+  hone schema json train.sft`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			if schemas.Implementation(args[0]) == 0 {
+				return usage("%s: neither a stage kind nor a verb of schema%s", args[0], pipelines.Suggest(args[0], append(schemas.Kinds(), "json", "vendor")))
+			}
+			return printKind(c.OutOrStdout(), args[0])
+		},
 	}
 	c.AddCommand(schemaVendorCommand(), schemaJSONCommand())
 	return c
