@@ -50,7 +50,7 @@ func doctorCommand() *cobra.Command {
 	var f flags
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "what this machine has and what is missing, with the command that mends it",
+		Short: "what this machine has and lacks, with the command that mends it",
 		Example: `  hone doctor
   hone doctor --json`,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -45,15 +45,15 @@ func (f *flags) register(c *cobra.Command, names ...string) {
 		case "tags":
 			c.Flags().StringArrayVarP(&f.tags, "tag", "t", nil, "set a CUE tag: `KEY=VALUE`")
 		case "device":
-			c.Flags().StringVar(&f.device, "device", "auto", "auto, cpu or cuda[:N]")
+			c.Flags().StringVar(&f.device, "device", "auto", "`DEVICE`: auto, cpu or cuda[:N]")
 		case "threads":
-			c.Flags().IntVar(&f.threads, "threads", 0, "of a worker; all cores where 0")
+			c.Flags().IntVar(&f.threads, "threads", 0, "`N` threads of a worker; all cores where 0")
 		case "jobs":
-			c.Flags().IntVarP(&f.jobs, "jobs", "j", 0, "stages at once; the number of cores where 0")
+			c.Flags().IntVarP(&f.jobs, "jobs", "j", 0, "`N` stages at once; as many as cores where 0")
 		case "stage":
 			c.Flags().StringArrayVar(&f.stages, "stage", nil, "only the stage `NAME` and what it needs")
 		case "numerics":
-			c.Flags().StringVar(&f.numerics, "numerics", "any", "reuse results of any numerics, or of this machine's (exact)")
+			c.Flags().StringVar(&f.numerics, "numerics", "any", "`WHICH` results to reuse: any, or exact, those of this machine's numerics")
 		default:
 			panic("no flag " + name)
 		}
@@ -93,12 +93,17 @@ func (f *flags) openStore() (*store.Store, error) {
 	return store.Open(dir)
 }
 
-// graph loads and compiles the pipeline that PATH names; the working folder's where there is no argument left.
-func (f *flags) graph(args []string) (*pipelines.Graph, error) {
-	path := "."
+// pipelineOf is the PATH among a verb's last arguments; the working folder where there is none.
+func pipelineOf(args []string) string {
 	if len(args) > 0 {
-		path = args[0]
+		return args[0]
 	}
+	return "."
+}
+
+// graph loads and compiles the pipeline that PATH names.
+func (f *flags) graph(args []string) (*pipelines.Graph, error) {
+	path := pipelineOf(args)
 	p, err := pipelines.Load(path, pipelines.Options{Tags: f.tags})
 	var none *pipelines.UsageError
 	if errors.As(err, &none) && f.isStage(path) {
@@ -153,15 +158,15 @@ func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *sto
 		return nil, nil, err
 	}
 	g, err := f.graph(args)
+	var none *pipelines.UsageError
+	if errors.As(err, &none) {
+		err = swapped(err, opts.Stages)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	st, err := f.openStore()
 	if err != nil {
-	var none *pipelines.UsageError
-	if errors.As(err, &none) {
-		err = swapped(err, opts.Stages)
-	}
 		return nil, nil, err
 	}
 	self, err := os.Executable()

@@ -49,7 +49,7 @@ the time of prefill and decoding, without loading.`,
 		},
 	}
 	c.Flags().StringVarP(&prompt, "prompt", "p", "", "what the user says: `TEXT` (- for standard input)")
-	c.Flags().StringVar(&f.template.messages, "messages", "", "JSON `FILE`: a list of messages, or an object with messages and perhaps tools (- for standard input)")
+	c.Flags().StringVar(&f.template.messages, "messages", "", "a JSON `FILE` of messages, or of an object with messages and tools (- for standard input)")
 	c.Flags().BoolVar(&f.request.IgnoreEOS, "ignore-eos", false, "go on past end tokens, to --max-new-tokens")
 	f.register(c, 100, "json")
 	return c

@@ -23,10 +23,10 @@ func initCommand() *cobra.Command {
 	templates := slices.DeleteFunc(slices.Sorted(maps.Keys(examples.Templates)), func(name string) bool { return name == examples.Default })
 	templates = slices.Insert(templates, 0, examples.Default)
 	for _, name := range templates {
-		fmt.Fprintf(&list, "\n  %-12s%s", name, examples.Templates[name])
+		fmt.Fprintf(&list, "\n  %-12s%s", name, wrapped(examples.Templates[name], 80-14, strings.Repeat(" ", 14)))
 	}
 	c := &cobra.Command{
-		Use:   "init [DIR] --template NAME",
+		Use:   "init [DIR] [--template NAME]",
 		Short: "a new experiment folder that runs as it is",
 		Long: `init makes an experiment folder: a pipeline with its data, a CUE module, and the schemas where cue and
 editors find them. Files that are there already are left alone, and nothing is written where one is in the way.
@@ -68,7 +68,7 @@ What a template needs besides is said at once, with the command that gets it.`,
 			return nextStep(c, dir)
 		},
 	}
-	c.Flags().StringVar(&template, "template", examples.Default, "`NAME` of the template: "+strings.Join(templates, ", "))
+	c.Flags().StringVar(&template, "template", examples.Default, "`NAME` of the template, of those above")
 	f.register(c, "json")
 	return c
 }

@@ -56,12 +56,19 @@ func rootCommand() *cobra.Command {
 		Use:   "hone",
 		Short: "sharpen a language model after pre-training",
 		Long: `hone sharpens a language model after pre-training. Experiments are CUE files: hone checks them, shows
-what would run and why, runs only what changed, and keeps every artifact by the hash of its content.`,
+what would run and why, runs only what changed, and keeps every artifact by the hash of its content.
+
+The exit code is 1 where a stage failed, 2 for wrong usage, 3 for an invalid pipeline, 4 where the gate of an eval
+fails, 5 for a damaged store, 6 where the machine lacks something, and 130 when interrupted.`,
+		Example: `  hone init mine       a new experiment, which runs as it is
+  hone run mine        run it; a second run reuses everything
+  hone chat tune --pipeline mine`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	cobra.EnableCommandSorting = false // in the order of use
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w\n%s --help says more", err, c.CommandPath())
@@ -73,7 +80,7 @@ what would run and why, runs only what changed, and keeps every artifact by the 
 	} {
 		root.AddCommand(command())
 	}
-	return checked(root)
+	return helped(checked(root))
 }
 
 // exit is an error with the code that the program ends with. Without an error all has been said.

@@ -33,7 +33,7 @@ func showCommand() *cobra.Command {
 		Long:  "show prints what the stages gave: a line each, or all of one stage's record.\n\n" + recordHelp,
 		Example: `  hone show
   hone show score examples/sft
-  hone show 4ff9553b04d2
+  hone show 3f2c81d0a9b4
   hone show tune --json`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -20,9 +20,10 @@ import (
 
 func templateCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "template",
-		Short: "chat templates",
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Use:     "template",
+		Short:   "chat templates",
+		Example: `  hone template render --template qwen3 --messages messages.json`,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(templateRenderCommand())
 	return c
@@ -37,9 +38,10 @@ type templateFlags struct {
 func templateRenderCommand() *cobra.Command {
 	var f templateFlags
 	c := &cobra.Command{
-		Use:     "render --template FILE --messages FILE.json",
-		Short:   "a template over messages, byte for byte as transformers renders it",
-		Example: `  hone template render --template chat_template.jinja --messages messages.json --generation-prompt`,
+		Use:   "render --template FILE --messages FILE.json",
+		Short: "a template over messages, as transformers renders it",
+		Example: `  hone template render --template qwen3 --messages messages.json
+  hone template render --template ./model --messages messages.json --mask`,
 		Long: `render writes what the template makes of the messages: the bytes that transformers' apply_chat_template gives,
 and nothing after them. A template that raises is exit 1.
 
@@ -51,7 +53,7 @@ text with these bytes highlighted.`,
 		RunE: func(c *cobra.Command, _ []string) error { return f.render(c) },
 	}
 	c.Flags().StringVar(&f.template, "template", "", "a `FILE` of Jinja, a model's folder, or a family: "+strings.Join(chat.Families(), ", "))
-	c.Flags().StringVar(&f.messages, "messages", "", "JSON `FILE`: a list of messages, or an object with messages and perhaps tools (- for standard input)")
+	c.Flags().StringVar(&f.messages, "messages", "", "a JSON `FILE` of messages, or of an object with messages and tools (- for standard input)")
 	c.Flags().StringVar(&f.tools, "tools", "", "JSON `FILE`: a list of the tools' schemas")
 	c.Flags().StringVar(&f.vars, "vars", "", "JSON `FILE`: an object of further variables, such as enable_thinking or bos_token")
 	c.Flags().StringVar(&f.date, "date", "", "the `DAY` that templates read, YYYY-MM-DD (today)")
