@@ -69,17 +69,19 @@ func Eval(ctx context.Context, j *stages.Job) error {
 		return err
 	}
 	report := Report{Suites: map[string]Score{}}
+	said := map[question]answers{}
 	for _, name := range slices.Sorted(maps.Keys(c.Suites)) {
 		suite, field := c.Suites[name], "suites."+name
 		d, err := dataset.Open(j.In(field + ".data").Path)
 		if err != nil {
 			return stages.Errorf(field, "%w", err)
 		}
-		measure := graded
+		var score Score
 		if suite.Perplexity != nil {
-			measure = perplexity
+			score, err = perplexity(ctx, j, s, d, &c, name)
+		} else {
+			score, err = graded(ctx, j, s, d, &c, name, said)
 		}
-		score, err := measure(ctx, j, s, d, &c, name)
 		d.Close()
 		if err != nil {
 			return stages.Errorf(field, "%w", err)
@@ -105,8 +107,20 @@ func Eval(ctx context.Context, j *stages.Job) error {
 	return os.WriteFile(filepath.Join(out, "report.json"), append(b, '\n'), 0o644)
 }
 
-// graded answers every row and scores what came.
-func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, c *schemas.Eval, name string) (Score, error) {
+// question is what decides the answers of a suite in an eval: suites that ask the same of the same rows share them.
+type question struct {
+	data, system string
+	maxNewTokens int
+}
+
+// answers are those to all rows of a suite.
+type answers struct {
+	texts  []string
+	tokens int64
+}
+
+// graded answers every row, unless another suite has, and scores what came.
+func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, c *schemas.Eval, name string, said map[question]answers) (Score, error) {
 	suite := c.Suites[name]
 	g, err := grade.New(suite.Grader, &d.Header, grading(j, "suites."+name, "grader-"+name+".err"))
 	if err != nil {
@@ -118,28 +132,19 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 	if err != nil {
 		return Score{}, err
 	}
-	answers := make([]string, len(rows))
-	var requests []*sample.Request
-	var done, tokens int64
-	for i, p := range rows {
-		r := s.Request(p.ids, sample.Options{}, suite.MaxNewTokens, nil)
-		r.Done = func(answer []int32) error {
-			answers[i] = s.Text(answer)
-			done++
-			tokens += int64(len(answer))
-			j.Progress(done, int64(len(rows)), name+" rows")
-			return nil
+	asked := question{j.In(field).Path, suite.System, suite.MaxNewTokens}
+	heard, ok := said[asked]
+	if !ok {
+		if heard, err = ask(ctx, j, s, rows, suite.MaxNewTokens, c.Batch, name); err != nil {
+			return Score{}, err
 		}
-		requests = append(requests, r)
-	}
-	if err := sample.Generate(ctx, s.Model, requests, c.Batch); err != nil {
-		return Score{}, err
+		said[asked] = heard
 	}
 	samples := make([]*ordjson.Object, len(rows))
 	var bad dataset.BadRows
 	var sum float64
 	for i, p := range rows {
-		score, err := g.Score(ctx, grade.Completion{Text: answers[i], Prompt: p.shown, Row: p.from})
+		score, err := g.Score(ctx, grade.Completion{Text: heard.texts[i], Prompt: p.shown, Row: p.from})
 		if err == nil && (score < 0 || score > 1) {
 			err = fmt.Errorf("the score %g is not between 0 and 1", score)
 		}
@@ -153,7 +158,7 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 		sum += score
 		samples[i] = ordjson.New(ordjson.Member{Key: "row", Value: number(p.row)},
 			ordjson.Member{Key: "prompt", Value: p.shown},
-			ordjson.Member{Key: "completion", Value: answers[i]})
+			ordjson.Member{Key: "completion", Value: heard.texts[i]})
 		if answer, err := g.Answer(p.from); err == nil {
 			samples[i].Set("answer", answer)
 		}
@@ -162,7 +167,27 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 	if err := errors.Join(bad.Err(), g.Close()); err != nil {
 		return Score{}, err
 	}
-	return Score{"score", sum / float64(len(rows)), int64(len(rows)), tokens}, writeSamples(j, name, samples)
+	return Score{"score", sum / float64(len(rows)), int64(len(rows)), heard.tokens}, writeSamples(j, name, samples)
+}
+
+// ask has the model answer rows greedily, batch at once.
+func ask(ctx context.Context, j *stages.Job, s *Speaker, rows []prompt, maxNewTokens, batch int, name string) (answers, error) {
+	a := answers{texts: make([]string, len(rows))}
+	var requests []*sample.Request
+	var done int64
+	for i, p := range rows {
+		r := s.Request(p.ids, sample.Options{}, maxNewTokens, nil)
+		r.Done = func(answer []int32) error {
+			a.texts[i] = s.Text(answer)
+			done++
+			a.tokens += int64(len(answer))
+			j.Progress(done, int64(len(rows)), name+" rows")
+			return nil
+		}
+		requests = append(requests, r)
+	}
+	err := sample.Generate(ctx, s.Model, requests, batch)
+	return a, err
 }
 
 // grading is what the graders of a field find and leave in a job. log names a file or a folder of the job's log.

@@ -322,6 +322,29 @@ func TestEvalGraders(t *testing.T) {
 	}
 }
 
+// Suites that ask the same of the same rows share the answers.
+func TestEvalAsksOnce(t *testing.T) {
+	const suite = `{"data": {"kind": "dataset", "from": "d", "port": "data"}, "maxNewTokens": %d, %s}`
+	suites := fmt.Sprintf(`{"a": `+suite+`, "b": `+suite+`, "c": `+suite+`}`, 3, `"exact": {}`, 3, `"regex": {"pattern": ""}`, 4, `"exact": {}`)
+	j := stagetest.New(t, "eval", `{"model": {"kind": "model", "from": "m", "port": "model"}, "batch": 4, "date": "2024-07-26", "suites": `+suites+`}`,
+		map[string]string{"report": "report"})
+	data := rows(t, filepath.Join(trainData, "messages.jsonl"))
+	j.Inputs["model"] = toy(t)
+	for _, name := range []string{"a", "b", "c"} {
+		j.Inputs["suites."+name+".data"] = data
+	}
+	r := do(t, j)
+	answered := map[string]bool{}
+	for _, e := range r.Events {
+		if e.Event == "progress" {
+			answered[e.Unit] = true
+		}
+	}
+	if !answered["a rows"] || answered["b rows"] || !answered["c rows"] || r.Last().Values["b"] != 1 {
+		t.Errorf("answered %v; %v", answered, r.Last().Values)
+	}
+}
+
 func TestBadRows(t *testing.T) {
 	good := `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`
 	for name, c := range map[string]struct {
