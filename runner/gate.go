@@ -99,7 +99,7 @@ func judge(g schemas.Gate, suite string, report *Report) (why []string) {
 	if g.MaxDrop != nil {
 		if drop := before.Value - after.Value; !(drop <= *g.MaxDrop+rounding) {
 			if *g.MaxDrop < 0 {
-				fail("%.4g after %.4g: it rose by %.4g, the gate wants %.4g", after.Value, before.Value, -drop, -*g.MaxDrop)
+				fail("%.4g after %.4g: it rose by %.4g, the gate wants %.4g", after.Value, before.Value, after.Value-before.Value, -*g.MaxDrop)
 			} else {
 				fail("%.4g after %.4g: it dropped by %.4g, the gate allows %.4g", after.Value, before.Value, drop, *g.MaxDrop)
 			}
@@ -107,7 +107,11 @@ func judge(g schemas.Gate, suite string, report *Report) (why []string) {
 	}
 	if g.MaxRise != nil {
 		if rise := after.Value/before.Value - 1; !(rise <= *g.MaxRise+rounding) || math.IsNaN(before.Value) {
-			fail("%.4g after %.4g: it rose by %.1f%%, the gate allows %.1f%%", after.Value, before.Value, 100*rise, 100**g.MaxRise)
+			if *g.MaxRise < 0 {
+				fail("%.4g after %.4g: it fell by %.1f%%, the gate wants %.1f%%", after.Value, before.Value, 100*(1-after.Value/before.Value), -100**g.MaxRise)
+			} else {
+				fail("%.4g after %.4g: it rose by %.1f%%, the gate allows %.1f%%", after.Value, before.Value, 100*rise, 100**g.MaxRise)
+			}
 		}
 	}
 	return why

@@ -25,6 +25,8 @@ func TestJudge(t *testing.T) {
 		{"perplexity above the maximum", schemas.Gate{Maximum: p(10)}, 0, 11, "[s: 11 is above the maximum 10]"},
 		{"perplexity rises in proportion", schemas.Gate{MaxRise: p(0.1)}, 10, 11, "[]"},
 		{"perplexity rises too far", schemas.Gate{MaxRise: p(0.1)}, 10, 12, "[s: 12 after 10: it rose by 20.0%, the gate allows 10.0%]"},
+		{"does not rise at all", schemas.Gate{MaxDrop: p(-0.1)}, 0, 0, "[s: 0 after 0: it rose by 0, the gate wants 0.1]"},
+		{"perplexity falls too little", schemas.Gate{MaxRise: p(-0.5)}, 10, 9, "[s: 9 after 10: it fell by 10.0%, the gate wants 50.0%]"},
 		{"what is not a number holds no gate", schemas.Gate{Minimum: p(0)}, 0, math.NaN(), "[s: NaN is below the minimum 0]"},
 	} {
 		report := &Report{
