@@ -51,7 +51,7 @@ test *PACKAGES="./...": build model
 # Tests that take longer or need the Python peers beside us
 test-long *PACKAGES="./...": build model bench-env
     @build/gemma3 {{ quote(gemma3) }}
-    @HONE_LONG=1 HONE_GEMMA3={{ quote(gemma3) }} HONE_PEERS={{ quote(python) }} HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
+    @HONE_LONG=1 HONE_TIMEOUT="${HONE_TIMEOUT:-3h}" HONE_GEMMA3={{ quote(gemma3) }} HONE_PEERS={{ quote(python) }} HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
 
 # Format Go and CUE
 fmt: cue
