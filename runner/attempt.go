@@ -207,7 +207,7 @@ func (a *attempt) prepare() (err error) {
 		Implementation: schemas.Implementation(a.stage.Kind), Config: a.stage.Config,
 		Inputs: map[string]job.Input{}, Files: a.res.files, Out: map[string]job.Output{},
 		Log: a.log(), Checkpoints: a.state(),
-		Device: a.res.numerics.Device, Threads: a.res.numerics.Threads, Date: fixedDate,
+		Device: a.device(a.stage), Threads: a.res.numerics.Threads, Date: fixedDate,
 	}
 	for field, in := range a.res.inputs {
 		j.Inputs[field] = *a.input(in)

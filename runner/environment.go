@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/hone-ml/hone/pipelines"
 )
@@ -25,6 +27,35 @@ func (r *Runner) missing(s *pipelines.Stage) error {
 		return fmt.Errorf("device %s: this machine has no NVIDIA device", n.Device)
 	}
 	return nil
+}
+
+// cuda reports whether a worker that is left to choose will take a CUDA device, as far as files tell: there is one, and a libtorch
+// for it where the worker finds its own.
+func (r *Runner) cuda() bool {
+	if !anyExists("/dev/nvidiactl", "/dev/dxg") || r.opts.Worker == nil {
+		return false
+	}
+	path, err := r.opts.Worker()
+	if err != nil {
+		return false
+	}
+	env, err := WorkerEnv(path, 1)
+	if err != nil {
+		return false
+	}
+	here := filepath.Dir(path)
+	folders := []string{filepath.Join(here, "../.tools/libtorch/lib"), filepath.Join(here, "../lib")}
+	for _, v := range env {
+		if list, ok := strings.CutPrefix(v, "LD_LIBRARY_PATH="); ok {
+			folders = append(filepath.SplitList(list), folders...)
+		}
+	}
+	for _, dir := range folders { // the first libtorch is the one that is loaded
+		if anyExists(filepath.Join(dir, "libtorch_cpu.so")) {
+			return anyExists(filepath.Join(dir, "libtorch_cuda.so"))
+		}
+	}
+	return false
 }
 
 func anyExists(paths ...string) bool {

@@ -6,6 +6,7 @@ import (
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner/store"
+	"github.com/hone-ml/hone/schemas"
 )
 
 // Inline says whether a stage runs in a child of this program rather than in hone-worker: its kind needs neither
@@ -24,17 +25,27 @@ func Inline(s *pipelines.Stage) bool {
 // numerics is what this process can know of what a stage's bits depend on: instruction set and libtorch are the
 // worker's to say.
 func (r *Runner) numerics(s *pipelines.Stage) job.Numerics {
-	n := job.Numerics{Device: s.Resources.Device, Threads: s.Resources.Threads}
-	if n.Device == "" {
-		n.Device = r.opts.Device
-	}
-	if n.Device == "auto" || Inline(s) {
-		n.Device = "cpu" // the only device that stages have so far unless one is asked for
+	n := job.Numerics{Device: r.device(s), Threads: s.Resources.Threads}
+	if n.Device == "auto" {
+		if n.Device = "cpu"; r.cuda() {
+			n.Device = "cuda"
+		}
 	}
 	if n.Threads == 0 {
 		n.Threads = r.opts.Threads
 	}
 	return n
+}
+
+// device is what a stage is asked to compute on: cpu, cuda, cuda:N or auto, which is the worker's to settle.
+func (r *Runner) device(s *pipelines.Stage) string {
+	switch {
+	case !schemas.Computes(s.Kind):
+		return "cpu"
+	case s.Resources.Device != "":
+		return s.Resources.Device
+	}
+	return r.opts.Device
 }
 
 // prefer picks the record to reuse: one of the same numerics before the others, the first run before later ones.

@@ -43,6 +43,15 @@ const NamePattern = `^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`
 // Reference is the kind of NAME/reference, the stage that Compile puts before a train.dpo. No pipeline can name it.
 const Reference = "train.dpo.reference"
 
+// Computes says whether a kind's work is tensors, for which a device is worth starting.
+func Computes(kind string) bool {
+	switch kind {
+	case "model.pretrain", "train.sft", "train.dpo", Reference, "train.grpo", "generate", "curate.distill", "curate.reject", "eval":
+		return true
+	}
+	return false
+}
+
 // Kinds lists the stage kinds that a pipeline can name, sorted.
 func Kinds() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(kind string) bool { return kind == Reference })

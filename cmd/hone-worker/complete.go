@@ -43,7 +43,7 @@ func complete(in io.Reader, out io.Writer) int {
 	case first.Model == nil:
 		return refuse(1, errors.New("the first line names no model"))
 	}
-	if _, err := model.Numerics(&job.Job{Device: first.Device, Threads: max(1, first.Threads)}); err != nil {
+	if _, err := model.Numerics(&job.Job{Kind: "generate", Device: first.Device, Threads: max(1, first.Threads)}); err != nil {
 		return refuse(exitEnvironment, err)
 	}
 	var s *model.Speaker

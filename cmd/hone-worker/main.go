@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -39,15 +40,19 @@ func main() {
 
 func version(asJSON bool) {
 	libtorch, capability, _ := tensor.Version()
+	devices, why := tensor.Devices()
 	kinds := map[string]int{}
 	for kind := range model.Stages() {
 		kinds[kind] = schemas.Implementation(kind)
 	}
 	if asJSON {
 		b, _ := json.Marshal(map[string]any{"protocol": job.Protocol, "libtorch": libtorch, "cpu_capability": capability,
-			"threads": runtime.NumCPU(), "devices": []string{"cpu"}, "kinds": kinds})
+			"threads": runtime.NumCPU(), "devices": append([]string{"cpu"}, devices...), "no_cuda": why, "kinds": kinds})
 		fmt.Printf("%s\n", b)
 		return
 	}
-	fmt.Printf("protocol %d, libtorch %s, %s, %d processors\n", job.Protocol, libtorch, capability, runtime.NumCPU())
+	if why == "" {
+		why = strings.Join(devices, ", ")
+	}
+	fmt.Printf("protocol %d, libtorch %s, %s, %d processors, CUDA: %s\n", job.Protocol, libtorch, capability, runtime.NumCPU(), why)
 }

@@ -40,6 +40,9 @@ const (
 	missing checkStatus = "missing" // a run will need it
 )
 
+// What gives a worker CUDA.
+const cudaBuild = "LIBTORCH=$(python3 -c 'import torch; print(torch.__path__[0])') ./justw build    (a Python with torch 2.11 and CUDA)"
+
 // How long a program that doctor asks may take, and how little free space in the store is worth saying.
 const (
 	doctorPatience = 20 * time.Second
@@ -54,11 +57,12 @@ func doctorCommand() *cobra.Command {
 		Example: `  hone doctor
   hone doctor --json`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			worker := examineWorker(c.Context())
 			checks := []checkup{
 				{Name: "hone", Status: fine, Found: fmt.Sprintf("%s, job protocol %d, %s/%s", version(), job.Protocol, runtime.GOOS, runtime.GOARCH)},
-				examineWorker(c.Context()), examineStore(f.store), examineCPU(), examineMemory(),
+				worker, examineStore(f.store), examineCPU(), examineMemory(),
 			}
-			checks = append(checks, examineGPU(c.Context())...)
+			checks = append(checks, examineGPU(c.Context(), worker)...)
 			checks = append(checks, examineGit(c.Context()))
 			ok := true
 			for _, found := range checks {
@@ -111,6 +115,7 @@ func examineWorker(ctx context.Context) checkup {
 		CPUCapability string         `json:"cpu_capability"`
 		Threads       int            `json:"threads"`
 		Devices       []string       `json:"devices"`
+		NoCUDA        string         `json:"no_cuda"` // why the worker has no CUDA device
 		Kinds         map[string]int `json:"kinds"` // implementation versions
 	}
 	if err := json.Unmarshal(out, &said); err != nil {
@@ -130,7 +135,7 @@ func examineWorker(ctx context.Context) checkup {
 	f.Status, f.Mend = fine, ""
 	f.Found = fmt.Sprintf("%s: libtorch %s, %s, %d threads, %s", path, said.Libtorch, said.CPUCapability, said.Threads, strings.Join(said.Devices, " "))
 	f.Detail = map[string]any{
-		"path": path, "libtorch": said.Libtorch, "cpu_capability": said.CPUCapability, "threads": said.Threads, "devices": said.Devices,
+		"path": path, "libtorch": said.Libtorch, "cpu_capability": said.CPUCapability, "threads": said.Threads, "devices": said.Devices, "no_cuda": said.NoCUDA,
 	}
 	return f
 }
@@ -192,8 +197,9 @@ func examineMemory() checkup {
 	}
 }
 
-// examineGPU lists NVIDIA devices by the driver's own program. A machine without the program has none to list.
-func examineGPU(ctx context.Context) []checkup {
+// examineGPU lists NVIDIA devices by the driver's own program, and says why the worker does not use them where it does not. A
+// machine without the program has none to list.
+func examineGPU(ctx context.Context, worker checkup) []checkup {
 	path, err := exec.LookPath("nvidia-smi")
 	if err != nil {
 		return nil
@@ -205,7 +211,11 @@ func examineGPU(ctx context.Context) []checkup {
 	var found []checkup
 	for line := range strings.Lines(string(out)) {
 		if line = strings.TrimSpace(line); line != "" {
-			found = append(found, checkup{Name: "gpu", Status: fine, Found: line})
+			f := checkup{Name: "gpu", Status: fine, Found: line}
+			if why, _ := worker.Detail["no_cuda"].(string); why != "" {
+				f.Status, f.Found, f.Mend = note, line+": hone-worker does not use it: "+why, cudaBuild
+			}
+			found = append(found, f)
 		}
 	}
 	return found

@@ -44,9 +44,6 @@ func (f *modelFlags) openSpeaker(c *cobra.Command, name string) (*speaker, error
 	if f.threads == 0 {
 		f.threads = runtime.GOMAXPROCS(0)
 	}
-	if f.device == "auto" {
-		f.device = "cpu" // the only device that the worker has so far
-	}
 	model, err := f.openModel(c, name, true)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ type Job struct {
 	Log         string            `json:"log"`         // folder for what varies: metrics.jsonl, TensorBoard events, stderr
 	Checkpoints string            `json:"checkpoints"` // folder that survives the process; a resume reads the newest whole one
 
-	Device  string `json:"device"`  // cpu, cuda, cuda:N
+	Device  string `json:"device"`  // cpu, cuda, cuda:N, or auto: CUDA where there is a device
 	Threads int    `json:"threads"` // above zero
 	Date    string `json:"date"`    // YYYY-MM-DD for templates that read the day
 }

@@ -141,11 +141,11 @@ func put(flat tensor.Tensor, offset int64, t *safetensors.Tensor, transposed boo
 	defer scope.Close()
 	place := flat.Slice(offset, t.Elements())
 	if d == place.Dtype() && !transposed {
-		copy(place.Bytes(), t.Data)
+		place.Put(t.Data)
 		return nil
 	}
 	source := tensor.Empty(d, t.Elements())
-	copy(source.Bytes(), t.Data)
+	source.Put(t.Data)
 	if transposed {
 		rows, columns := t.Shape[0], t.Shape[1]
 		source, place = source.Slice(0, rows, columns).Transpose(), flat.Slice(offset, columns, rows)

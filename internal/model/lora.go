@@ -197,29 +197,30 @@ type factor struct {
 func (m *Model) factors(f func(factor) error) error {
 	scope := tensor.Open()
 	defer scope.Close()
-	flat := m.Adapter.Values.Floats()
-	for _, l := range m.Linears() {
-		if l.Adapter == nil {
-			continue
-		}
-		for i, t := range l.Adapter.Targets {
-			a, b := l.Adapter.Factors(i)
-			name := peftPrefix + l.Projections[t.Index].Name
-			for _, x := range []factor{{Factor: a, name: name + ".lora_A.weight", isA: true}, {Factor: b, name: name + ".lora_B.weight"}} {
-				x.values = make([]float32, x.Rows*x.Columns)
-				for r := range x.Rows {
-					copy(x.values[r*x.Columns:(r+1)*x.Columns], flat[x.Offset+r*x.Width:])
-				}
-				if err := f(x); err != nil {
-					return err
-				}
-				for r := range x.Rows {
-					copy(flat[x.Offset+r*x.Width:], x.values[r*x.Columns:(r+1)*x.Columns])
+	return m.Adapter.Values.EditFloats(func(flat []float32) error {
+		for _, l := range m.Linears() {
+			if l.Adapter == nil {
+				continue
+			}
+			for i, t := range l.Adapter.Targets {
+				a, b := l.Adapter.Factors(i)
+				name := peftPrefix + l.Projections[t.Index].Name
+				for _, x := range []factor{{Factor: a, name: name + ".lora_A.weight", isA: true}, {Factor: b, name: name + ".lora_B.weight"}} {
+					x.values = make([]float32, x.Rows*x.Columns)
+					for r := range x.Rows {
+						copy(x.values[r*x.Columns:(r+1)*x.Columns], flat[x.Offset+r*x.Width:])
+					}
+					if err := f(x); err != nil {
+						return err
+					}
+					for r := range x.Rows {
+						copy(flat[x.Offset+r*x.Width:], x.values[r*x.Columns:(r+1)*x.Columns])
+					}
 				}
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // ReadLoRA reads dir's adapter_config.json and refuses what would be computed wrongly.

@@ -123,8 +123,9 @@ func Packed(rows [][]int32) (Input, []int64) {
 		}
 		borders = append(borders, int64(len(in.IDs)))
 	}
+	at := tensor.NewRows(borders)
 	in.Attend = func(_ int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
-		return tensor.Attention(q, k, v, borders, s)
+		return tensor.Attention(q, k, v, at, s)
 	}
 	return in, borders
 }

@@ -147,10 +147,12 @@ func (s *Store) Refresh() {
 
 // Exchange swaps the values, in float32, with as many others.
 func (s *Store) Exchange(others []float32) {
-	own := s.Values.Floats()
-	for i, v := range own {
-		own[i], others[i] = others[i], v
-	}
+	_ = s.Values.EditFloats(func(own []float32) error {
+		for i, v := range own {
+			own[i], others[i] = others[i], v
+		}
+		return nil
+	})
 	s.Refresh()
 }
 

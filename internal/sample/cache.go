@@ -62,8 +62,9 @@ func (c *cache) next(tokens []int32, slots, lengths []int64) model.Input {
 		in.IDs = append(in.IDs, int64(t))
 		in.Positions = append(in.Positions, lengths[i]-1)
 	}
+	places := tensor.NewPlaces(slots, lengths, c.keys[0])
 	in.Attend = func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
-		return tensor.AttendCache(q, k, v, c.keys[layer], c.values[layer], slots, lengths, s)
+		return tensor.AttendCache(q, k, v, c.keys[layer], c.values[layer], places, s)
 	}
 	return in
 }

@@ -1,5 +1,5 @@
 // The update over flat buffers: one pass reads and writes each of weights, gradients and moments once.
-#include "ops_common.h"
+#include "composite.hpp"
 #include <cmath>
 using namespace hone;
 
@@ -14,6 +14,12 @@ int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double 
   GUARD(
     TORCH_CHECK(0 <= from && from <= to && step >= 1, "adamw: elements ", from, " to ", to, " in step ", step);
     for (hten t : {w, g, m, v}) TORCH_CHECK(T(t).scalar_type() == at::kFloat && T(t).is_contiguous() && T(t).numel() >= to, "adamw: flat float32 buffers are wanted");
+    if (composite(T(w))) {
+      auto part = [&](hten t) { return T(t).narrow(0, from, to - from); };
+      auto scalar = [&](double x) { return at::full({}, x, T(w).options()); };
+      stock::adamw(part(w), part(g), part(m), part(v), scalar(lr), scalar(double(step)), scalar(scale), std::nullopt, beta1, beta2, eps, decay);
+      return 0;
+    }
     double c1 = 1 - std::pow(beta1, step); double c2 = 1 - std::pow(beta2, step);
     at::parallel_for(0, (to - from + kChunk - 1) / kChunk, 1, [&](int64_t a, int64_t b) {
       for (int64_t i = a; i < b; i++) {
@@ -26,6 +32,10 @@ int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double 
 int hone_sum_squares(hten x, double *out, char **err) {
   GUARD(
     TORCH_CHECK(T(x).scalar_type() == at::kFloat && T(x).is_contiguous(), "sum of squares: flat float32 is wanted");
+    if (composite(T(x))) {
+      *out = at::linalg_vector_norm(T(x)).square().item<double>();
+      return 0;
+    }
     int64_t n = T(x).numel(); int64_t chunks = (n + kChunk - 1) / kChunk; std::vector<double> part(chunks);
     at::parallel_for(0, chunks, 1, [&](int64_t a, int64_t b) {
       for (int64_t i = a; i < b; i++) part[i] = kernels().sum_squares(ptr<float>(T(x)) + i * kChunk, std::min(kChunk, n - i * kChunk));

@@ -5,7 +5,7 @@
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 
-#include "ops_common.h"
+#include "composite.hpp"
 #include "team.hpp"
 using namespace hone;
 
@@ -23,14 +23,16 @@ struct Scoring {
 
 void check_scoring(const Scoring &s) { TORCH_CHECK(s.window >= 0 && s.cap >= 0, "attention: a window of ", s.window, " tokens, scores within ", s.cap); }
 
-constexpr int64_t kQueries = 64; // of a block: with a window, keys beyond it cost at most as many more
+// Queries of a block: with a window, keys beyond it cost at most as many more. A GPU wants larger ones.
+constexpr int64_t kQueries = 64, kDeviceQueries = 1024;
+int64_t queries(const Tensor &q) { return q.is_cpu() ? kQueries : kDeviceQueries; }
 
 // Queries a ≤ i < b of a row that begins at token `start`, and the keys from `first` on that they see. Heads of a group stand
 // beneath one another: q [kv heads, group·(b - a), dim], k and v [kv heads, keys, dim].
 struct Block {
   int64_t start, a, b, first;
-  Block(int64_t start, int64_t a, int64_t tokens, const Scoring &s)
-      : start(start), a(a), b(std::min(tokens, a + kQueries)), first(s.window ? std::max<int64_t>(0, a - s.window + 1) : 0) {}
+  Block(int64_t start, int64_t a, int64_t tokens, int64_t queries, const Scoring &s)
+      : start(start), a(a), b(std::min(tokens, a + queries)), first(s.window ? std::max<int64_t>(0, a - s.window + 1) : 0) {}
   Tensor queries(const Tensor &x, int64_t n) const {
     return x.narrow(0, start + a, b - a).unflatten(1, {n, x.size(1) / n}).permute({1, 2, 0, 3}).reshape({n, -1, x.size(2)});
   }
@@ -51,6 +53,7 @@ struct Block {
     });
   }
   Tensor weigh(Tensor z, const Scoring &s) const {
+    if (composite(z)) return stock::weigh(z, a, b, first, s.window, s.scale, s.cap);
     dispatch(z, [&](auto zero, auto &kernel) {
       using K = decltype(zero);
       int64_t n = z.size(2);
@@ -61,8 +64,8 @@ struct Block {
 };
 
 void scored(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &y, int64_t start, int64_t end, const Scoring &s) {
-  for (int64_t a = 0; a < end - start; a += kQueries) {
-    Block block(start, a, end - start, s);
+  for (int64_t a = 0; a < end - start; a += queries(q)) {
+    Block block(start, a, end - start, queries(q), s);
     Tensor p = block.weigh(at::bmm(block.queries(q, k.size(1)), block.keys(k).transpose(1, 2)), s);
     block.put(at::bmm(p, block.keys(v)), y, k.size(1));
   }
@@ -71,13 +74,14 @@ void scored(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &y, 
 // dk and dv are of this row alone, and sums over blocks: they are held in Acc.
 void scored_back(const Tensor &dy, const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &dq, const Tensor &dk, const Tensor &dv,
                  int64_t start, int64_t end, const Scoring &s) {
-  for (int64_t a = 0; a < end - start; a += kQueries) {
-    Block block(start, a, end - start, s);
+  for (int64_t a = 0; a < end - start; a += queries(q)) {
+    Block block(start, a, end - start, queries(q), s);
     int64_t n = k.size(1);
     Tensor qb = block.queries(q, n), kb = block.keys(k), dyb = block.queries(dy, n);
     Tensor z = at::bmm(qb, kb.transpose(1, 2)), p = block.weigh(z.clone(), s), dz = at::bmm(dyb, block.keys(v).transpose(1, 2));
     block.keys_of(dv).add_(at::bmm(p.transpose(1, 2), dyb));
-    dispatch(z, [&](auto zero, auto &kernel) {
+    if (composite(z)) stock::weigh_back(z, p, dz, s.scale, s.cap);
+    else dispatch(z, [&](auto zero, auto &kernel) {
       using K = decltype(zero);
       int64_t c = z.size(2);
       block.rows(z, s, [&](int64_t r, int64_t from, int64_t to) {
@@ -100,24 +104,43 @@ void check_attention(const Tensor &q, const Tensor &k, const Tensor &v, const st
   check_scoring(s);
 }
 
+// Rows of tokens behind one another: row i is the tokens borders[i] … borders[i+1]. On a device they are there too (int32), and
+// may end in rows without tokens; longest is no less than any row's.
+struct Rows {
+  std::vector<int64_t> borders;
+  Tensor device;
+  int64_t longest;
+};
+
 struct Attention : Function<Attention> {
-  static Tensor forward(AutogradContext *c, const Tensor &q, const Tensor &k, const Tensor &v, std::vector<int64_t> borders, Scoring s) {
-    Tensor y = at::empty(q.sizes(), q.options()), vh = heads(v, q.size(2));
-    variable_list saved{q, k, v, y};
-    for (size_t i = 0; i + 1 < borders.size(); i++) {
-      int64_t a = borders[i], b = borders[i + 1];
-      if (!s.plain(b - a)) {
-        scored(q, k, vh, y, a, b, s);
-        if (c) saved.push_back(Tensor());
-        continue;
+  static Tensor forward(AutogradContext *c, const Tensor &q, const Tensor &k, const Tensor &v, Rows rows, Scoring s) {
+    Tensor y, vh = heads(v, q.size(2));
+    variable_list saved{q, k, v};
+    if (stock::flash(q, s.cap)) {
+      optional<int64_t> left, right;
+      if (s.window) left = s.window - 1, right = 0;
+      auto [o, lse, state, unused, debug] = at::_flash_attention_forward(q, k, vh, rows.device, rows.device, rows.longest, rows.longest, 0, true, false, s.scale, left, right);
+      y = o;
+      if (c) saved.insert(saved.end(), {y, rows.device, lse, state, unused});
+    } else {
+      y = at::empty(q.sizes(), q.options());
+      if (c) saved.insert(saved.end(), {y, rows.device});
+      for (size_t i = 0; i + 1 < rows.borders.size(); i++) {
+        int64_t a = rows.borders[i], b = rows.borders[i + 1];
+        if (composite(q) || !s.plain(b - a)) {
+          scored(q, k, vh, y, a, b, s);
+          if (c) saved.push_back(Tensor());
+          continue;
+        }
+        auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), 0, true, {}, s.scale);
+        sequence(y, a, b).copy_(o);
+        if (c) saved.push_back(lse);
       }
-      auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), 0, true, {}, s.scale);
-      sequence(y, a, b).copy_(o);
-      if (c) saved.push_back(lse);
     }
     if (c) {
       c->save_for_backward(saved);
-      c->saved_data["borders"] = borders;
+      c->saved_data["borders"] = rows.borders;
+      c->saved_data["longest"] = rows.longest;
       c->saved_data["scale"] = s.scale;
       c->saved_data["window"] = s.window;
       c->saved_data["cap"] = s.cap;
@@ -130,10 +153,17 @@ struct Attention : Function<Attention> {
     auto borders = c->saved_data["borders"].toIntVector();
     Scoring how{c->saved_data["scale"].toDouble(), c->saved_data["window"].toInt(), c->saved_data["cap"].toDouble()};
     Tensor dy = g[0].contiguous(), vh = heads(v, q.size(2));
+    if (stock::flash(q, how.cap)) {
+      optional<int64_t> left, right;
+      if (how.window) left = how.window - 1, right = 0;
+      int64_t longest = c->saved_data["longest"].toInt();
+      auto [gq, gk, gv] = at::_flash_attention_backward(dy, q, k, vh, y, s[5], s[4], s[4], longest, longest, 0, true, s[6], s[7], how.scale, left, right);
+      return {gq, gk, gv.reshape(v.sizes()), Tensor(), Tensor()};
+    }
     Tensor dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options()), dv = at::empty(vh.sizes(), v.options());
     for (size_t i = 0; i + 1 < borders.size(); i++) {
       int64_t a = borders[i], b = borders[i + 1];
-      if (!how.plain(b - a)) {
+      if (composite(q) || !how.plain(b - a)) {
         Tensor gk = at::zeros({b - a, k.size(1), k.size(2)}, k.options().dtype(acc_dtype(k))), gv = at::zeros_like(gk);
         scored_back(dy, q, k, vh, dq, gk, gv, a, b, how);
         dk.narrow(0, a, b - a).copy_(gk);
@@ -141,7 +171,7 @@ struct Attention : Function<Attention> {
         continue;
       }
       auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-          sequence(dy, a, b), sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), sequence(y, a, b), s[4 + i], 0, true, {}, how.scale);
+          sequence(dy, a, b), sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), sequence(y, a, b), s[5 + i], 0, true, {}, how.scale);
       sequence(dq, a, b).copy_(gq);
       sequence(dk, a, b).copy_(gk);
       sequence(dv, a, b).copy_(gv);
@@ -175,12 +205,14 @@ void put(const Tensor &x, int64_t row, const Tensor &cache, int64_t slot, int64_
 
 extern "C" {
 // q: [tokens, heads, dim]; k, v: [tokens, kv heads, dim] (v may be [tokens, kv heads·dim], rows apart); row i is the tokens
-// borders[i] … borders[i+1]; a token sees the newest `window` up to itself (0: all); cap: of the scores (0: none);
-// out: [tokens, heads, dim].
-int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, double scale, int64_t window,
-                   double cap, char **err) {
-  GUARD(std::vector<int64_t> b(borders, borders + nborders); Scoring s{scale, window, cap}; check_attention(T(q), T(k), T(v), b, s);
-        *out = give(recording({T(q), T(k), T(v)}) ? Attention::apply(T(q), T(k), T(v), b, s) : Attention::forward(nullptr, T(q), T(k), T(v), b, s)))
+// borders[i] … borders[i+1], and on a device also those that `device` says there; a token sees the newest `window` up to itself
+// (0: all); cap: of the scores (0: none); out: [tokens, heads, dim].
+int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, hten device, int64_t longest, double scale,
+                   int64_t window, double cap, char **err) {
+  GUARD(Rows r{std::vector<int64_t>(borders, borders + nborders), device ? T(device) : Tensor(), longest}; Scoring s{scale, window, cap};
+        check_attention(T(q), T(k), T(v), r.borders, s);
+        TORCH_CHECK(T(q).is_cpu() || r.device.defined(), "attention: borders are wanted on the device");
+        *out = give(recording({T(q), T(k), T(v)}) ? Attention::apply(T(q), T(k), T(v), r, s) : Attention::forward(nullptr, T(q), T(k), T(v), r, s)))
 }
 
 // Writes the tokens borders[i] … borders[i+1] of k and v to slot slots[i], from its start on.
@@ -189,6 +221,14 @@ int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slot
         for (int r = 0; r < rows; r++) TORCH_CHECK(borders[0] >= 0 && borders[r] <= borders[r + 1] && borders[r + 1] - borders[r] <= T(keys).size(2),
                                                    "cache: ", borders[r + 1] - borders[r], " tokens, room for ", T(keys).size(2));
         for (hten x : {k, v}) check_tokens(T(x), borders[rows], T(keys));
+        if (composite(T(keys))) {
+          for (int r = 0; r < rows; r++) {
+            int64_t a = borders[r]; int64_t n = borders[r + 1] - a;
+            for (auto [x, cache] : {std::pair{k, keys}, std::pair{v, values}})
+              T(cache).select(0, slots[r]).narrow(1, 0, n).copy_(heads(T(x), T(cache).size(3)).narrow(0, a, n).transpose(0, 1));
+          }
+          return 0;
+        }
         dispatch(T(keys), [&](auto zero, auto &) {
           using K = decltype(zero);
           at::parallel_for(0, rows, 1, [&](int64_t r0, int64_t r1) {
@@ -203,9 +243,10 @@ int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slot
 }
 
 // One new token a row: q [rows, heads, dim], k, v [rows, kv heads, dim]. The token becomes number lengths[i] - 1 of slot
-// slots[i] and attends to all up to itself, or the newest `window`; out: [rows, heads, dim].
+// slots[i] and attends to all up to itself, or the newest `window`; out: [rows, heads, dim]. A composite takes its places from
+// place, where (may be null: row i is slot i), until and top instead; see stock::attend.
 int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,
-                      double scale, int64_t window, double cap, char **err) {
+                      hten place, hten where, hten until, int64_t top, double scale, int64_t window, double cap, char **err) {
   GUARD(
     const Tensor &qt = T(q); const Tensor &kc = T(keys); check_cache(kc, T(values));
     TORCH_CHECK(qt.dim() == 3 && kc.size(1) > 0 && qt.size(1) % kc.size(1) == 0, "attend: q ", qt.sizes(), ", cache ", kc.sizes());
@@ -214,6 +255,10 @@ int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values,
     check_slots(slots, rows, kc);
     check_scoring({scale, window, cap});
     for (hten x : {k, v}) check_tokens(T(x), rows, kc);
+    if (composite(qt)) {
+      *out = give(stock::attend(qt, T(k), T(v), kc, T(values), T(place), O(where), T(until), top, scale, window, cap));
+      return 0;
+    }
     for (int64_t r = 0; r < rows; r++) TORCH_CHECK(lengths[r] >= 1 && lengths[r] <= room, "cache: length ", lengths[r], ", room for ", room);
     Tensor y = at::empty(qt.sizes(), qt.options());
     dispatch(qt, [&](auto zero, auto &kernel) {

@@ -1,5 +1,5 @@
 // The vocabulary projection and the log-likelihood of the labels, in chunks of rows: tokens × vocabulary is never held.
-#include "ops_common.h"
+#include "composite.hpp"
 using namespace hone;
 
 namespace {
@@ -8,30 +8,34 @@ void check_labels(const char *op, const Tensor &x, const Tensor &w, const Tensor
   TORCH_CHECK(x.dim() == 2 && w.dim() == 2, op, ": x ", x.sizes(), ", weight ", w.sizes());
   int64_t n = x.size(0), vocabulary = w.size(0);
   TORCH_CHECK(labels.scalar_type() == at::kLong && labels.numel() == n && labels.is_contiguous() && chunk > 0, op, ": labels for ", n, " rows");
-  if (n > 0) TORCH_CHECK(labels.min().item<int64_t>() >= 0 && labels.max().item<int64_t>() < vocabulary, op, ": a label outside the vocabulary of ", vocabulary);
+  if (n > 0 && labels.is_cpu()) TORCH_CHECK(labels.min().item<int64_t>() >= 0 && labels.max().item<int64_t>() < vocabulary, op, ": a label outside the vocabulary of ", vocabulary);
 }
 
 // Calls f(first row, rows, logits [rows, vocabulary]) for the logits x·wᵀ, or cap·tanh(x·wᵀ/cap) (Gemma 2; no cap is 0), a
 // chunk of rows at a time. Where dx or dw is given, f leaves the gradient dz of its logits in their place, and dx = dz·w is
 // written for its rows, dw += dzᵀ·x.
+constexpr int64_t kDeviceChunk = 2048; // rows that keep a GPU busy
 template <class F>
 void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Tensor *dx, Tensor *dw, F f) {
   int64_t n = x.size(0);
+  if (x.is_cuda()) chunk = std::max(chunk, kDeviceChunk);
   bool back = dx || dw;
   Tensor logits = at::empty({std::min(n, chunk), w.size(0)}, x.options()), kept = cap > 0 && back ? at::empty_like(logits) : Tensor();
   for (int64_t i = 0; i < n; i += chunk) {
     int64_t rows = std::min(chunk, n - i), count = rows * w.size(0);
     Tensor z = logits.narrow(0, 0, rows), xi = x.narrow(0, i, rows);
     at::mm_out(z, xi, w.t());
-    if (cap > 0) {
+    if (cap > 0 && composite(x)) z.copy_(stock::capped(z, 1, cap));
+    else if (cap > 0) {
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
         at::parallel_for(0, count, 16384, [&](int64_t a, int64_t b) { k.cap(ptr<K>(z) + a, b - a, cap); });
       });
-      if (back) kept.narrow(0, 0, rows).copy_(z);
     }
+    if (cap > 0 && back) kept.narrow(0, 0, rows).copy_(z);
     f(i, rows, z);
-    if (cap > 0 && back) {
+    if (cap > 0 && back && composite(x)) z.mul_(1 - (kept.narrow(0, 0, rows) / cap).square_());
+    else if (cap > 0 && back) {
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
         at::parallel_for(0, count, 16384, [&](int64_t a, int64_t b) { k.cap_back(ptr<K>(z) + a, ptr<K>(kept) + a, b - a, cap); });
@@ -49,6 +53,10 @@ void chunks(const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor
   check_labels("cross entropy", x, w, labels, cap, chunk);
   TORCH_CHECK(weights.scalar_type() == acc_dtype(x) && weights.dim() == 1 && weights.numel() == x.size(0) && weights.is_contiguous(), "cross entropy: weights for ", x.size(0), " rows");
   each_chunk(x, w, cap, chunk, dx, dw, [&](int64_t i, int64_t rows, Tensor &z) {
+    if (composite(x)) {
+      auto own = [&](const Tensor &t) { return t.narrow(0, i, rows); };
+      return stock::cross_entropy(z, own(labels), dx || dw ? optional<Tensor>(own(weights)) : std::nullopt, own(logp));
+    }
     dispatch(x, [&](auto zero, auto &k) {
       using K = decltype(zero);
       at::parallel_for(0, rows, 1, [&](int64_t a, int64_t b) {
@@ -70,7 +78,7 @@ struct CrossEntropy : Function<CrossEntropy> {
   }
   static variable_list backward(AutogradContext *c, variable_list g) {
     // The weight's gradient has been added already, for a gradient of one at the loss.
-    TORCH_CHECK(g[0].item<double>() == 1, "cross entropy: the loss must be the end of the graph; scale the token weights instead");
+    if (g[0].is_cpu()) TORCH_CHECK(g[0].item<double>() == 1, "cross entropy: the loss must be the end of the graph; scale the token weights instead");
     return {c->get_saved_variables()[0], Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
@@ -84,6 +92,10 @@ struct LogProbs : Function<LogProbs> {
     auto options = x.options().dtype(acc_dtype(x));
     Tensor logp = at::empty({n}, options), lse = at::empty({n}, options), s = at::empty({n, stats ? 3 : 0}, options);
     each_chunk(x, w, cap, chunk, nullptr, nullptr, [&](int64_t i, int64_t rows, Tensor &z) {
+      if (composite(x)) {
+        auto own = [&](const Tensor &t) { return t.narrow(0, i, rows); };
+        return stock::log_probs(z, own(labels), scale, own(logp), own(lse), stats ? optional<Tensor>(own(s)) : std::nullopt);
+      }
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
         at::parallel_for(0, rows, 1, [&](int64_t a, int64_t b) {
@@ -111,6 +123,7 @@ struct LogProbs : Function<LogProbs> {
     if (c->saved_data["dx"].toBool()) dx = at::empty_like(x);
     each_chunk(x, w, c->saved_data["cap"].toDouble(), c->saved_data["chunk"].toInt(), dx.defined() ? &dx : nullptr, w.requires_grad() ? &grad_of(w) : nullptr,
                [&](int64_t i, int64_t rows, Tensor &z) {
+      if (composite(x)) return stock::log_probs_back(z, labels.narrow(0, i, rows), scale, lse.narrow(0, i, rows), grad.narrow(0, i, rows));
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
         at::parallel_for(0, rows, 1, [&](int64_t a, int64_t b) {

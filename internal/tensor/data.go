@@ -10,11 +10,15 @@ import (
 )
 
 // Element is a Go type with a Dtype.
-type Element interface{ ~int64 | ~float32 | ~float64 }
+type Element interface {
+	~int32 | ~int64 | ~float32 | ~float64
+}
 
 func dtypeOf[E Element]() Dtype {
 	var e E
 	switch any(e).(type) {
+	case int32:
+		return Int32
 	case int64:
 		return Int64
 	case float32:
@@ -23,7 +27,7 @@ func dtypeOf[E Element]() Dtype {
 	return Float64
 }
 
-// Empty is a tensor whose elements are not set.
+// Empty is a tensor whose elements are not set. It lies on the device that Use named, as all tensors do that are made.
 func Empty(d Dtype, shape ...int64) Tensor {
 	var out C.hten
 	var e *C.char
@@ -34,7 +38,7 @@ func Empty(d Dtype, shape ...int64) Tensor {
 // Zeros is a tensor of zeros.
 func Zeros(d Dtype, shape ...int64) Tensor {
 	t := Empty(d, shape...)
-	clear(t.bytes())
+	t.clear()
 	return t
 }
 
@@ -44,7 +48,7 @@ func ZerosRead(d Dtype, shape ...int64) Tensor {
 	t := Empty(d, shape...)
 	var e *C.char
 	check("huge pages", C.hone_huge(t.h(), &e), e)
-	clear(t.bytes())
+	t.clear()
 	return t
 }
 
@@ -54,44 +58,116 @@ func Of[E Element](data []E, shape ...int64) Tensor {
 		panic(&Error{"tensor", "data and shape differ in count"})
 	}
 	t := Empty(dtypeOf[E](), shape...)
-	copy(view[E](t), data)
+	t.Put(bytesOf(data))
 	return t
 }
 
-// Bytes is the memory of a contiguous tensor, valid while the tensor lives.
-func (t Tensor) Bytes() []byte { return t.bytes() }
+// Bytes is the memory of a contiguous tensor to be read: in place while the tensor lives, or a copy of a device's. It is
+// changed by Put and Edit alone.
+func (t Tensor) Bytes() []byte {
+	b, place := t.host()
+	if place {
+		return b
+	}
+	return t.read(make([]byte, t.size()))
+}
 
-func (t Tensor) bytes() []byte {
+// Put overwrites a contiguous tensor with bytes, as many as it has.
+func (t Tensor) Put(b []byte) {
+	own, place := t.host()
+	if int64(len(b)) != t.size() {
+		panic(&Error{"put", "data and tensor differ in size"})
+	}
+	if place {
+		copy(own, b)
+		return
+	}
+	var e *C.char
+	check("put", C.hone_write(t.h(), unsafe.Pointer(&b[0]), &e), e)
+}
+
+// Edit has f change the memory of a contiguous tensor: in place, or in a copy of a device's that then goes back.
+func (t Tensor) Edit(f func(b []byte) error) error {
+	if b, place := t.host(); place {
+		return f(b)
+	}
+	b := t.Bytes()
+	if err := f(b); err != nil {
+		return err
+	}
+	t.Put(b)
+	return nil
+}
+
+// EditFloats is Edit for the elements of a float32 tensor.
+func (t Tensor) EditFloats(f func(x []float32) error) error {
+	return t.Edit(func(b []byte) error {
+		return f(unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4))
+	})
+}
+
+// host is a contiguous tensor's memory where the processor reaches it, and whether it does.
+func (t Tensor) host() (b []byte, place bool) {
 	i := t.info()
 	if !i.contiguous {
 		panic(&Error{"bytes", "tensor is not contiguous"})
 	}
 	n := product(i.shape) * int64(i.dtype.Size())
 	if n == 0 {
-		return nil
+		return nil, true
 	}
-	return unsafe.Slice((*byte)(i.data), n)
+	if i.data == nil {
+		return nil, false
+	}
+	return unsafe.Slice((*byte)(i.data), n), true
 }
 
-// view is the elements of a contiguous tensor, in place.
+func (t Tensor) size() int64 { return t.Count() * int64(t.Dtype().Size()) }
+
+func (t Tensor) read(b []byte) []byte {
+	var e *C.char
+	check("read", C.hone_read(t.h(), unsafe.Pointer(&b[0]), &e), e)
+	return b
+}
+
+func (t Tensor) clear() {
+	if b, place := t.host(); place {
+		clear(b)
+		return
+	}
+	var e *C.char
+	check("zeros", C.hone_zero(t.h(), &e), e)
+}
+
+func bytesOf[E Element](x []E) []byte {
+	var e E
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*int(unsafe.Sizeof(e)))
+}
+
+// view is the elements of a contiguous tensor: in place, or a copy of a device's.
 func view[E Element](t Tensor) []E {
-	b := t.bytes()
-	if len(b) == 0 {
+	n := t.Count()
+	if n == 0 {
 		return nil
 	}
 	if t.Dtype() != dtypeOf[E]() {
 		panic(&Error{"view", "tensor is " + t.Dtype().String()})
 	}
-	return unsafe.Slice((*E)(unsafe.Pointer(&b[0])), len(b)/t.Dtype().Size())
+	if b, place := t.host(); place {
+		return unsafe.Slice((*E)(unsafe.Pointer(&b[0])), n)
+	}
+	x := make([]E, n)
+	t.read(bytesOf(x))
+	return x
 }
 
-// Floats is the elements of a contiguous float32 tensor in place, valid while the tensor lives.
+// Floats is the elements of a contiguous float32 tensor to be read, as Bytes.
 func (t Tensor) Floats() []float32 { return view[float32](t) }
 
-// Ints is the elements of a contiguous int64 tensor in place, valid while the tensor lives.
+// Ints is the elements of a contiguous int64 tensor to be read, as Bytes.
 func (t Tensor) Ints() []int64 { return view[int64](t) }
 
-// Doubles is the elements of a contiguous float64 tensor in place, valid while the tensor lives.
+// Doubles is the elements of a contiguous float64 tensor to be read, as Bytes.
 func (t Tensor) Doubles() []float64 { return view[float64](t) }
 
 // Scalar is the value of a float32 tensor with one element.

@@ -6,11 +6,17 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 )
 
 func TestMain(m *testing.M) {
 	Lock()
+	if _, err := Use(os.Getenv("HONE_TEST_DEVICE"), true); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
@@ -31,9 +37,14 @@ func normal(r *rand.Rand, shape ...int64) Tensor {
 	return Of(x, shape...)
 }
 
-// Every operator with a backward pass of our own, in float64, against central differences: the gradient of Σ c·outᵢ for random c
-// and every element of every input.
-func TestGradients(t *testing.T) {
+type operator struct {
+	name   string
+	shapes [][]int64
+	f      func(in []Tensor) []Tensor
+}
+
+// operators is every operator with a backward pass of our own.
+func operators() []operator {
 	positions := Of([]int64{0, 1, 2, 0, 1}, 5).Forget()
 	cos, sin := make([]float32, 8*2), make([]float32, 8*2)
 	for i := range cos {
@@ -42,21 +53,17 @@ func TestGradients(t *testing.T) {
 	}
 	c, s := Of(cos, 8, 2).Forget(), Of(sin, 8, 2).Forget()
 	none := Tensor{}
-	operators := []struct {
-		name   string
-		shapes [][]int64
-		f      func(in []Tensor) []Tensor
-	}{
+	all := []operator{
 		{"rmsnorm", [][]int64{{5, 6}, {6}}, func(in []Tensor) []Tensor {
-			_, y := RMSNorm(in[0], none, in[1], 1e-5, 0, Float64)
+			_, y := RMSNorm(in[0], none, in[1], 1e-5, 0, in[0].Dtype())
 			return []Tensor{y}
 		}},
 		{"rmsnorm shifted, a head at a time", [][]int64{{5, 2, 6}, {6}}, func(in []Tensor) []Tensor {
-			_, y := RMSNorm(in[0], none, in[1], 1e-5, 1, Float64)
+			_, y := RMSNorm(in[0], none, in[1], 1e-5, 1, in[0].Dtype())
 			return []Tensor{y}
 		}},
 		{"residual and rmsnorm", [][]int64{{5, 6}, {5, 6}, {6}}, func(in []Tensor) []Tensor {
-			sum, y := RMSNorm(in[0], in[1], in[2], 1e-5, 0, Float64)
+			sum, y := RMSNorm(in[0], in[1], in[2], 1e-5, 0, in[0].Dtype())
 			return []Tensor{sum, y}
 		}},
 		{"embedding", [][]int64{{7, 6}}, func(in []Tensor) []Tensor {
@@ -67,11 +74,11 @@ func TestGradients(t *testing.T) {
 			return []Tensor{Rope(p[0], c, s, positions, 2), p[1]}
 		}},
 		{"layernorm", [][]int64{{5, 6}, {6}, {6}}, func(in []Tensor) []Tensor {
-			_, y := LayerNorm(in[0], none, in[1], in[2], 1e-5, Float64)
+			_, y := LayerNorm(in[0], none, in[1], in[2], 1e-5, in[0].Dtype())
 			return []Tensor{y}
 		}},
 		{"residual and layernorm", [][]int64{{5, 6}, {5, 6}, {6}, {6}}, func(in []Tensor) []Tensor {
-			sum, y := LayerNorm(in[0], in[1], in[2], in[3], 1e-5, Float64)
+			sum, y := LayerNorm(in[0], in[1], in[2], in[3], 1e-5, in[0].Dtype())
 			return []Tensor{sum, y}
 		}},
 		{"geglu", [][]int64{{5, 8}}, func(in []Tensor) []Tensor { return []Tensor{GeGLU(in[0])} }},
@@ -83,46 +90,120 @@ func TestGradients(t *testing.T) {
 			return []Tensor{LoRA(in[0], in[1], in[2], Adapter{A: in[3], B: in[4], Parts: parts}, 0, 0)}
 		}},
 		{"attention of two rows, heads in groups", [][]int64{{5, 4, 8}, {5, 2, 8}, {5, 2 * 8}}, func(in []Tensor) []Tensor {
-			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 3, 5}, Scoring{Scale: 0.3})}
+			return []Tensor{Attention(in[0], in[1], in[2], NewRows([]int64{0, 3, 5}), Scoring{Scale: 0.3})}
 		}},
 		{"attention in a window, one row shorter than it", [][]int64{{9, 4, 4}, {9, 2, 4}, {9, 2 * 4}}, func(in []Tensor) []Tensor {
-			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 3, 9}, Scoring{Scale: 0.3, Window: 3})}
+			return []Tensor{Attention(in[0], in[1], in[2], NewRows([]int64{0, 3, 9}), Scoring{Scale: 0.3, Window: 3})}
 		}},
 		{"attention with capped scores", [][]int64{{5, 4, 4}, {5, 2, 4}, {5, 2, 4}}, func(in []Tensor) []Tensor {
-			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 3, 5}, Scoring{Scale: 0.9, Cap: 1.5})}
+			return []Tensor{Attention(in[0], in[1], in[2], NewRows([]int64{0, 3, 5}), Scoring{Scale: 0.9, Cap: 1.5})}
 		}},
 		{"attention in a window with capped scores, over several blocks", [][]int64{{67, 2, 2}, {67, 1, 2}, {67, 1, 2}}, func(in []Tensor) []Tensor {
-			return []Tensor{Attention(in[0], in[1], in[2], []int64{0, 67}, Scoring{Scale: 0.9, Cap: 2, Window: 5})}
+			return []Tensor{Attention(in[0], in[1], in[2], NewRows([]int64{0, 67}), Scoring{Scale: 0.9, Cap: 2, Window: 5})}
 		}},
 	}
-	for _, o := range operators {
-		t.Run(o.name, func(t *testing.T) { guarded(t, func() { check64(t, o.shapes, o.f) }) })
-	}
 	for _, cap := range []float64{0, 3} {
-		t.Run(fmt.Sprintf("cross entropy in chunks, cap %g", cap), func(t *testing.T) {
-			guarded(t, func() {
-				labels, weights := []int64{2, 0, 9, 4, 4}, []float64{0.5, 1, 0.25, 2, 0}
-				check64(t, [][]int64{{5, 6}, {10, 6}}, func(in []Tensor) []Tensor {
-					loss, _ := CrossEntropy(in[0], Head{in[1], cap}, Of(labels, 5), Of(weights, 5), 2)
-					return []Tensor{loss}
-				})
-			})
-		})
+		labels, weights := []int64{2, 0, 9, 4, 4}, []float64{0.5, 1, 0.25, 2, 0}
+		shapes := [][]int64{{5, 6}, {10, 6}}
+		all = append(all, operator{fmt.Sprintf("cross entropy in chunks, cap %g", cap), shapes, func(in []Tensor) []Tensor {
+			loss, _ := CrossEntropy(in[0], Head{in[1], cap}, Of(labels, 5), Of(weights, 5).To(in[0].Dtype()), 2)
+			return []Tensor{loss}
+		}}, operator{fmt.Sprintf("log probs in chunks, tempered, cap %g", cap), shapes, func(in []Tensor) []Tensor {
+			logp, _ := LogProbs(in[0], Head{in[1], cap}, Of([]int64{2, 0, 9, 4, 4}, 5), 0.7, 2, false)
+			return []Tensor{logp}
+		}})
 	}
-	for _, cap := range []float64{0, 3} {
-		t.Run(fmt.Sprintf("log probs in chunks, tempered, cap %g", cap), func(t *testing.T) {
+	return all
+}
+
+// twice runs f with the kernels of the processor and with the composites that a device takes.
+func twice(t *testing.T, f func(t *testing.T)) {
+	if !OnDevice() {
+		t.Run("kernels", f)
+	}
+	t.Run("composites", func(t *testing.T) {
+		useComposites(true)
+		defer useComposites(false)
+		f(t)
+	})
+}
+
+// Every operator in float64 against central differences: the gradient of Σ c·outᵢ for random c and every element of every input.
+func TestGradients(t *testing.T) {
+	twice(t, func(t *testing.T) {
+		for _, o := range operators() {
+			t.Run(o.name, func(t *testing.T) { guarded(t, func() { check64(t, o.shapes, o.f) }) })
+		}
+	})
+}
+
+// A composite computes what the kernel does, forward and backward, and in mixed precision.
+func TestComposites(t *testing.T) {
+	if OnDevice() {
+		t.Skip("there are no kernels on a device")
+	}
+	all := append(operators(), operator{"mixed rmsnorm", [][]int64{{5, 32}, {5, 32}, {32}}, func(in []Tensor) []Tensor {
+		sum, y := RMSNorm(in[0], in[1].To(BFloat16), in[2], 1e-5, 0, BFloat16)
+		return []Tensor{sum, y.To(Float32)}
+	}}, operator{"mixed layernorm", [][]int64{{5, 32}, {5, 32}, {32}, {32}}, func(in []Tensor) []Tensor {
+		sum, y := LayerNorm(in[0], in[1].To(BFloat16), in[2], in[3], 1e-5, BFloat16)
+		return []Tensor{sum, y.To(Float32)}
+	}}, operator{"statistics of log probs", [][]int64{{5, 6}, {10, 6}}, func(in []Tensor) []Tensor {
+		logp, stats := LogProbs(in[0], Head{Weight: in[1]}, Of([]int64{2, 0, 9, 4, 4}, 5), 0.7, 2, true)
+		return []Tensor{logp, stats}
+	}})
+	for _, o := range all {
+		t.Run(o.name, func(t *testing.T) {
 			guarded(t, func() {
-				check64(t, [][]int64{{5, 6}, {10, 6}}, func(in []Tensor) []Tensor {
-					logp, _ := LogProbs(in[0], Head{in[1], cap}, Of([]int64{2, 0, 9, 4, 4}, 5), 0.7, 2, false)
-					return []Tensor{logp}
-				})
+				compute := func() (values [][]float32) {
+					r := rand.New(rand.NewPCG(1, 2))
+					var in, outs, gradients []Tensor
+					for _, shape := range o.shapes {
+						in = append(in, normal(r, shape...).To(Float32).RequireGrad())
+					}
+					for _, out := range o.f(in) {
+						values = append(values, out.Contiguous().Floats())
+						if len(outs) == 0 || o.name != "statistics of log probs" {
+							outs, gradients = append(outs, out), append(gradients, weights(r, out).To(Float32))
+						}
+					}
+					BackwardFrom(outs, gradients)
+					for _, x := range in {
+						values = append(values, x.Gradient().Contiguous().Floats())
+					}
+					return values
+				}
+				want := compute()
+				useComposites(true)
+				defer useComposites(false)
+				got, bound := compute(), 1e-5
+				if strings.HasPrefix(o.name, "mixed") {
+					bound = 1e-2
+				}
+				for k := range want {
+					for i, w := range want[k] {
+						if g := got[k][i]; !(math.Abs(float64(g-w)) <= bound*(1+math.Abs(float64(w)))) {
+							t.Fatalf("output or gradient %d, element %d: composite %g, kernel %g", k, i, g, w)
+						}
+					}
+				}
 			})
 		})
 	}
 }
 
+// weights is a gradient at out: random, or one for a loss.
+func weights(r *rand.Rand, out Tensor) Tensor {
+	if len(out.Shape()) == 0 {
+		return Of([]float64{1})
+	}
+	return normal(r, out.Shape()...)
+}
+
 // Both ways to a log-likelihood agree, and its companions are what their names say.
-func TestLogProbs(t *testing.T) {
+func TestLogProbs(t *testing.T) { twice(t, testLogProbs) }
+
+func testLogProbs(t *testing.T) {
 	guarded(t, func() {
 		const rows, dim, vocabulary, scale = 5, 6, 37, 0.6
 		r := rand.New(rand.NewPCG(9, 10))
@@ -177,34 +258,32 @@ func check64(t *testing.T, shapes [][]int64, f func([]Tensor) []Tensor) {
 		in = append(in, normal(r, shape...).RequireGrad())
 	}
 	outs := f(in)
-	var weights []Tensor
+	var at []Tensor
 	for _, o := range outs {
-		if len(o.Shape()) == 0 {
-			weights = append(weights, Of([]float64{1}))
-			continue
-		}
-		weights = append(weights, normal(r, o.Shape()...))
+		at = append(at, weights(r, o))
 	}
-	BackwardFrom(outs, weights)
+	BackwardFrom(outs, at)
 	value := func() (total float64) {
 		defer Open().Close()
 		NoGrad(func() {
 			for i, o := range f(in) {
-				total += o.Contiguous().Mul(weights[i]).Sum().Scalar()
+				total += o.Contiguous().Mul(at[i]).Sum().Scalar()
 			}
 		})
 		return total
 	}
 	const h = 1e-5
 	for k, x := range in {
-		got, data := x.Gradient().Contiguous().Doubles(), x.Doubles()
+		got, data := x.Gradient().Contiguous().Doubles(), slices.Clone(x.Doubles())
 		for i := range data {
-			keep := data[i]
-			data[i] = keep + h
-			up := value()
-			data[i] = keep - h
-			down := value()
-			data[i] = keep
+			moved := func(by float64) float64 {
+				defer x.Put(bytesOf(slices.Clone(data)))
+				there := slices.Clone(data)
+				there[i] += by
+				x.Put(bytesOf(there))
+				return value()
+			}
+			up, down := moved(h), moved(-h)
 			if want := (up - down) / (2 * h); math.Abs(got[i]-want) > 1e-6*(1+math.Abs(want)) {
 				t.Errorf("input %d, element %d: gradient %.9g, differences %.9g", k, i, got[i], want)
 			}
@@ -213,7 +292,9 @@ func check64(t *testing.T, shapes [][]int64, f func([]Tensor) []Tensor) {
 }
 
 // The row of the padding token gets no gradient, the others theirs.
-func TestEmbeddingPadding(t *testing.T) {
+func TestEmbeddingPadding(t *testing.T) { twice(t, testEmbeddingPadding) }
+
+func testEmbeddingPadding(t *testing.T) {
 	guarded(t, func() {
 		w := Zeros(Float32, 4, 2).RequireGrad()
 		Embedding(w, Of([]int64{2, 1, 2, 3}, 4), 2).Sum().Backward()
@@ -227,7 +308,9 @@ func TestEmbeddingPadding(t *testing.T) {
 }
 
 // The update against torch.optim.AdamW's formula in double, over elements that are no multiple of anything.
-func TestAdamW(t *testing.T) {
+func TestAdamW(t *testing.T) { twice(t, testAdamW) }
+
+func testAdamW(t *testing.T) {
 	guarded(t, func() {
 		r := rand.New(rand.NewPCG(3, 4))
 		const n = 70001
@@ -262,6 +345,9 @@ func TestAdamW(t *testing.T) {
 
 // A few rows take our kernel, many the library's: the results agree, and a row's does not depend on its company.
 func TestSkinnyRows(t *testing.T) {
+	if OnDevice() {
+		t.Skip("of the processor alone")
+	}
 	guarded(t, func() {
 		r := rand.New(rand.NewPCG(5, 6))
 		const in, out = 83, 71 // neither a multiple of a tile
@@ -291,7 +377,9 @@ func TestSkinnyRows(t *testing.T) {
 }
 
 // Attention over a cache, token by token, is attention over the row.
-func TestCache(t *testing.T) {
+func TestCache(t *testing.T) { twice(t, testCache) }
+
+func testCache(t *testing.T) {
 	for _, test := range []struct {
 		width int64
 		Scoring
@@ -302,12 +390,12 @@ func TestCache(t *testing.T) {
 				r := rand.New(rand.NewPCG(7, 8))
 				const n, heads, kv = 9, 4, 2
 				q, k, v := normal(r, n, heads, width).To(Float32), normal(r, n, kv, width).To(Float32), normal(r, n, kv, width).To(Float32)
-				want := Attention(q, k, v, []int64{0, n}, test.Scoring).Floats()
+				want := Attention(q, k, v, NewRows([]int64{0, n}), test.Scoring).Floats()
 				keys, values := Empty(Float32, 3, kv, 12, width), Empty(Float32, 3, kv, 12, width)
 				const first = 4
 				CacheWrite(k, v, keys, values, []int64{1}, []int64{0, first})
 				for i := int64(first); i < n; i++ {
-					got := AttendCache(q.Narrow(0, i, 1).Contiguous(), k.Narrow(0, i, 1), v.Narrow(0, i, 1), keys, values, []int64{1}, []int64{i + 1}, test.Scoring).Floats()
+					got := AttendCache(q.Narrow(0, i, 1).Contiguous(), k.Narrow(0, i, 1), v.Narrow(0, i, 1), keys, values, NewPlaces([]int64{1}, []int64{i + 1}, keys), test.Scoring).Floats()
 					for x, g := range got {
 						if w := want[i*heads*width+int64(x)]; math.Abs(float64(g-w)) > 1e-5 {
 							t.Fatalf("token %d, element %d: %g, over the row %g", i, x, g, w)
@@ -320,7 +408,9 @@ func TestCache(t *testing.T) {
 }
 
 // Dropout's draw is the same forward and backward, depends on its seed, and keeps as many as it should.
-func TestDropout(t *testing.T) {
+func TestDropout(t *testing.T) { twice(t, testDropout) }
+
+func testDropout(t *testing.T) {
 	guarded(t, func() {
 		const rows, in, p = 50, 64, 0.25
 		x := Of(ones(rows*in), rows, in).RequireGrad()
@@ -367,6 +457,9 @@ func ones(n int) []float32 {
 
 // What libtorch throws is an error that names the operator.
 func TestErrors(t *testing.T) {
+	if OnDevice() {
+		t.Skip("of the processor alone")
+	}
 	Lock()
 	defer Open().Close()
 	for name, f := range map[string]func(){

@@ -1,5 +1,5 @@
 // LayerNorm (Ba et al. 2016), with the residual addition before it in the same pass.
-#include "ops_common.h"
+#include "composite.hpp"
 using namespace hone;
 
 namespace {
@@ -11,6 +11,11 @@ Standardised standardise(const Tensor &x, const optional<Tensor> &r, const Tenso
   TORCH_CHECK(x.is_contiguous() && w.numel() == dim && w.is_contiguous() && b.numel() == dim && b.is_contiguous(), "layernorm: x ", x.sizes(), ", weight ", w.sizes(), ", bias ", b.sizes());
   TORCH_CHECK(!r || (r->is_contiguous() && r->sizes() == x.sizes()), "layernorm: residual of another shape");
   TORCH_CHECK(w.scalar_type() == acc_dtype(x) && b.scalar_type() == acc_dtype(x) && (!r || r->scalar_type() == to), "layernorm: dtypes differ");
+  if (composite(x)) {
+    Tensor s = r ? x + *r : x;
+    auto n = stock::layernorm(s, w, b, eps, to);
+    return {s, n.out, n.mean, n.rstd};
+  }
   auto acc = x.options().dtype(acc_dtype(x));
   Standardised f{r ? at::empty(x.sizes(), x.options()) : x, at::empty(x.sizes(), x.options().dtype(to)), at::empty({rows}, acc), at::empty({rows}, acc)};
   dispatch_norms(x, to, [&](auto stream, auto part, auto &k) {
@@ -40,6 +45,14 @@ struct LayerNorm : Function<LayerNorm> {
     Tensor dy = residual ? g[1] : g[0], ds = residual ? g[0] : Tensor();
     auto to = at::ScalarType(c->saved_data["to"].toInt());
     if (!dy.defined()) return {ds, residual ? ds.to(to) : Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+    if (composite(sum)) {
+      auto [dx, dw, db] = at::native_layer_norm_backward(dy.to(mean.scalar_type()).contiguous(), stock::wide(sum), {sum.size(-1)}, mean, rstd, w, b,
+                                                         {true, w.requires_grad(), b.requires_grad()});
+      if (w.requires_grad()) grad_of(w).add_(dw);
+      if (b.requires_grad()) grad_of(b).add_(db);
+      auto d = stock::joined(dx, ds, sum, residual, to);
+      return {d[0], d[1], Tensor(), Tensor(), Tensor(), Tensor()};
+    }
     dy = dy.contiguous();
     if (ds.defined()) ds = ds.contiguous();
     int64_t dim = sum.size(-1), rows = sum.numel() / dim;

@@ -1,5 +1,5 @@
 // Linear layers, with LoRA (Hu et al. 2021) on some of the projections that a fused weight holds.
-#include "ops_common.h"
+#include "composite.hpp"
 #include "team.hpp"
 using namespace hone;
 
@@ -14,7 +14,7 @@ Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == w.size(0) && bias->is_contiguous() && bias->scalar_type() == x.scalar_type()),
               "linear: bias of another shape or dtype than ", w.size(0), " outputs");
   int64_t rows = x.size(0), n = w.size(0), in = w.size(1);
-  if (rows <= kSkinnyRows && in > 0 && w.is_contiguous()) {
+  if (rows <= kSkinnyRows && in > 0 && w.is_contiguous() && !composite(x)) {
     Tensor xc = x.contiguous(), y = at::empty({rows, n}, x.options());
     dispatch(x, [&](auto zero, auto &k) {
       using K = decltype(zero);
@@ -55,8 +55,9 @@ struct Parts {
 
 // Drawn and scaled in float32; a bfloat16 x is rounded once, after that.
 Tensor dropped(const Tensor &x, double p, uint64_t seed, int64_t part) {
-  Tensor xc = x.to(at::kFloat).contiguous(), y = at::empty_like(xc);
   uint64_t key = seed * 0x9e3779b97f4a7c15u + uint64_t(part);
+  if (composite(x)) return stock::dropped(x, p, key);
+  Tensor xc = x.to(at::kFloat).contiguous(), y = at::empty_like(xc);
   at::parallel_for(0, x.numel(), 65536, [&](int64_t a, int64_t b) {
     kernels().dropout(ptr<float>(xc) + a, ptr<float>(y) + a, b - a, key, uint64_t(a), float(p));
   });

@@ -1,5 +1,5 @@
 // RMSNorm (Zhang & Sennrich 2019), with the residual addition before it in the same pass.
-#include "ops_common.h"
+#include "composite.hpp"
 using namespace hone;
 
 namespace {
@@ -14,6 +14,11 @@ Forward forward(const Tensor &x, const optional<Tensor> &r, const Tensor &w, dou
   TORCH_CHECK(x.dim() > 0 && x.size(-1) > 0 && x.stride(-1) == 1 && w.numel() == x.size(-1) && w.is_contiguous(), "rmsnorm: x ", x.sizes(), ", weight ", w.sizes());
   TORCH_CHECK(!r || (r->is_contiguous() && r->sizes() == x.sizes()), "rmsnorm: residual of another shape");
   TORCH_CHECK(w.scalar_type() == acc_dtype(x) && (!r || r->scalar_type() == to), "rmsnorm: a weight of ", w.scalar_type(), " or a residual of another dtype than ", to);
+  if (composite(x)) {
+    Tensor s = r ? x + *r : x;
+    auto n = stock::rmsnorm(s, w, eps, shift, to);
+    return {s, n.out, n.rstd};
+  }
   int64_t dim = x.size(-1), rows = x.numel() / dim, xs = row_stride(x);
   Forward f{r ? at::empty(x.sizes(), x.options()) : x, at::empty(x.sizes(), x.options().dtype(to)), at::empty({rows}, x.options().dtype(acc_dtype(x)))};
   dispatch_norms(x, to, [&](auto stream, auto part, auto &k) {
@@ -45,6 +50,12 @@ struct RMSNorm : Function<RMSNorm> {
     Tensor dy = residual ? g[1] : g[0], ds = residual ? g[0] : Tensor();
     auto to = at::ScalarType(c->saved_data["to"].toInt());
     if (!dy.defined()) return {ds, residual ? ds.to(to) : Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+    if (composite(sum)) {
+      auto [dx, dw] = stock::rmsnorm_back(dy, sum, w, rstd, shift, w.requires_grad());
+      if (w.requires_grad()) grad_of(w).add_(dw);
+      auto d = stock::joined(dx, ds, sum, residual, to);
+      return {d[0], d[1], Tensor(), Tensor(), Tensor(), Tensor()};
+    }
     dy = dy.contiguous();
     if (ds.defined()) ds = ds.contiguous();
     int64_t dim = sum.size(-1), rows = sum.numel() / dim, ss = row_stride(sum);

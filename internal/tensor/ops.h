@@ -22,6 +22,14 @@ int hone_leaf(hten *out, hten storage, int64_t offset, const int64_t *shape, int
 int hone_view(hten *out, hten t, int64_t offset, const int64_t *shape, int dims, char **err);
 int hone_backward(const hten *outs, const hten *grads, int n, char **err);
 int hone_gradient(hten *out, hten t, char **err);
+int hone_cuda(int *devices, char **why, char **err);
+char *hone_device_name(int i);
+int hone_use_cuda(int i, int same, char **name, char **err);
+int hone_on_device(void);
+void hone_composites(int on);
+int hone_read(hten t, void *to, char **err);
+int hone_write(hten t, const void *from, char **err);
+int hone_zero(hten t, char **err);
 int hone_clone(hten *out, hten t, char **err);
 void hone_free(hten t);
 
@@ -37,10 +45,10 @@ int hone_gelu(hten *out, hten x, char **err);
 int hone_linear(hten *out, hten x, hten weight, hten bias, char **err);
 int hone_lora(hten *out, hten x, hten weight, hten bias, hten a, hten b, const int64_t *parts, int nparts, const double *scales,
               double dropout, uint64_t seed, char **err);
-int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, double scale, int64_t window,
-                   double cap, char **err);
+int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, hten device, int64_t longest, double scale,
+                   int64_t window, double cap, char **err);
 int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,
-                      double scale, int64_t window, double cap, char **err);
+                      hten place, hten where, hten until, int64_t top, double scale, int64_t window, double cap, char **err);
 int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *borders, int rows, char **err);
 int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels, hten token_weights, double cap, int64_t chunk,
                        char **err);

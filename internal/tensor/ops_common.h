@@ -52,6 +52,11 @@ void dispatch_norms(const Tensor &x, at::ScalarType y, F f) {
   else if (x.scalar_type() == at::kFloat && y == at::kBFloat16) f(float(), bf16(), k.norms_mixed);
   else TORCH_CHECK(false, "no norm of ", x.scalar_type(), " to ", y);
 }
+// Whether t takes the composite of libtorch's operations (composite.hpp) instead of a kernel of our own: what lies on a device
+// does, and in tests everything.
+inline bool composites = false;
+inline bool composite(const Tensor &t) { return composites || !t.is_cpu(); }
+
 inline at::ScalarType acc_dtype(const Tensor &t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
 // Items of so much work each that a thread takes at least.
@@ -72,6 +77,7 @@ inline Tensor &grad_of(const Tensor &leaf) {
 // g += scale·a·b. A leaf of bfloat16 has a float32 gradient: the product is rounded as autograd would round it, then added.
 inline void add_product(Tensor g, const Tensor &a, const Tensor &b, double scale = 1) {
   if (g.scalar_type() == a.scalar_type()) g.addmm_(a, b, 1, scale);
+  else if (g.is_cuda()) at::addmm_out(g, g, a, b, g.scalar_type(), 1, scale); // a GPU's product adds to float32 unrounded
   else g.add_(at::mm(a, b), scale);
 }
 inline bool recording(std::initializer_list<optional<Tensor>> ts) {

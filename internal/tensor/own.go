@@ -123,12 +123,34 @@ type Scoring struct {
 	Cap    float64 // 0 is none
 }
 
-// Attention is causal attention within each row: row i is the tokens borders[i] … borders[i+1]. q: [tokens, heads, dim];
-// k: [tokens, kv heads, dim]; v: the same, or [tokens, kv heads·dim]. Out: [tokens, heads, dim].
-func Attention(q, k, v Tensor, borders []int64, s Scoring) Tensor {
+// Rows is where rows of tokens are that stand behind one another: row i is the tokens Borders[i] … Borders[i+1].
+type Rows struct {
+	Borders []int64
+	device  Tensor // the same there, int32; may end in empty rows
+	longest int64
+}
+
+// NewRows makes the borders known to the device.
+func NewRows(borders []int64) Rows {
+	r := Rows{Borders: borders}
+	narrow := make([]int32, len(borders))
+	for i, b := range borders {
+		if narrow[i] = int32(b); i > 0 {
+			r.longest = max(r.longest, b-borders[i-1])
+		}
+	}
+	if OnDevice() {
+		r.device = Of(narrow, int64(len(narrow)))
+	}
+	return r
+}
+
+// Attention is causal attention within each row. q: [tokens, heads, dim]; k: [tokens, kv heads, dim]; v: the same, or
+// [tokens, kv heads·dim]. Out: [tokens, heads, dim].
+func Attention(q, k, v Tensor, r Rows, s Scoring) Tensor {
 	var out C.hten
 	var e *C.char
-	check("attention", C.hone_attention(&out, q.h(), k.h(), v.h(), shapePtr(borders), C.int(len(borders)),
+	check("attention", C.hone_attention(&out, q.h(), k.h(), v.h(), shapePtr(r.Borders), C.int(len(r.Borders)), r.device.h(), C.int64_t(r.longest),
 		C.double(s.Scale), C.int64_t(s.Window), C.double(s.Cap), &e), e)
 	return wrap(out)
 }
@@ -142,16 +164,48 @@ func CacheWrite(k, v, keys, values Tensor, slots, borders []int64) {
 	check("cache", C.hone_cache_write(k.h(), v.h(), keys.h(), values.h(), shapePtr(slots), shapePtr(borders), C.int(len(slots)), &e), e)
 }
 
-// AttendCache appends one token a row to its slot, where it becomes number lengths[i]-1, and attends up to it.
-// q: [rows, heads, dim]; k, v: [rows, kv heads, dim]; out: [rows, heads, dim].
-func AttendCache(q, k, v, keys, values Tensor, slots, lengths []int64, s Scoring) Tensor {
-	if rows := q.Shape()[0]; int64(len(slots)) != rows || int64(len(lengths)) != rows {
+// Places is where one token a row goes in a cache: to its slot, where it becomes number Lengths[i]-1.
+type Places struct {
+	Slots, Lengths      []int64
+	place, where, until Tensor // the same for a composite: see ops.h
+	top                 int64
+}
+
+// NewPlaces makes the places in a cache like keys [slots, kv heads, length, dim] known to the device.
+func NewPlaces(slots, lengths []int64, keys Tensor) Places {
+	p := Places{Slots: slots, Lengths: lengths}
+	if !OnDevice() && !composites {
+		return p
+	}
+	shape := keys.Shape()
+	heads, room := shape[1], shape[2]
+	var place []int64
+	same := true
+	for i, slot := range slots {
+		for h := range heads {
+			place = append(place, (slot*heads+h)*room+lengths[i]-1)
+		}
+		p.top = max(p.top, lengths[i])
+		same = same && slot == int64(i)
+	}
+	rows := int64(len(slots))
+	p.place, p.until = Of(place, rows*heads), Of(lengths, rows)
+	if !same {
+		p.where = Of(slots, rows)
+	}
+	return p
+}
+
+// AttendCache appends one token a row to a cache and attends up to it. q: [rows, heads, dim]; k, v: [rows, kv heads, dim];
+// out: [rows, heads, dim].
+func AttendCache(q, k, v, keys, values Tensor, p Places, s Scoring) Tensor {
+	if rows := q.Shape()[0]; int64(len(p.Slots)) != rows || int64(len(p.Lengths)) != rows {
 		panic(&Error{"attend", "slots and lengths are wanted for each row"})
 	}
 	var out C.hten
 	var e *C.char
-	check("attend", C.hone_attend_cache(&out, q.h(), k.h(), v.h(), keys.h(), values.h(), shapePtr(slots), shapePtr(lengths),
-		C.double(s.Scale), C.int64_t(s.Window), C.double(s.Cap), &e), e)
+	check("attend", C.hone_attend_cache(&out, q.h(), k.h(), v.h(), keys.h(), values.h(), shapePtr(p.Slots), shapePtr(p.Lengths),
+		p.place.h(), p.where.h(), p.until.h(), C.int64_t(p.top), C.double(s.Scale), C.int64_t(s.Window), C.double(s.Cap), &e), e)
 	return wrap(out)
 }
 

@@ -1,6 +1,6 @@
 // Rotary position embedding (Su et al. 2021) with the halves paired, as the Hugging Face checkpoints have it, and the split
 // of a fused projection, whose gradients meet in one buffer.
-#include "ops_common.h"
+#include "composite.hpp"
 using namespace hone;
 
 namespace {
@@ -12,6 +12,7 @@ Tensor rotate(const Tensor &x, const Tensor &cos, const Tensor &sin, const Tenso
   int64_t rows = x.size(0), dim = x.numel() / rows / heads, xs = x.stride(0), rot = cos.size(1) * 2;
   TORCH_CHECK(x.stride(-1) == 1 && (x.dim() == 2 || x.stride(1) == dim), "rope: rows of x are not dense");
   TORCH_CHECK(rot <= dim && position.numel() == rows && position.is_contiguous() && position.scalar_type() == at::kLong, "rope: x ", x.sizes(), ", cos ", cos.sizes());
+  if (composite(x)) return stock::rope(x, cos, sin, position, heads, sign);
   for (int64_t i = 0; i < rows; i++) {
     int64_t p = ptr<int64_t>(position)[i];
     TORCH_CHECK(p >= 0 && p < cos.size(0), "rope: position ", p, " of ", cos.size(0));

@@ -4,13 +4,43 @@
 #include <ATen/native/DispatchStub.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <ATen/Context.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
 #include <sys/mman.h>
+
+#include <climits>
+#include <cstdlib>
+#include <string>
 
 #include "ops_common.h"
 using namespace hone;
 
 namespace {
 constexpr uintptr_t kPage = 2 << 20;
+// Where tensors are made: a process computes on one device.
+c10::Device device(c10::kCPU);
+
+// The folder of the libtorch_cpu.so that is loaded. Not &at::globalContext: that may be this program's own entry for it.
+std::string libtorch_folder() {
+  const void *symbol = dlsym(RTLD_DEFAULT, "_ZN2at13globalContextEv");
+  Dl_info info;
+  char path[PATH_MAX];
+  if (!symbol || !dladdr(symbol, &info) || !realpath(info.dli_fname, path)) return "";
+  std::string s(path);
+  return s.substr(0, s.rfind('/'));
+}
+// What the driver calls device number i.
+std::string device_name(int i) {
+  void *driver = dlopen("libcuda.so.1", RTLD_NOW);
+  auto get = driver ? reinterpret_cast<int (*)(int *, int)>(dlsym(driver, "cuDeviceGet")) : nullptr;
+  auto name = driver ? reinterpret_cast<int (*)(char *, int, int)>(dlsym(driver, "cuDeviceGetName")) : nullptr;
+  char text[256] = "";
+  int d = 0;
+  if (!get || !name || get(&d, i) || name(text, sizeof text - 1, d)) return "CUDA device " + std::to_string(i);
+  return text;
+}
 }
 
 // MKL takes a slow path on processors that are not Intel's unless this answers 1; libtorch_cpu asks the program's own
@@ -27,19 +57,48 @@ int hone_threads(void) { return at::get_num_threads(); }
 void hone_grad_mode(int on) { at::GradMode::set_enabled(on != 0); }
 
 int hone_empty(hten *out, const int64_t *shape, int dims, int dtype, char **err) {
-  GUARD(*out = give(at::empty(at::IntArrayRef(shape, dims), at::TensorOptions().dtype(at::ScalarType(dtype)))))
+  GUARD(*out = give(at::empty(at::IntArrayRef(shape, dims), at::TensorOptions().dtype(at::ScalarType(dtype)).device(device))))
 }
 // Asks for huge pages, which most kernels leave to programs, before the tensor is first written.
 int hone_huge(hten t, char **err) {
-  GUARD(auto at = reinterpret_cast<uintptr_t>(T(t).data_ptr()), end = (at + T(t).nbytes()) & ~(kPage - 1);
+  GUARD(if (!T(t).is_cpu()) return 0;
+        auto at = reinterpret_cast<uintptr_t>(T(t).data_ptr()), end = (at + T(t).nbytes()) & ~(kPage - 1);
         at = (at + kPage - 1) & ~(kPage - 1);
         if (at < end) madvise(reinterpret_cast<void *>(at), end - at, MADV_HUGEPAGE)) // advice: a kernel without them says no
 }
 int hone_info(hten t, int64_t *shape, int64_t *stride, int *dims, int *dtype, int *contiguous, void **data, char **err) {
   GUARD(const Tensor &x = T(t); TORCH_CHECK(x.dim() <= 8, "more than 8 dimensions"); *dims = int(x.dim());
         for (int i = 0; i < x.dim(); i++) { shape[i] = x.size(i); stride[i] = x.stride(i); }
-        *dtype = int(x.scalar_type()); *contiguous = x.is_contiguous(); *data = x.data_ptr())
+        *dtype = int(x.scalar_type()); *contiguous = x.is_contiguous(); *data = x.is_cpu() ? x.data_ptr() : nullptr)
 }
+// Opens libtorch's CUDA library, which registers its kernels: how many devices there are, or none and in why (malloc'ed) the reason.
+int hone_cuda(int *devices, char **why, char **err) {
+  GUARD(std::string path = libtorch_folder() + "/libtorch_cuda.so"; *devices = 0;
+        if (access(path.c_str(), F_OK)) { *why = strdup((path + " is not there: this libtorch is built for the CPU alone").c_str()); return 0; }
+        if (!dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL)) { *why = strdup(dlerror()); return 0; }
+        *devices = at::detail::getCUDAHooks().deviceCount();
+        if (!*devices) *why = strdup("no NVIDIA driver, or no device that it lets this process see"))
+}
+// What device number i is called (malloc'ed).
+char *hone_device_name(int i) { return strdup(device_name(i).c_str()); }
+// Tensors are made on device number i from now on, by deterministic algorithms where `same` says so. Call hone_cuda before.
+int hone_use_cuda(int i, int same, char **name, char **err) {
+  GUARD(auto &context = at::globalContext(); context.lazyInitDevice(c10::kCUDA); device = c10::Device(c10::kCUDA, i);
+        c10::impl::VirtualGuardImpl(c10::kCUDA).setDevice(device);
+        context.setDeterministicAlgorithms(same != 0, false); context.setDeterministicFillUninitializedMemory(false);
+        *name = strdup(device_name(i).c_str()))
+}
+int hone_on_device(void) { return !device.is_cpu(); }
+// Makes every operator take its composite, for tests.
+void hone_composites(int on) { composites = on != 0; }
+// Copies a tensor's elements, row-major, to main memory and from there. Bytes of its elements: no more, no less.
+int hone_read(hten t, void *to, char **err) {
+  GUARD(Tensor x = T(t).detach(); at::from_blob(to, x.sizes(), x.options().device(c10::kCPU)).copy_(x))
+}
+int hone_write(hten t, const void *from, char **err) {
+  GUARD(Tensor x = T(t).detach(); x.copy_(at::from_blob(const_cast<void *>(from), x.sizes(), x.options().device(c10::kCPU))))
+}
+int hone_zero(hten t, char **err) { GUARD(T(t).detach().zero_()) }
 // A leaf whose values, and where grad is given whose gradient, are slices of flat buffers.
 int hone_leaf(hten *out, hten storage, int64_t offset, const int64_t *shape, int dims, int trainable, hten grad, char **err) {
   GUARD(at::IntArrayRef s(shape, dims); int64_t n = c10::multiply_integers(s);

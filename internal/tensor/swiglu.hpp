@@ -1,13 +1,15 @@
 // SwiGLU and GeGLU (Shazeer 2020) on a fused gate-up projection: silu(gate)·up and gelu(gate)·up; GELU without a gate.
-#include "ops_common.h"
+#include "composite.hpp"
 using namespace hone;
 
 namespace {
 struct Silu {
+  using Stock = stock::Silu;
   template <class K> static auto forward(const Table<K> &k) { return k.swiglu; }
   template <class K> static auto back(const Table<K> &k) { return k.swiglu_back; }
 };
 struct Gelu {
+  using Stock = stock::Gelu;
   template <class K> static auto forward(const Table<K> &k) { return k.geglu; }
   template <class K> static auto back(const Table<K> &k) { return k.geglu_back; }
 };
@@ -15,6 +17,7 @@ struct Gelu {
 template <class Gate>
 Tensor gate(const Tensor &gu) {
   TORCH_CHECK(gu.dim() == 2 && gu.is_contiguous() && gu.size(1) % 2 == 0, "gated unit: ", gu.sizes());
+  if (composite(gu)) return stock::gate<typename Gate::Stock>(gu);
   int64_t rows = gu.size(0), f = gu.size(1) / 2;
   Tensor y = at::empty({rows, f}, gu.options());
   dispatch(gu, [&](auto zero, auto &k) {
@@ -30,7 +33,9 @@ struct Gated : Function<Gated<Gate>> {
     return gate<Gate>(gu);
   }
   static variable_list backward(AutogradContext *c, variable_list g) {
-    Tensor gu = c->get_saved_variables()[0], dy = g[0].contiguous(), dgu = at::empty_like(gu);
+    Tensor gu = c->get_saved_variables()[0];
+    if (composite(gu)) return {stock::gate_back<typename Gate::Stock>(g[0], gu)};
+    Tensor dy = g[0].contiguous(), dgu = at::empty_like(gu);
     int64_t rows = gu.size(0), f = gu.size(1) / 2;
     dispatch(gu, [&](auto zero, auto &k) {
       using K = decltype(zero);
@@ -45,6 +50,7 @@ struct Gated : Function<Gated<Gate>> {
 constexpr int64_t kGrain = 16384;
 Tensor gelu(const Tensor &x) {
   TORCH_CHECK(x.is_contiguous(), "gelu: not contiguous");
+  if (composite(x)) return at::gelu(x, "tanh");
   Tensor y = at::empty_like(x);
   dispatch(x, [&](auto zero, auto &k) {
     using K = decltype(zero);
@@ -58,7 +64,9 @@ struct GELU : Function<GELU> {
     return ::gelu(x);
   }
   static variable_list backward(AutogradContext *c, variable_list g) {
-    Tensor x = c->get_saved_variables()[0], dy = g[0].contiguous(), dx = at::empty_like(x);
+    Tensor x = c->get_saved_variables()[0];
+    if (composite(x)) return {at::gelu_backward(g[0], x, "tanh")};
+    Tensor dy = g[0].contiguous(), dx = at::empty_like(x);
     dispatch(x, [&](auto zero, auto &k) {
       using K = decltype(zero);
       at::parallel_for(0, x.numel(), kGrain, [&](int64_t a, int64_t b) { k.gelu_back(ptr<K>(dy) + a, ptr<K>(x) + a, ptr<K>(dx) + a, b - a); });

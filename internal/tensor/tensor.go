@@ -30,6 +30,7 @@ type Dtype int
 
 // The element types in use.
 const (
+	Int32    Dtype = 3
 	Int64    Dtype = 4
 	Float16  Dtype = 5
 	Float32  Dtype = 6
@@ -42,7 +43,7 @@ func (d Dtype) Size() int {
 	switch d {
 	case BFloat16, Float16:
 		return 2
-	case Float32:
+	case Float32, Int32:
 		return 4
 	}
 	return 8
@@ -50,6 +51,8 @@ func (d Dtype) Size() int {
 
 func (d Dtype) String() string {
 	switch d {
+	case Int32:
+		return "int32"
 	case Int64:
 		return "int64"
 	case Float16:

@@ -204,7 +204,7 @@ func (s *State) fill(path string, found *State) error {
 	defer f.Close()
 	var size int64
 	for _, b := range s.Buffers {
-		size += int64(len(b.Bytes()))
+		size += b.Count() * int64(b.Dtype().Size())
 	}
 	if info, err := f.Stat(); err != nil || info.Size() != size {
 		return errors.Join(err, fmt.Errorf("%d bytes are wanted", size))
@@ -222,7 +222,7 @@ func (s *State) fill(path string, found *State) error {
 		return err
 	}
 	for _, b := range s.Buffers {
-		if _, err := io.ReadFull(f, b.Bytes()); err != nil {
+		if err := b.Edit(func(own []byte) error { _, err := io.ReadFull(f, own); return err }); err != nil {
 			return err
 		}
 	}

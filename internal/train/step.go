@@ -7,6 +7,7 @@ import (
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/nn"
 	"github.com/hone-ml/hone/internal/optim"
+	"github.com/hone-ml/hone/internal/tensor"
 )
 
 // Trainer is a model being trained. Store is what moves: the model's base, or its adapter.
@@ -32,6 +33,10 @@ func (e *NotFinite) Error() string { return e.What + " is not finite" }
 
 // Finite reports whether every weight is a finite number. It reads them all.
 func (t *Trainer) Finite() bool {
+	if tensor.OnDevice() {
+		sum := tensor.SumSquares(t.Store.Values)
+		return !math.IsNaN(sum) && !math.IsInf(sum, 0)
+	}
 	const infinite = 0x7f800000 // its bits; those of a NaN are more
 	var most uint32
 	for _, v := range t.Store.Values.Floats() {

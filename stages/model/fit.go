@@ -19,12 +19,19 @@ import (
 	"github.com/hone-ml/hone/stages"
 )
 
-// computeDtype is what operators compute in: auto is float32 on the CPU.
+// computeDtype is what operators compute in: auto is float32 on the CPU and bfloat16 on a device.
 func computeDtype(name string) (tensor.Dtype, error) {
 	if name == "auto" || name == "" {
-		return tensor.Float32, nil
+		return deviceDtype(), nil
 	}
 	return model.ParseDtype(name)
+}
+
+func deviceDtype() tensor.Dtype {
+	if tensor.OnDevice() {
+		return tensor.BFloat16
+	}
+	return tensor.Float32
 }
 
 // saveAfter is the time after which a step is saved whatever saveEvery says: a worker that is killed loses no more.

@@ -16,7 +16,6 @@ import (
 	"github.com/hone-ml/hone/internal/modeldir"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/sample"
-	"github.com/hone-ml/hone/internal/tensor"
 	"github.com/hone-ml/hone/internal/tokenizer"
 	"github.com/hone-ml/hone/stages"
 )
@@ -30,13 +29,13 @@ type Speaker struct {
 	penalty   float64 // repetition_penalty of generation_config.json
 }
 
-// OpenSpeaker opens a model, or an adapter on its base, in float32.
+// OpenSpeaker opens a model, or an adapter on its base, in float32, on a device in bfloat16.
 func OpenSpeaker(in job.Input) (*Speaker, error) {
 	s, err := newSpeaker(in)
 	if err != nil {
 		return nil, err
 	}
-	if s.Model, err = loadModel(in, tensor.Float32); err != nil {
+	if s.Model, err = loadModel(in, deviceDtype()); err != nil {
 		s.Tokenizer.Close()
 		return nil, stages.Errorf("model", "%w", err)
 	}

@@ -11,7 +11,6 @@ package model
 
 import (
 	"context"
-	"errors"
 
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -53,12 +52,17 @@ func guarded(stage stages.Stage) stages.Stage {
 	}
 }
 
-// Numerics prepares libtorch for the job and tells what its bits depend on.
+// Numerics prepares libtorch for the job, on its device, and tells what its bits depend on.
 func Numerics(j *job.Job) (job.Numerics, error) {
-	if j.Device != "" && j.Device != "cpu" {
-		return job.Numerics{}, errors.New("device " + j.Device + ": this worker computes on the CPU alone")
+	device := j.Device
+	if !schemas.Computes(j.Kind) {
+		device = "cpu"
+	}
+	name, err := tensor.Use(device, true)
+	if err != nil {
+		return job.Numerics{}, err
 	}
 	tensor.SetThreads(j.Threads)
 	version, capability, _ := tensor.Version()
-	return job.Numerics{Device: "cpu", ISA: capability, Libtorch: version, Threads: j.Threads}, nil
+	return job.Numerics{Device: name, ISA: capability, Libtorch: version, Threads: j.Threads}, nil
 }

@@ -1,0 +1,174 @@
+// The composites: every operator of ours as operations of libtorch, for tensors on a device. Same mathematics, same arguments;
+// an operator's own file asks composite() which to take. They run on the CPU too, where tests hold them against the kernels.
+#pragma once
+#include "ops_common.h"
+
+namespace hone::stock {
+// Sums are in the accumulation type, as in the kernels.
+inline Tensor wide(const Tensor &x) { return x.to(acc_dtype(x)); }
+
+struct Norm { Tensor out, mean, rstd; };
+
+// out = s·rstd·(w + shift), rstd = 1/√(mean(s²) + eps). libtorch fuses it on a device alone.
+inline Norm rmsnorm(const Tensor &s, const Tensor &w, double eps, double shift, at::ScalarType to) {
+  Tensor x = wide(s), v = shift == 0 ? w : w + shift;
+  if (!x.is_cpu()) {
+    auto [y, rstd] = at::_fused_rms_norm(x, {x.size(-1)}, v, eps);
+    return {y.to(to), {}, rstd};
+  }
+  Tensor rstd = (x.square().mean(-1, true) + eps).rsqrt();
+  return {(x * rstd * v).to(to), {}, rstd};
+}
+// The gradients by s and, where train, by w.
+inline std::pair<Tensor, Tensor> rmsnorm_back(const Tensor &dy, const Tensor &s, const Tensor &w, const Tensor &rstd, double shift, bool train) {
+  Tensor x = wide(s), g = dy.to(x.scalar_type()), v = shift == 0 ? w : w + shift;
+  if (!x.is_cpu()) {
+    auto [dx, dw] = at::_fused_rms_norm_backward(g, x, {x.size(-1)}, rstd, v, {true, train});
+    return {dx, dw};
+  }
+  Tensor y = x * rstd, gv = g * v;
+  return {rstd * (gv - y * (gv * y).mean(-1, true)), train ? (g * y).reshape({-1, x.size(-1)}).sum(0) : Tensor()};
+}
+inline Norm layernorm(const Tensor &s, const Tensor &w, const Tensor &b, double eps, at::ScalarType to) {
+  auto [y, mean, rstd] = at::native_layer_norm(wide(s), {s.size(-1)}, w, b, eps);
+  return {y.to(to), mean, rstd};
+}
+// The gradient of a norm's input joins the stream's own, ds, and is handed to the residual in its dtype.
+inline variable_list joined(Tensor dx, const Tensor &ds, const Tensor &sum, bool residual, at::ScalarType to) {
+  dx = ds.defined() ? ds + dx : dx.to(sum.scalar_type());
+  return {dx, residual ? dx.to(to) : Tensor()};
+}
+
+// See the kernel. x: [rows, heads·dim] or [rows, heads, dim].
+inline Tensor rope(const Tensor &x, const Tensor &cos, const Tensor &sin, const Tensor &position, int64_t heads, int sign) {
+  int64_t rows = x.size(0), dim = x.numel() / rows / heads, pairs = cos.size(1), rot = 2 * pairs;
+  Tensor h = x.dim() == 3 ? x : x.unflatten(1, {heads, dim});
+  Tensor c = cos.index_select(0, position).unsqueeze(1), s = sin.index_select(0, position).unsqueeze(1); // [rows, 1, pairs]
+  Tensor half = h.narrow(2, 0, rot).unflatten(2, {2, pairs}), t = half * c.unsqueeze(1);
+  t.select(2, 0).addcmul_(half.select(2, 1), s, -sign);
+  t.select(2, 1).addcmul_(half.select(2, 0), s, sign);
+  Tensor y = at::empty({rows, heads, dim}, x.options());
+  y.narrow(2, 0, rot).unflatten(2, {2, pairs}).copy_(t);
+  if (rot < dim) y.narrow(2, rot, dim - rot).copy_(h.narrow(2, rot, dim - rot));
+  return y;
+}
+
+// The units of a gate: what it computes, and its gradient by its input.
+struct Silu {
+  static Tensor forward(const Tensor &x) { return at::silu(x); }
+  static void back(Tensor out, const Tensor &dy, const Tensor &x) { at::silu_backward_out(out, dy, x); }
+};
+struct Gelu {
+  static Tensor forward(const Tensor &x) { return at::gelu(x, "tanh"); }
+  static void back(Tensor out, const Tensor &dy, const Tensor &x) { at::gelu_backward_out(out, dy, x, "tanh"); }
+};
+template <class Unit>
+Tensor gate(const Tensor &gu) {
+  int64_t f = gu.size(1) / 2;
+  return Unit::forward(gu.narrow(1, 0, f)).mul_(gu.narrow(1, f, f));
+}
+template <class Unit>
+Tensor gate_back(const Tensor &dy, const Tensor &gu) {
+  int64_t f = gu.size(1) / 2;
+  Tensor d = at::empty_like(gu), g = gu.narrow(1, 0, f), up = d.narrow(1, f, f);
+  at::mul_out(up, dy, Unit::forward(g));
+  Unit::back(d.narrow(1, 0, f), dy * gu.narrow(1, f, f), g);
+  return d;
+}
+
+// Dropout keyed as the kernel's is, by another generator: the device's own (Philox), begun anew at the key for each draw.
+inline Tensor dropped(const Tensor &x, double p, uint64_t key) {
+  at::Generator g = at::globalContext().defaultGenerator(x.device()).clone();
+  g.set_current_seed(key);
+  Tensor kept = at::empty(x.sizes(), x.options().dtype(at::kFloat)).bernoulli_(1 - p, g);
+  return (x * kept.mul_(1 / (1 - p))).to(x.scalar_type());
+}
+
+// Softmax of scores z [kv heads, group·(b - a), keys], of queries a ≤ i < b (a group's beneath one another) and the keys from
+// `first` on: query i sees keys i - window < j ≤ i.
+inline Tensor seen(const Tensor &z, int64_t a, int64_t b, int64_t first, int64_t window) {
+  auto whole = z.options().dtype(at::kLong);
+  Tensor i = at::arange(a, b, whole).unsqueeze(1), j = at::arange(first, b, whole);
+  Tensor m = j <= i;
+  return window ? m.logical_and_(j > i - window) : m;
+}
+inline Tensor capped(const Tensor &z, double scale, double cap) {
+  Tensor s = wide(z) * scale;
+  return cap == 0 ? s : (s / cap).tanh_().mul_(cap);
+}
+inline Tensor weigh(const Tensor &z, int64_t a, int64_t b, int64_t first, int64_t window, double scale, double cap) {
+  Tensor s = capped(z, scale, cap).unflatten(1, {-1, b - a}).masked_fill(seen(z, a, b, first, window).logical_not_(), -INFINITY);
+  return at::softmax(s, -1).flatten(1, 2).to(z.scalar_type());
+}
+// dp, the gradient by the weights p that came of z, becomes that by z.
+inline void weigh_back(const Tensor &z, const Tensor &p, Tensor dp, double scale, double cap) {
+  Tensor w = wide(p), d = wide(dp);
+  d = w * (d - (d * w).sum(-1, true)) * scale;
+  if (cap != 0) d = d * (1 - (wide(z) * (scale / cap)).tanh_().square_());
+  dp.copy_(d);
+}
+
+// Whether libtorch's flash attention over rows behind one another (Dao 2023) takes these.
+inline bool flash(const Tensor &q, double cap) {
+  return q.is_cuda() && cap == 0 && q.size(2) % 8 == 0 && q.size(2) <= 256 && (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf);
+}
+
+// x·y of batches of matrices, in the accumulation type where the device can.
+inline Tensor products(const Tensor &x, const Tensor &y) {
+  return x.is_cuda() && x.scalar_type() != acc_dtype(x) ? at::bmm(x, y, acc_dtype(x)) : wide(at::bmm(x, y));
+}
+
+// One token a row over a cache; see hone_attend_cache. place: [rows·kv heads], where k and v go in the cache as rows of dim;
+// slots, lengths: [rows]; top is no less than any length. With slots absent row i is slot i.
+inline Tensor attend(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &keys, const Tensor &values, const Tensor &place,
+                     const optional<Tensor> &slots, const Tensor &lengths, int64_t top, double scale, int64_t window, double cap) {
+  int64_t rows = q.size(0), n = keys.size(1), dim = keys.size(3), group = q.size(1) / n;
+  keys.view({-1, dim}).index_copy_(0, place, k.reshape({-1, dim}));
+  values.view({-1, dim}).index_copy_(0, place, v.reshape({-1, dim}));
+  auto of = [&](const Tensor &cache) {
+    return (slots ? cache.narrow(2, 0, top).index_select(0, *slots) : cache.narrow(0, 0, rows).narrow(2, 0, top)).flatten(0, 1);
+  };
+  Tensor s = capped(products(q.view({rows * n, group, dim}), of(keys).transpose(1, 2)), scale, cap).view({rows, n * group, top});
+  Tensor j = at::arange(top, lengths.options()), last = lengths.view({-1, 1, 1});
+  Tensor hidden = j >= last;
+  if (window) hidden = hidden.logical_or_(j < last - window);
+  Tensor p = at::softmax(s.masked_fill_(hidden, -INFINITY), -1).to(q.scalar_type());
+  return at::bmm(p.view({rows * n, group, top}), of(values)).view(q.sizes());
+}
+
+// log softmax of z in the accumulation type.
+inline Tensor log_softmax(const Tensor &z) {
+  return z.is_cuda() && z.scalar_type() != acc_dtype(z) ? at::_log_softmax(z, 1, true) : at::_log_softmax(wide(z), 1, false);
+}
+// See the kernel: where weight is given, z becomes the gradient of -weight·logp.
+inline void cross_entropy(Tensor z, const Tensor &label, const optional<Tensor> &weight, Tensor logp) {
+  Tensor l = label.unsqueeze(1), lp = log_softmax(z);
+  logp.copy_(lp.gather(1, l).squeeze(1));
+  if (!weight) return;
+  Tensor w = weight->unsqueeze(1), p = lp.exp_().mul_(w);
+  p.scatter_add_(1, l, -w);
+  z.copy_(p);
+}
+inline void log_probs(const Tensor &z, const Tensor &label, double scale, Tensor logp, Tensor lse, const optional<Tensor> &stats) {
+  Tensor l = label.unsqueeze(1), lp = log_softmax(scale == 1 ? z : wide(z) * scale);
+  logp.copy_(lp.gather(1, l).squeeze(1));
+  lse.copy_((wide(z.gather(1, l)) * scale).squeeze(1) - logp);
+  if (!stats) return;
+  stats->select(1, 0).copy_((lp.exp() * lp).sum(1).neg_());
+  stats->select(1, 1).copy_(z.gather(1, l).eq(z.amax(1, true)).squeeze(1));
+  stats->select(1, 2).copy_(wide(z).mean(1));
+}
+inline void log_probs_back(Tensor z, const Tensor &label, double scale, const Tensor &lse, const Tensor &grad) {
+  Tensor g = (grad * scale).unsqueeze(1), p = (wide(z) * scale - lse.unsqueeze(1)).exp_().mul_(g.neg());
+  p.scatter_add_(1, label.unsqueeze(1), g);
+  z.copy_(p);
+}
+
+// AdamW over flat buffers as libtorch's fused operation has it; lr, step and scale (what gradients are multiplied with) are scalars on
+// the device, so that a recorded step reads them anew. Where bad is other than zero nothing moves.
+inline void adamw(const Tensor &w, const Tensor &g, const Tensor &m, const Tensor &v, const Tensor &lr, const Tensor &step, const Tensor &scale,
+                  const optional<Tensor> &bad, double beta1, double beta2, double eps, double decay) {
+  at::_fused_adamw_({w}, {g}, {m}, {v}, {}, {step}, lr, beta1, beta2, decay, eps, false, false, scale.reciprocal(), bad);
+  Tensor(g).zero_();
+}
+} // namespace hone::stock

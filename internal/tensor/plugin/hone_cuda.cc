@@ -1,0 +1,38 @@
+// libhone_cuda.so: recorded work as CUDA graphs. Built by build/cuda-plugin, with or without a GPU; the worker opens it beside
+// itself where it has found a device, after libtorch_cuda.so, whose symbols it takes from the process.
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAFunctions.h>
+
+#include <cstring>
+#include <exception>
+#include <memory>
+
+#include "plugin.h"
+
+using at::cuda::CUDAGraph;
+
+template <class F>
+static bool guarded(char **err, F f) {
+  try { f(); return true; }
+  catch (const c10::Error &e) { *err = strdup(e.what_without_backtrace()); }
+  catch (const std::exception &e) { *err = strdup(e.what()); }
+  catch (...) { *err = strdup("unknown C++ exception"); }
+  return false;
+}
+
+// Graphs share one pool: they run one after another and leave nothing in it that another reads.
+static void *begin(char **err) {
+  static const at::cuda::MempoolId_t pool = at::cuda::graph_pool_handle();
+  std::unique_ptr<CUDAGraph> graph;
+  bool ok = guarded(err, [&] { graph = std::make_unique<CUDAGraph>(); graph->capture_begin(pool, cudaStreamCaptureModeGlobal); });
+  return ok ? graph.release() : nullptr;
+}
+static int end(void *g, char **err) { return !guarded(err, [&] { static_cast<CUDAGraph *>(g)->capture_end(); }); }
+static int replay(void *g, char **err) { return !guarded(err, [&] { static_cast<CUDAGraph *>(g)->replay(); }); }
+static void release(void *g) { delete static_cast<CUDAGraph *>(g); }
+static void watch(int level) { c10::cuda::warning_state().set_sync_debug_mode(static_cast<c10::cuda::SyncDebugMode>(level)); }
+
+extern "C" __attribute__((visibility("default"))) const hone_cuda_api *hone_cuda_plugin() {
+  static const hone_cuda_api api{kPluginVersion, begin, end, replay, release, watch};
+  return &api;
+}
