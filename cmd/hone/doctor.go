@@ -116,7 +116,7 @@ func examineWorker(ctx context.Context) checkup {
 		Threads       int            `json:"threads"`
 		Devices       []string       `json:"devices"`
 		NoCUDA        string         `json:"no_cuda"` // why the worker has no CUDA device
-		Kinds         map[string]int `json:"kinds"` // implementation versions
+		Kinds         map[string]int `json:"kinds"`   // implementation versions
 	}
 	if err := json.Unmarshal(out, &said); err != nil {
 		f.Found = fmt.Sprintf("%s version --json: %v", path, err)

@@ -108,7 +108,7 @@ type Input struct {
 	// [tokens, heads, width].
 	Attend func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor
 
-	position, rotation tensor.Tensor // Positions, and the rows of the rotations' tables
+	ids, position, rotation tensor.Tensor // IDs, Positions, and the rows of the rotations' tables
 }
 
 // Packed is an input of whole rows behind one another, none seeing another.
@@ -130,7 +130,26 @@ func Packed(rows [][]int32) (Input, []int64) {
 	return in, borders
 }
 
+// begin makes an input known to the device. One over memory that stays is so already.
 func (m *Model) begin(in *Input) error {
+	if in.ids.Defined() {
+		return nil
+	}
+	if err := m.check(in); err != nil {
+		return err
+	}
+	n := int64(len(in.Positions))
+	in.ids = tensor.Of(in.IDs, n)
+	in.position = tensor.Of(in.Positions, n)
+	in.rotation = in.position
+	if len(m.ropes) == 1 {
+		in.rotation = tensor.Of(m.rope.Rows(in.Positions, in.Lengths), n)
+	}
+	return nil
+}
+
+// check refuses what the model cannot read, and makes its tables reach as far as it goes.
+func (m *Model) check(in *Input) error {
 	top := int64(0)
 	for _, p := range in.Positions {
 		top = max(top, p)
@@ -146,14 +165,8 @@ func (m *Model) begin(in *Input) error {
 	if m.positions != nil && top >= m.positions.Shape[0] {
 		return fmt.Errorf("a row of %d tokens: the model has %d positions", top+1, m.positions.Shape[0])
 	}
-	n := int64(len(in.Positions))
-	in.position = tensor.Of(in.Positions, n)
-	in.rotation = in.position
 	for _, r := range m.ropes {
 		r.Reserve(top + 1)
-	}
-	if len(m.ropes) == 1 {
-		in.rotation = tensor.Of(m.rope.Rows(in.Positions, in.Lengths), n)
 	}
 	return nil
 }
@@ -161,7 +174,7 @@ func (m *Model) begin(in *Input) error {
 // embed is the stream before the first layer: [tokens, hidden], float32 whatever products compute in, as under torch.autocast:
 // what layers add to it is small, and bfloat16 would round it away.
 func (m *Model) embed(in Input) tensor.Tensor {
-	x := tensor.Embedding(m.embedding.Exact, tensor.Of(in.IDs, int64(len(in.IDs))), m.padding).To(tensor.Float32)
+	x := tensor.Embedding(m.embedding.Exact, in.ids, m.padding).To(tensor.Float32)
 	if m.positions != nil {
 		x = x.Add(tensor.Embedding(m.positions.Exact, in.position, -1))
 	}

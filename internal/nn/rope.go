@@ -89,7 +89,9 @@ func (r *Rope) Reserve(n int64) {
 		}
 	}
 	pairs := int64(len(r.frequencies))
-	r.Free()
+	if !tensor.OnDevice() { // there recorded work goes on reading the old ones
+		r.Free()
+	}
 	r.Cos = tensor.Of(cos, int64(len(cos))/pairs, pairs).Forget()
 	r.Sin = tensor.Of(sin, int64(len(sin))/pairs, pairs).Forget()
 	r.positions = size

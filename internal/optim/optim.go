@@ -20,15 +20,10 @@ type AdamW struct {
 	Step int64         // updates made
 	M, V tensor.Tensor // moments, flat float32
 
-	store  *nn.Store
-	ranges []span
-}
-
-// span is elements that decay and learn alike.
-type span struct {
-	from, to int64
-	decays   bool
-	rate     float64 // times the learning rate
+	store   *nn.Store
+	spans   []tensor.Span
+	control tensor.Tensor // of Advance
+	advance tensor.Recording
 }
 
 // NewAdamW makes the moments for a trained store.
@@ -41,15 +36,21 @@ func NewAdamW(s *nn.Store, beta1, beta2, epsilon, decay float64) *AdamW {
 		if i+1 < len(s.Weights) {
 			to = s.Weights[i+1].PartAt(0)
 		}
-		next := span{from, to, len(w.Shape) > 1 && decay != 0, w.Rate}
-		if w.Rate == 0 {
-			next.rate = 1
+		next := tensor.Span{From: from, To: to, Rate: w.Rate}
+		if len(w.Shape) > 1 {
+			next.Decay = decay
 		}
-		if n := len(o.ranges); n > 0 && o.ranges[n-1].decays == next.decays && o.ranges[n-1].rate == next.rate {
-			o.ranges[n-1].to = to
+		if w.Rate == 0 {
+			next.Rate = 1
+		}
+		if n := len(o.spans); n > 0 && o.spans[n-1].Decay == next.Decay && o.spans[n-1].Rate == next.Rate {
+			o.spans[n-1].To = to
 			continue
 		}
-		o.ranges = append(o.ranges, next)
+		o.spans = append(o.spans, next)
+	}
+	if tensor.OnDevice() {
+		o.control = tensor.Zeros(tensor.Float32, 2).Forget()
 	}
 	return o
 }
@@ -69,18 +70,29 @@ func ClipScale(norm, clip float64) float64 {
 // Update makes one step with gradients scaled by scale, and leaves the gradients zero.
 func (o *AdamW) Update(learningRate, scale float64) {
 	o.Step++
-	for _, r := range o.ranges {
-		u := tensor.AdamW{LearningRate: r.rate * learningRate, Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon, Scale: scale, Step: o.Step}
-		if r.decays {
-			u.Decay = o.Decay
-		}
-		u.Update(o.store.Values, o.store.Grads, o.M, o.V, r.from, r.to)
+	for _, r := range o.spans {
+		u := tensor.AdamW{LearningRate: r.Rate * learningRate, Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon, Scale: scale, Decay: r.Decay, Step: o.Step}
+		u.Update(o.store.Values, o.store.Grads, o.M, o.V, r.From, r.To)
 	}
 	o.store.Refresh()
 }
 
+// Advance makes one step on a device, where nothing is read back: gradients are clipped to a norm of clip, and left zero. stats is
+// tensor.StepStats, the loss filled in.
+func (o *AdamW) Advance(learningRate, clip float64, stats tensor.Tensor) {
+	o.Step++
+	o.control.PutFloats([]float32{float32(learningRate), float32(o.Step)})
+	o.advance.Run(func() {
+		u := tensor.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon}
+		u.Advance(o.store.Values, o.store.Grads, o.M, o.V, o.spans, o.control, stats, clip)
+		o.store.Refresh()
+	})
+}
+
 // Free releases the moments.
 func (o *AdamW) Free() {
+	o.advance.Free()
+	o.control.Free()
 	o.M.Free()
 	o.V.Free()
 }

@@ -10,6 +10,7 @@ type cache struct {
 	keys, values []tensor.Tensor
 	slots        int
 	length       int64
+	decoder      *decoder // on a device
 }
 
 func newCache(m *model.Model, slots int, length int64) *cache {
@@ -19,10 +20,14 @@ func newCache(m *model.Model, slots int, length int64) *cache {
 		c.keys = append(c.keys, tensor.Empty(m.Dtype, shape...).Forget())
 		c.values = append(c.values, tensor.Empty(m.Dtype, shape...).Forget())
 	}
+	if tensor.OnDevice() && m.Recordable() {
+		c.decoder = newDecoder(m, c)
+	}
 	return c
 }
 
 func (c *cache) free() {
+	c.decoder.free()
 	for i := range c.keys {
 		c.keys[i].Free()
 		c.values[i].Free()
@@ -63,8 +68,12 @@ func (c *cache) next(tokens []int32, slots, lengths []int64) model.Input {
 		in.Positions = append(in.Positions, lengths[i]-1)
 	}
 	places := tensor.NewPlaces(slots, lengths, c.keys[0])
-	in.Attend = func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
+	in.Attend = c.attend(places)
+	return in
+}
+
+func (c *cache) attend(places tensor.Places) func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
+	return func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
 		return tensor.AttendCache(q, k, v, c.keys[layer], c.values[layer], places, s)
 	}
-	return in
 }

@@ -217,12 +217,21 @@ func advance(m *model.Model, c *cache, sequences []*sequence) error {
 	for i, s := range sequences {
 		// A token that is chosen from the last row needs no place in the cache: the sequence then has all it may.
 		room := min(draftRows/len(sequences), s.MaxNewTokens-len(s.tokens), int(m.Reach(s.length)))
-		drafts[i] = s.guess.draft(room - 1)
+		if c.decoder == nil { // which has a row a sequence
+			drafts[i] = s.guess.draft(room - 1)
+		}
 		s.length++
 		tokens, slots, lengths = append(tokens, s.last()), append(slots, s.slot), append(lengths, s.length)
 		for k, t := range drafts[i] {
 			tokens, slots, lengths = append(tokens, t), append(slots, s.slot), append(lengths, s.length+int64(k)+1)
 		}
+	}
+	if c.decoder != nil {
+		logits, err := c.decoder.next(m, c, tokens, slots, lengths)
+		if err == nil {
+			take(logits, sequences, drafts)
+		}
+		return err
 	}
 	h, err := m.Hidden(c.next(tokens, slots, lengths))
 	if err != nil {

@@ -28,6 +28,21 @@ int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double 
       }
     }))
 }
+// The same where nothing is read back. spans: n pairs from, to, with the share of the learning rate and the decay of each; control: [2]
+// learning rate and step; stats: [3] the step's loss, which is read; the gradients' norm, before they are clipped to `clip` (0: not), which
+// is written; and whether any step yet had one of them not finite: then nothing moves.
+int hone_advance(hten w, hten g, hten m, hten v, const int64_t *spans, const double *rates, const double *decays, int n, hten control,
+                 hten stats, double clip, double beta1, double beta2, double eps, char **err) {
+  GUARD(
+    const Tensor &s = T(stats); Tensor lr = T(control).select(0, 0); Tensor step = T(control).select(0, 1);
+    Tensor norm = at::linalg_vector_norm(T(g)); s.select(0, 1).copy_(norm);
+    Tensor bad = (norm + s.select(0, 0)).isfinite().logical_not_().to(at::kFloat).maximum(s.select(0, 2)); s.select(0, 2).copy_(bad);
+    Tensor scale = clip > 0 ? (norm + 1e-6).reciprocal_().mul_(clip).clamp_max_(1) : at::ones_like(norm);
+    for (int i = 0; i < n; i++) {
+      auto part = [&](hten t) { return T(t).narrow(0, spans[2 * i], spans[2 * i + 1] - spans[2 * i]); };
+      stock::adamw(part(w), part(g), part(m), part(v), rates[i] == 1 ? lr : lr * rates[i], step, scale, bad, beta1, beta2, eps, decays[i]);
+    })
+}
 // Σ x² of a flat f32 buffer, summed a chunk at a time in order: the same at any number of threads.
 int hone_sum_squares(hten x, double *out, char **err) {
   GUARD(

@@ -118,11 +118,19 @@ inline Tensor products(const Tensor &x, const Tensor &y) {
   return x.is_cuda() && x.scalar_type() != acc_dtype(x) ? at::bmm(x, y, acc_dtype(x)) : wide(at::bmm(x, y));
 }
 
+// While it lives operations need not be deterministic.
+struct WithoutOrder {
+  bool was = at::globalContext().deterministicAlgorithms();
+  WithoutOrder() { at::globalContext().setDeterministicAlgorithms(false, false); }
+  ~WithoutOrder() { at::globalContext().setDeterministicAlgorithms(was, false); }
+};
+
 // One token a row over a cache; see hone_attend_cache. place: [rows·kv heads], where k and v go in the cache as rows of dim;
 // slots, lengths: [rows]; top is no less than any length. With slots absent row i is slot i.
 inline Tensor attend(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &keys, const Tensor &values, const Tensor &place,
                      const optional<Tensor> &slots, const Tensor &lengths, int64_t top, double scale, int64_t window, double cap) {
   int64_t rows = q.size(0), n = keys.size(1), dim = keys.size(3), group = q.size(1) / n;
+  WithoutOrder any; // no place twice: nothing to put in order
   keys.view({-1, dim}).index_copy_(0, place, k.reshape({-1, dim}));
   values.view({-1, dim}).index_copy_(0, place, v.reshape({-1, dim}));
   auto of = [&](const Tensor &cache) {

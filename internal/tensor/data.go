@@ -72,6 +72,22 @@ func (t Tensor) Bytes() []byte {
 	return t.read(make([]byte, t.size()))
 }
 
+// PutInts overwrites a contiguous int64 tensor with x, and zeros where x is shorter.
+func (t Tensor) PutInts(x []int64) {
+	if n := t.Count(); int64(len(x)) < n {
+		x = append(append(make([]int64, 0, n), x...), make([]int64, n-int64(len(x)))...)
+	}
+	t.Put(bytesOf(x))
+}
+
+// PutFloats overwrites a contiguous float32 tensor with x, and zeros where x is shorter.
+func (t Tensor) PutFloats(x []float32) {
+	if n := t.Count(); int64(len(x)) < n {
+		x = append(append(make([]float32, 0, n), x...), make([]float32, n-int64(len(x)))...)
+	}
+	t.Put(bytesOf(x))
+}
+
 // Put overwrites a contiguous tensor with bytes, as many as it has.
 func (t Tensor) Put(b []byte) {
 	own, place := t.host()

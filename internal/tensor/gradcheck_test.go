@@ -343,6 +343,51 @@ func testAdamW(t *testing.T) {
 	})
 }
 
+// A device's step, which reads nothing back, is an update clipped by the norm; where a number is not finite nothing moves.
+func TestAdvance(t *testing.T) {
+	guarded(t, func() {
+		const n = 300
+		buffers := func() []Tensor {
+			r := rand.New(rand.NewPCG(5, 6))
+			return []Tensor{normal(r, n).To(Float32), normal(r, n).To(Float32), normal(r, n).To(Float32), Of(ones(n), n)}
+		}
+		spans := []Span{{From: 0, To: 100, Rate: 1, Decay: 0.1}, {From: 100, To: n, Rate: 4}}
+		u := AdamW{LearningRate: 1e-2, Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-8, Step: 3}
+		want, got := buffers(), buffers()
+		norm := math.Sqrt(SumSquares(want[1]))
+		for _, s := range spans {
+			one := u
+			one.LearningRate, one.Decay, one.Scale = s.Rate*u.LearningRate, s.Decay, 0.5/(norm+1e-6)
+			one.Update(want[0], want[1], want[2], want[3], s.From, s.To)
+		}
+		control, stats := Of([]float32{1e-2, 3}, 2), Of([]float32{2, 0, 0}, StepStats)
+		u.Advance(got[0], got[1], got[2], got[3], spans, control, stats, 0.5)
+		for k := range want {
+			for i, w := range want[k].Floats() {
+				if g := got[k].Floats()[i]; math.Abs(float64(g-w)) > 1e-6*(1+math.Abs(float64(w))) {
+					t.Fatalf("buffer %d, element %d: %g, want %g", k, i, g, w)
+				}
+			}
+		}
+		if s := stats.Floats(); s[StepLoss] != 2 || math.Abs(float64(s[StepNorm])-norm) > 1e-4 || s[StepBad] != 0 {
+			t.Errorf("stats %v, norm %g", s, norm)
+		}
+		for _, loss := range []float32{float32(math.NaN()), 2} { // and it stays so
+			bad := buffers()
+			stats.Narrow(0, 0, 1).CopyFrom(Of([]float32{loss}, 1))
+			u.Advance(bad[0], bad[1], bad[2], bad[3], spans, control, stats, 0.5)
+			for i, w := range buffers()[0].Floats() {
+				if g := bad[0].Floats()[i]; g != w {
+					t.Fatalf("element %d moved from %g to %g", i, w, g)
+				}
+			}
+			if stats.Floats()[StepBad] == 0 {
+				t.Error("a loss that is not a number was passed over")
+			}
+		}
+	})
+}
+
 // A few rows take our kernel, many the library's: the results agree, and a row's does not depend on its company.
 func TestSkinnyRows(t *testing.T) {
 	if OnDevice() {

@@ -25,6 +25,12 @@ int hone_gradient(hten *out, hten t, char **err);
 int hone_cuda(int *devices, char **why, char **err);
 char *hone_device_name(int i);
 int hone_use_cuda(int i, int same, char **name, char **err);
+int hone_plugin(char **why, char **err);
+int hone_graph_begin(void **graph, char **err);
+int hone_graph_end(void *graph, char **err);
+int hone_graph_replay(void *graph, char **err);
+void hone_graph_free(void *graph);
+void hone_graph_watch(int level);
 int hone_on_device(void);
 void hone_composites(int on);
 int hone_read(hten t, void *to, char **err);
@@ -55,6 +61,8 @@ int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels,
 int hone_log_probs(hten *logp, hten *stats, hten x, hten weight, hten labels, double scale, double cap, int64_t chunk, char **err);
 int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
                double eps, double decay, int64_t step, char **err);
+int hone_advance(hten w, hten g, hten m, hten v, const int64_t *spans, const double *rates, const double *decays, int n, hten control,
+                 hten stats, double clip, double beta1, double beta2, double eps, char **err);
 int hone_sum_squares(hten x, double *out, char **err);
 #ifdef __cplusplus
 }

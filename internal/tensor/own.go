@@ -145,6 +145,26 @@ func NewRows(borders []int64) Rows {
 	return r
 }
 
+// FixedRows is memory that stays for the borders of up to n rows of so many tokens together, none longer than longest. Only
+// operators with a composite for it take what it is filled with: see Put.
+func FixedRows(n, tokens, longest int64) Rows {
+	return Rows{Borders: []int64{0, tokens}, device: Zeros(Int32, n+1).Forget(), longest: longest}
+}
+
+// Put fills r with other borders; what tokens and rows remain are a row and rows without tokens.
+func (r Rows) Put(borders []int64) {
+	all := make([]int32, r.device.Count())
+	for i := range all {
+		if all[i] = int32(r.Borders[1]); i < len(borders) {
+			all[i] = int32(borders[i])
+		}
+	}
+	r.device.Put(bytesOf(all))
+}
+
+// Free releases the memory of FixedRows.
+func (r Rows) Free() { r.device.Free() }
+
 // Attention is causal attention within each row. q: [tokens, heads, dim]; k: [tokens, kv heads, dim]; v: the same, or
 // [tokens, kv heads·dim]. Out: [tokens, heads, dim].
 func Attention(q, k, v Tensor, r Rows, s Scoring) Tensor {
@@ -177,23 +197,58 @@ func NewPlaces(slots, lengths []int64, keys Tensor) Places {
 	if !OnDevice() && !composites {
 		return p
 	}
-	shape := keys.Shape()
-	heads, room := shape[1], shape[2]
-	var place []int64
+	rows := int64(len(slots))
 	same := true
 	for i, slot := range slots {
-		for h := range heads {
-			place = append(place, (slot*heads+h)*room+lengths[i]-1)
-		}
 		p.top = max(p.top, lengths[i])
 		same = same && slot == int64(i)
 	}
-	rows := int64(len(slots))
-	p.place, p.until = Of(place, rows*heads), Of(lengths, rows)
+	p.place, p.until = Of(p.each(keys.Shape()), rows*keys.Shape()[1]), Of(lengths, rows)
 	if !same {
 		p.where = Of(slots, rows)
 	}
 	return p
+}
+
+// each is where a token's key and value go in a cache of that shape, as a list of heads.
+func (p Places) each(shape []int64) (place []int64) {
+	for i, slot := range p.Slots {
+		for h := range shape[1] {
+			place = append(place, (slot*shape[1]+h)*shape[2]+p.Lengths[i]-1)
+		}
+	}
+	return place
+}
+
+// FixedPlaces is memory that stays for the places of all slots of a cache like keys, of which the first top tokens are looked at.
+func FixedPlaces(keys Tensor, top int64) Places {
+	shape := keys.Shape()
+	p := Places{top: top, Lengths: make([]int64, shape[0])}
+	for i := range shape[0] {
+		p.Slots = append(p.Slots, i)
+		p.Lengths[i] = 1
+	}
+	p.place, p.until = Zeros(Int64, shape[0]*shape[1]).Forget(), Zeros(Int64, shape[0]).Forget()
+	return p
+}
+
+// Within is the same places, of which the first top tokens are looked at.
+func (p Places) Within(top int64) Places {
+	p.top = top
+	return p
+}
+
+// Put fills p, of a cache like keys, with other lengths.
+func (p Places) Put(lengths []int64, keys Tensor) {
+	copy(p.Lengths, lengths)
+	p.place.Put(bytesOf(p.each(keys.Shape())))
+	p.until.Put(bytesOf(lengths))
+}
+
+// Free releases the memory of FixedPlaces.
+func (p Places) Free() {
+	p.place.Free()
+	p.until.Free()
 }
 
 // AttendCache appends one token a row to a cache and attends up to it. q: [rows, heads, dim]; k, v: [rows, kv heads, dim];
@@ -260,6 +315,33 @@ func (u AdamW) Update(w, g, m, v Tensor, from, to int64) {
 	var e *C.char
 	check("adamw", C.hone_adamw(w.h(), g.h(), m.h(), v.h(), C.int64_t(from), C.int64_t(to), C.double(u.Scale), C.double(u.LearningRate),
 		C.double(u.Beta1), C.double(u.Beta2), C.double(u.Epsilon), C.double(u.Decay), C.int64_t(u.Step), &e), e)
+}
+
+// Span is elements From … To of flat buffers that learn at Rate times the learning rate and decay alike.
+type Span struct {
+	From, To    int64
+	Rate, Decay float64
+}
+
+// What a step on a device tells: the second and third are Advance's.
+const (
+	StepLoss = iota // sum since it was read
+	StepNorm        // of the gradients, before they were clipped
+	StepBad         // other than zero where a step had one of them not finite: that one and those after it moved nothing
+	StepStats
+)
+
+// Advance is Update of spans where nothing is read back: learning rate and step come from control [2], gradients are clipped to a norm of
+// clip (0 is no bound), and stats [StepStats] is read and written. u gives the rest.
+func (u AdamW) Advance(w, g, m, v Tensor, spans []Span, control, stats Tensor, clip float64) {
+	var at []int64
+	var rates, decays []C.double
+	for _, s := range spans {
+		at, rates, decays = append(at, s.From, s.To), append(rates, C.double(s.Rate)), append(decays, C.double(s.Decay))
+	}
+	var e *C.char
+	check("adamw", C.hone_advance(w.h(), g.h(), m.h(), v.h(), shapePtr(at), &rates[0], &decays[0], C.int(len(spans)), control.h(), stats.h(),
+		C.double(clip), C.double(u.Beta1), C.double(u.Beta2), C.double(u.Epsilon), &e), e)
 }
 
 // SumSquares is the sum of the squares of a flat float32 buffer.

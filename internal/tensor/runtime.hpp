@@ -15,12 +15,15 @@
 #include <string>
 
 #include "ops_common.h"
+#include "plugin/plugin.h"
 using namespace hone;
 
 namespace {
 constexpr uintptr_t kPage = 2 << 20;
+constexpr size_t kStaged = 4 << 20;
 // Where tensors are made: a process computes on one device.
 c10::Device device(c10::kCPU);
+const hone_cuda_api *plugin = nullptr;
 
 // The folder of the libtorch_cpu.so that is loaded. Not &at::globalContext: that may be this program's own entry for it.
 std::string libtorch_folder() {
@@ -84,10 +87,27 @@ char *hone_device_name(int i) { return strdup(device_name(i).c_str()); }
 // Tensors are made on device number i from now on, by deterministic algorithms where `same` says so. Call hone_cuda before.
 int hone_use_cuda(int i, int same, char **name, char **err) {
   GUARD(auto &context = at::globalContext(); context.lazyInitDevice(c10::kCUDA); device = c10::Device(c10::kCUDA, i);
-        c10::impl::VirtualGuardImpl(c10::kCUDA).setDevice(device);
+        c10::impl::VirtualGuardImpl stream(c10::kCUDA); stream.setDevice(device);
+        stream.exchangeStream(stream.getStreamFromGlobalPool(device)); // recorded work may not stand on the default one
         context.setDeterministicAlgorithms(same != 0, false); context.setDeterministicFillUninitializedMemory(false);
         *name = strdup(device_name(i).c_str()))
 }
+// Opens libhone_cuda.so beside this program, which records work; where it cannot, the reason is in why (malloc'ed).
+int hone_plugin(char **why, char **err) {
+  GUARD(char path[PATH_MAX]; ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1); std::string file(path, n > 0 ? n : 0);
+        file = file.substr(0, file.rfind('/') + 1) + "libhone_cuda.so";
+        void *library = dlopen(file.c_str(), RTLD_NOW);
+        auto get = library ? reinterpret_cast<const hone_cuda_api *(*)()>(dlsym(library, "hone_cuda_plugin")) : nullptr;
+        if (!get) { *why = strdup(dlerror()); return 0; }
+        if (get()->version != kPluginVersion) { *why = strdup((file + " is of another version of hone").c_str()); return 0; }
+        plugin = get())
+}
+// Records what is done between begin and end instead of doing it; replay does it.
+int hone_graph_begin(void **graph, char **err) { return (*graph = plugin->begin(err)) == nullptr; }
+int hone_graph_end(void *graph, char **err) { return plugin->end(graph, err); }
+int hone_graph_replay(void *graph, char **err) { return plugin->replay(graph, err); }
+void hone_graph_free(void *graph) { plugin->free(graph); }
+void hone_graph_watch(int level) { plugin->watch(level); }
 int hone_on_device(void) { return !device.is_cpu(); }
 // Makes every operator take its composite, for tests.
 void hone_composites(int on) { composites = on != 0; }
@@ -96,7 +116,11 @@ int hone_read(hten t, void *to, char **err) {
   GUARD(Tensor x = T(t).detach(); at::from_blob(to, x.sizes(), x.options().device(c10::kCPU)).copy_(x))
 }
 int hone_write(hten t, const void *from, char **err) {
-  GUARD(Tensor x = T(t).detach(); x.copy_(at::from_blob(const_cast<void *>(from), x.sizes(), x.options().device(c10::kCPU))))
+  GUARD(Tensor x = T(t).detach();
+        if (x.is_cpu() || x.nbytes() > kStaged) { x.copy_(at::from_blob(const_cast<void *>(from), x.sizes(), x.options().device(c10::kCPU))); return 0; }
+        // Small things, a step's inputs, do not wait for the work before them: pages that stay in memory are copied when it is done.
+        Tensor pinned = at::empty(x.sizes(), x.options().device(c10::kCPU).pinned_memory(true));
+        memcpy(pinned.data_ptr(), from, x.nbytes()); x.copy_(pinned, true))
 }
 int hone_zero(hten t, char **err) { GUARD(T(t).detach().zero_()) }
 // A leaf whose values, and where grad is given whose gradient, are slices of flat buffers.

@@ -31,6 +31,11 @@ func (t Tensor) Add(u Tensor) Tensor {
 	return stock("add", func(out *lib.Ctensor) { lib.AtgAdd(out, t.c, u.c) })
 }
 
+// Accumulate adds u to t in place.
+func (t Tensor) Accumulate(u Tensor) {
+	stock("add", func(out *lib.Ctensor) { lib.AtgAdd_(out, t.c, u.c) })
+}
+
 // Mul is t · u elementwise, broadcast.
 func (t Tensor) Mul(u Tensor) Tensor {
 	return stock("mul", func(out *lib.Ctensor) { lib.AtgMul(out, t.c, u.c) })

@@ -8,8 +8,12 @@ import (
 // chunk is the rows of logits held at once: 128 of a vocabulary of 150,000 in float32 are 77 MB.
 const chunk = 128
 
-// NLL adds the gradients of weight times the summed negative log-likelihood of the batch's labels, and returns that.
+// NLL adds the gradients of weight times the summed negative log-likelihood of the batch's labels, and returns that. On a device
+// it returns nothing: Step adds what the device has summed.
 func (t *Trainer) NLL(batch []Example, weight float64) (loss float64, err error) {
+	if tensor.OnDevice() {
+		return 0, t.onDevice().nll(t, batch, weight)
+	}
 	defer tensor.Open().Close()
 	in, at, labels := inputs(batch)
 	if len(labels) == 0 {
@@ -87,10 +91,16 @@ func LogLikelihood(m *model.Model, batch []Example) (total float64, count int64,
 
 // inputs is a batch as the model reads it, with the places whose prediction is trained and the labels there.
 func inputs(batch []Example) (in model.Input, at, labels []int64) {
-	ids := make([][]int32, len(batch))
+	rows, at, labels := targets(batch)
+	in, _ = model.Packed(rows)
+	return in, at, labels
+}
+
+// targets is a batch's rows, with the places whose prediction is trained and the labels there.
+func targets(batch []Example) (rows [][]int32, at, labels []int64) {
 	var base int64
-	for i, e := range batch {
-		ids[i] = e.IDs
+	for _, e := range batch {
+		rows = append(rows, e.IDs)
 		for j := 1; j < len(e.IDs); j++ {
 			if e.Trained[j] {
 				at, labels = append(at, base+int64(j)-1), append(labels, int64(e.IDs[j]))
@@ -98,8 +108,7 @@ func inputs(batch []Example) (in model.Input, at, labels []int64) {
 		}
 		base += int64(len(e.IDs))
 	}
-	in, _ = model.Packed(ids)
-	return in, at, labels
+	return rows, at, labels
 }
 
 func sum(x []float32) float64 {

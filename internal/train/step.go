@@ -18,6 +18,9 @@ type Trainer struct {
 	Clip          float64
 	Checkpointing bool // recompute layers in the backward pass
 	Seed          uint64
+	Unread        bool // the next step's loss may wait: a later one that is read tells the sum, which spares the device a stop
+
+	device *device
 }
 
 // Result is what a step reports.
@@ -46,8 +49,8 @@ func (t *Trainer) Finite() bool {
 }
 
 // Step is one update from the gradients of so many micro-batches: backward adds those of one and returns its share of the
-// step's loss. When ctx ends in the middle, or a number is not finite (a NotFinite), the weights are those before
-// the step.
+// step's loss; on a device it may leave it to the device (see NLL). When ctx ends in the middle, or a number is not finite (a
+// NotFinite), the weights are those before the step.
 func (t *Trainer) Step(ctx context.Context, micro int, backward func(i int) (float64, error), learningRate float64) (Result, error) {
 	var r Result
 	t.Model.Draws.On = true
@@ -63,13 +66,18 @@ func (t *Trainer) Step(ctx context.Context, micro int, backward func(i int) (flo
 		}
 		r.Loss += loss
 	}
+	if tensor.OnDevice() {
+		return t.advance(r, learningRate)
+	}
 	r.GradNorm = t.Optimizer.Norm()
-	switch bad := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }; {
-	case bad(r.Loss):
+	switch {
+	case notFinite(r.Loss):
 		return r, &NotFinite{What: "loss"}
-	case bad(r.GradNorm):
+	case notFinite(r.GradNorm):
 		return r, &NotFinite{What: "gradient norm"}
 	}
 	t.Optimizer.Update(learningRate, optim.ClipScale(r.GradNorm, t.Clip))
 	return r, nil
 }
+
+func notFinite(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }

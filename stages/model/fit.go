@@ -48,7 +48,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 	o := c.Optimizer
 	t := &train.Trainer{Model: m, Store: store, Clip: c.Clip, Checkpointing: c.GradientCheckpointing, Seed: uint64(c.Seed),
 		Optimizer: optim.NewAdamW(store, o.Beta1, o.Beta2, o.Epsilon, o.WeightDecay)}
-	defer t.Optimizer.Free()
+	defer t.Free()
 
 	numerics, err := Numerics(j.Job)
 	if err != nil {
@@ -81,6 +81,11 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 		if saved == state.Step {
 			return nil
 		}
+		pending, _, err := t.Pending()
+		if err != nil {
+			return hopeless(state.Step, err.(*train.NotFinite).What)
+		}
+		state.Sums["loss"] += pending
 		if !t.Finite() {
 			return hopeless(state.Step, "a weight")
 		}
@@ -105,6 +110,8 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			return err
 		}
 		micro = order.Step(step)
+		logged := (step+1)%int64(c.LogEvery) == 0 || step+1 == total
+		t.Unread = !logged
 		r, err := f.step(ctx, t, micro, share*c.LearningRate)
 		if err != nil {
 			var bad *train.NotFinite
@@ -125,7 +132,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			state.Sums[metricSum+name] += v
 			state.Sums[metricCount+name]++ // kto's batch may lack a label
 		}
-		if state.Step%int64(c.LogEvery) == 0 || state.Step == total {
+		if logged {
 			now := time.Now()
 			loss := state.Sums["loss"] / state.Sums["steps"]
 			values := map[string]float64{
