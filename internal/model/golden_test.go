@@ -17,6 +17,9 @@ import (
 
 func TestMain(m *testing.M) {
 	tensor.Lock()
+	if _, err := tensor.Use(os.Getenv("HONE_TEST_DEVICE"), true); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -290,7 +293,7 @@ func TestRecompute(t *testing.T) {
 				short, _ := f.Tensor("ids.7")
 				var gradients [2][]float32
 				for i, again := range []bool{false, true} {
-					clear(m.Base.Grads.Floats())
+					m.Base.Grads.PutFloats(nil)
 					in, _ := Packed([][]int32{ids(long), ids(short)})
 					labels := tensor.Of(in.IDs, 40)
 					err := m.WithHidden(in, again, func(h tensor.Tensor) {

@@ -19,6 +19,9 @@ import (
 
 func TestMain(m *testing.M) {
 	tensor.Lock()
+	if _, err := tensor.Use(os.Getenv("HONE_TEST_DEVICE"), true); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 

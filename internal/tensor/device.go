@@ -47,6 +47,7 @@ func Devices() (names []string, why string) {
 // Use makes tensors on a device from now on: cpu, cuda, cuda:N, or auto, which is CUDA where there is one. It returns the
 // device's name, cpu or the accelerator's. There, the same work gives the same bits where same says so: slower in places.
 func Use(device string, same bool) (string, error) {
+	C.hone_use_cpu()
 	if device == "" || device == "cpu" {
 		return "cpu", nil
 	}

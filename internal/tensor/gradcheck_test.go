@@ -14,8 +14,7 @@ import (
 func TestMain(m *testing.M) {
 	Lock()
 	if _, err := Use(os.Getenv("HONE_TEST_DEVICE"), true); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

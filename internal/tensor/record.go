@@ -14,9 +14,6 @@ import (
 
 // plugin opens libhone_cuda.so once, or says why it cannot.
 var plugin = sync.OnceValue(func() error {
-	if !OnDevice() {
-		return errors.New("tensors are made in main memory")
-	}
 	var why, e *C.char
 	if C.hone_plugin(&why, &e) != 0 {
 		why = e
@@ -29,7 +26,12 @@ var plugin = sync.OnceValue(func() error {
 })
 
 // Records says why a Recording only ever calls its work; nil where it records.
-func Records() error { return plugin() }
+func Records() error {
+	if !OnDevice() {
+		return errors.New("tensors are made in main memory")
+	}
+	return plugin()
+}
 
 // Recording is work that is done again and again over the same memory. It is called the first time, recorded the second as a
 // CUDA graph, and replayed from then on: the processor has nothing more to do with it. What it gives goes to memory that it
@@ -45,7 +47,7 @@ var unrecorded bool
 
 // Run does the work.
 func (r *Recording) Run(f func()) {
-	if r.graph == nil && r.called && !unrecorded && plugin() == nil {
+	if r.graph == nil && r.called && !unrecorded && Records() == nil {
 		if err := r.record(f); err != nil {
 			fmt.Fprintln(os.Stderr, "work is not recorded as a CUDA graph, and slower:", err)
 			unrecorded = true

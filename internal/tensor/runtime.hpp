@@ -84,6 +84,7 @@ int hone_cuda(int *devices, char **why, char **err) {
 }
 // What device number i is called (malloc'ed).
 char *hone_device_name(int i) { return strdup(device_name(i).c_str()); }
+void hone_use_cpu(void) { device = c10::Device(c10::kCPU); at::globalContext().setDeterministicAlgorithms(false, false); }
 // Tensors are made on device number i from now on, by deterministic algorithms where `same` says so. Call hone_cuda before.
 int hone_use_cuda(int i, int same, char **name, char **err) {
   GUARD(auto &context = at::globalContext(); context.lazyInitDevice(c10::kCUDA); device = c10::Device(c10::kCUDA, i);

@@ -17,6 +17,9 @@ import (
 
 func TestMain(m *testing.M) {
 	tensor.Lock()
+	if _, err := tensor.Use(os.Getenv("HONE_TEST_DEVICE"), true); err != nil {
+		panic(err)
+	}
 	tensor.SetThreads(1) // the toy is too small for two
 	os.Exit(m.Run())
 }

@@ -1,0 +1,116 @@
+"""Training steps and decoding of hone and of transformers on one GPU, with a random model of SmolLM2-135M's shape: nothing is downloaded.
+
+usage: cuda.py [--rows 8] [--length 1024] [--steps 60] [--new 256] [--repeats 3]
+
+Both train in bfloat16 with fused AdamW and a clip of 1, on rows of the same length; transformers holds its weights in bfloat16, hone in
+float32 with a copy to compute with. transformers is eager, with its fused attention. A step's time is the mean of the second half's.
+Tokens a second of decoding count prefill; transformers decodes with its own cache, greedily. It wants a GPU, transformers, and a
+hone-worker that was built with CUDA (docs/building.md).
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+
+import side
+
+SHAPE = dict(hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
+             max_position_embeddings=8192, vocab_size=49152, tie_word_embeddings=True)
+WORDS = "the farm has seven brown cows and a red barn where two small dogs sleep until noon".split()
+
+
+def text(n, seed):
+    r = random.Random(seed)
+    return " ".join(r.choice(WORDS) for _ in range(n))
+
+
+def theirs(a):
+    """Seconds a training step, and tokens a second with one row and with 64, of transformers."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    model = LlamaForCausalLM._from_config(LlamaConfig(**SHAPE), dtype=torch.bfloat16, attn_implementation="sdpa").cuda()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    ids = torch.randint(3, 300, (a.rows, a.length), device="cuda")
+    ends = []
+    for _ in range(a.steps):
+        model(input_ids=ids, labels=ids).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        torch.cuda.synchronize()
+        ends.append(time.perf_counter())
+    half = len(ends) // 2
+    step = (ends[-1] - ends[half]) / (len(ends) - 1 - half)
+    model.eval()
+    rates = []
+    for rows in (1, 64):
+        for _ in range(2):  # the first warms up
+            start = time.perf_counter()
+            model.generate(ids[:1, :32].repeat(rows, 1), max_new_tokens=a.new, min_new_tokens=a.new, do_sample=False, pad_token_id=0)
+            torch.cuda.synchronize()
+            rate = rows * a.new / (time.perf_counter() - start)
+        rates.append(rate)
+    print(json.dumps([step, *rates]))
+
+
+def pipeline(a):
+    config = json.dumps({"model_type": "llama", "bos_token_id": 1, "eos_token_id": 49151, "pad_token_id": 0, **SHAPE})
+    tokenizer = json.dumps(str(side.ROOT / "examples" / "tiny" / "tokenizer"))
+    return f"""{{
+	base: {{kind: "model.load", tokenizer: {tokenizer}, config: {config}}}
+	long: {{kind: "data.load", source: "rows.jsonl"}}
+	short: {{kind: "data.load", source: "prompts.jsonl"}}
+	tune: {{
+		kind: "train.sft", model: stages.base.out.model, data: stages.long.out.data, loss: "all"
+		maxSteps: {a.steps}, learningRate: 1e-4, maxLength: {a.length}, batch: rows: {a.rows}
+		logEvery: {max(1, a.steps // 6)}, saveEvery: {10 * a.steps}
+	}}
+	one: {{kind: "generate", model: stages.base.out.model, data: stages.short.out.data, maxNewTokens: {a.new}, batch: 1}}
+	many: {{kind: "generate", model: stages.base.out.model, data: stages.short.out.data, maxNewTokens: {a.new}, batch: 64}}
+}}"""
+
+
+def main():
+    p = argparse.ArgumentParser()
+    for name, value in dict(rows=8, length=1024, steps=60, new=256, repeats=3).items():
+        p.add_argument(f"--{name}", type=int, default=value)
+    p.add_argument("--theirs", action="store_true", help=argparse.SUPPRESS)
+    a = p.parse_args()
+    if a.theirs:
+        return theirs(a)
+    import torch
+
+    print(f"{torch.cuda.get_device_name()}; {a.rows} rows of {a.length} tokens a step, bfloat16; {a.new} new tokens", flush=True)
+    found = {"transformers": [], "hone": []}
+    with tempfile.TemporaryDirectory() as folder:
+        ours = side.Pipeline(folder, pipeline(a), [{"text": text(2 * a.length, i)} for i in range(a.rows * 4)])
+        with open(f"{folder}/prompts.jsonl", "w") as f:
+            f.writelines(json.dumps({"prompt": text(16, 1000 + i)}) + "\n" for i in range(64))
+        threads = min(8, os.cpu_count())
+        for i in range(a.repeats):
+            ran = side.Ran([sys.executable, "-W", "ignore", __file__, "--theirs", "--steps", a.steps, "--rows", a.rows, "--length", a.length, "--new", a.new], os.environ)
+            found["transformers"].append(json.loads(ran.out.strip().splitlines()[-1]))
+            ours.run("tune", threads)
+            log = ours.log("tune")
+            step = (log[-1]["time"] - log[2]["time"]) / (log[-1]["step"] - log[2]["step"])
+            rates = []
+            for stage in ("one", "many"):
+                metrics, _ = ours.run(stage, threads)
+                rates.append(metrics["tokens"] / metrics["seconds"])
+            found["hone"].append([step, *rates])
+            for name, (step, one, many) in ((name, runs[-1]) for name, runs in found.items()):
+                print(f"  run {i + 1}: {name:12} {1000 * step:.1f} ms a step, {one:.0f} tokens/s alone, {many:.0f} with 64 rows", flush=True)
+    middle = {name: [sorted(x)[len(x) // 2] for x in zip(*runs)] for name, runs in found.items()}
+    print(json.dumps({"times_transformers_training": round(middle["transformers"][0] / middle["hone"][0], 2),
+                      "times_transformers_alone": round(middle["hone"][1] / middle["transformers"][1], 2),
+                      "times_transformers_64_rows": round(middle["hone"][2] / middle["transformers"][2], 2)}))
+
+
+if __name__ == "__main__":
+    main()
