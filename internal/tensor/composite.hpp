@@ -144,21 +144,22 @@ inline Tensor attend(const Tensor &q, const Tensor &k, const Tensor &v, const Te
   return at::bmm(p.view({rows * n, group, top}), of(values)).view(q.sizes());
 }
 
-// log softmax of z in the accumulation type.
-inline Tensor log_softmax(const Tensor &z) {
-  return z.is_cuda() && z.scalar_type() != acc_dtype(z) ? at::_log_softmax(z, 1, true) : at::_log_softmax(wide(z), 1, false);
+// a·b of matrices, in the accumulation type where the device can.
+inline Tensor product(const Tensor &a, const Tensor &b) {
+  return a.is_cuda() && a.scalar_type() != acc_dtype(a) ? at::mm(a, b, acc_dtype(a)) : at::mm(a, b);
 }
-// See the kernel: where weight is given, z becomes the gradient of -weight·logp.
-inline void cross_entropy(Tensor z, const Tensor &label, const optional<Tensor> &weight, Tensor logp) {
-  Tensor l = label.unsqueeze(1), lp = log_softmax(z);
+// See the kernels: where weight is given, z becomes the gradient of -weight·logp, of dtype `to`.
+inline void cross_entropy(Tensor &z, const Tensor &label, const optional<Tensor> &weight, Tensor logp, at::ScalarType to) {
+  Tensor l = label.unsqueeze(1), lp = at::_log_softmax(wide(z), 1, false);
   logp.copy_(lp.gather(1, l).squeeze(1));
   if (!weight) return;
-  Tensor w = weight->unsqueeze(1), p = lp.exp_().mul_(w);
-  p.scatter_add_(1, l, -w);
-  z.copy_(p);
+  Tensor p = lp.exp_();
+  p.scatter_add_(1, l, -at::ones_like(l, p.options()));
+  z = at::empty(z.sizes(), z.options().dtype(to));
+  at::mul_out(z, p, weight->unsqueeze(1));
 }
 inline void log_probs(const Tensor &z, const Tensor &label, double scale, Tensor logp, Tensor lse, const optional<Tensor> &stats) {
-  Tensor l = label.unsqueeze(1), lp = log_softmax(scale == 1 ? z : wide(z) * scale);
+  Tensor l = label.unsqueeze(1), lp = at::_log_softmax(scale == 1 ? wide(z) : wide(z) * scale, 1, false);
   logp.copy_(lp.gather(1, l).squeeze(1));
   lse.copy_((wide(z.gather(1, l)) * scale).squeeze(1) - logp);
   if (!stats) return;
@@ -166,10 +167,10 @@ inline void log_probs(const Tensor &z, const Tensor &label, double scale, Tensor
   stats->select(1, 1).copy_(z.gather(1, l).eq(z.amax(1, true)).squeeze(1));
   stats->select(1, 2).copy_(wide(z).mean(1));
 }
-inline void log_probs_back(Tensor z, const Tensor &label, double scale, const Tensor &lse, const Tensor &grad) {
+inline void log_probs_back(Tensor &z, const Tensor &label, double scale, const Tensor &lse, const Tensor &grad, at::ScalarType to) {
   Tensor g = (grad * scale).unsqueeze(1), p = (wide(z) * scale - lse.unsqueeze(1)).exp_().mul_(g.neg());
   p.scatter_add_(1, label.unsqueeze(1), g);
-  z.copy_(p);
+  z = p.to(to);
 }
 
 // AdamW over flat buffers as libtorch's fused operation has it; lr, step and scale (what gradients are multiplied with) are scalars on

@@ -20,21 +20,23 @@ void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Ten
   int64_t n = x.size(0);
   if (x.is_cuda()) chunk = std::max(chunk, kDeviceChunk);
   bool back = dx || dw;
-  Tensor logits = at::empty({std::min(n, chunk), w.size(0)}, x.options()), kept = cap > 0 && back ? at::empty_like(logits) : Tensor();
+  Tensor logits, kept;
+  if (!composite(x)) logits = at::empty({std::min(n, chunk), w.size(0)}, x.options());
+  if (!composite(x) && cap > 0 && back) kept = at::empty_like(logits);
   for (int64_t i = 0; i < n; i += chunk) {
     int64_t rows = std::min(chunk, n - i), count = rows * w.size(0);
-    Tensor z = logits.narrow(0, 0, rows), xi = x.narrow(0, i, rows);
-    at::mm_out(z, xi, w.t());
-    if (cap > 0 && composite(x)) z.copy_(stock::capped(z, 1, cap));
+    Tensor xi = x.narrow(0, i, rows), z = composite(x) ? stock::product(xi, w.t()) : logits.narrow(0, 0, rows);
+    if (!composite(x)) at::mm_out(z, xi, w.t());
+    if (cap > 0 && composite(x)) z = kept = stock::capped(z, 1, cap);
     else if (cap > 0) {
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
         at::parallel_for(0, count, 16384, [&](int64_t a, int64_t b) { k.cap(ptr<K>(z) + a, b - a, cap); });
       });
     }
-    if (cap > 0 && back) kept.narrow(0, 0, rows).copy_(z);
+    if (cap > 0 && back && !composite(x)) kept.narrow(0, 0, rows).copy_(z);
     f(i, rows, z);
-    if (cap > 0 && back && composite(x)) z.mul_(1 - (kept.narrow(0, 0, rows) / cap).square_());
+    if (cap > 0 && back && composite(x)) z.mul_(1 - (kept / cap).square_());
     else if (cap > 0 && back) {
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
@@ -55,7 +57,7 @@ void chunks(const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor
   each_chunk(x, w, cap, chunk, dx, dw, [&](int64_t i, int64_t rows, Tensor &z) {
     if (composite(x)) {
       auto own = [&](const Tensor &t) { return t.narrow(0, i, rows); };
-      return stock::cross_entropy(z, own(labels), dx || dw ? optional<Tensor>(own(weights)) : std::nullopt, own(logp));
+      return stock::cross_entropy(z, own(labels), dx || dw ? optional<Tensor>(own(weights)) : std::nullopt, own(logp), x.scalar_type());
     }
     dispatch(x, [&](auto zero, auto &k) {
       using K = decltype(zero);
@@ -123,7 +125,7 @@ struct LogProbs : Function<LogProbs> {
     if (c->saved_data["dx"].toBool()) dx = at::empty_like(x);
     each_chunk(x, w, c->saved_data["cap"].toDouble(), c->saved_data["chunk"].toInt(), dx.defined() ? &dx : nullptr, w.requires_grad() ? &grad_of(w) : nullptr,
                [&](int64_t i, int64_t rows, Tensor &z) {
-      if (composite(x)) return stock::log_probs_back(z, labels.narrow(0, i, rows), scale, lse.narrow(0, i, rows), grad.narrow(0, i, rows));
+      if (composite(x)) return stock::log_probs_back(z, labels.narrow(0, i, rows), scale, lse.narrow(0, i, rows), grad.narrow(0, i, rows), x.scalar_type());
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
         at::parallel_for(0, rows, 1, [&](int64_t a, int64_t b) {
