@@ -57,7 +57,7 @@ func (t *Trainer) Step(ctx context.Context, micro int, backward func(i int) (flo
 	defer func() { t.Model.Draws.On = false }()
 	t.Model.Draws.Begin(t.Seed ^ uint64(t.Optimizer.Step+1)*0xd1342543de82ef95)
 	for i := range micro {
-		if err := ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil && (i == 0 || !tensor.OnDevice()) { // there the loss of half a step could not be told from others
 			return r, err
 		}
 		loss, err := backward(i)
