@@ -146,6 +146,21 @@ func TestDataIsMade(t *testing.T) {
 	}
 }
 
+// The tiny models of other templates have the tokenizer that make_tokenizer.py wrote for tiny.
+func TestOneTokenizer(t *testing.T) {
+	for _, dir := range []string{"dpo", "grpo"} {
+		for _, name := range []string{"tokenizer.json", "tokenizer_config.json"} {
+			want, err := os.ReadFile(filepath.Join("tiny/tokenizer", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(filepath.Join(dir, "tokenizer", name)); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s/tokenizer/%s is not tiny's: %v", dir, name, err)
+			}
+		}
+	}
+}
+
 func TestTemplatesHaveAPipeline(t *testing.T) {
 	for name := range Templates {
 		f, err := Template(name)

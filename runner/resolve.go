@@ -111,6 +111,11 @@ func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
 	if res.unfinished != nil {
 		res.unfinished.Resume = res.resume
 	}
+	if !res.resume {
+		if other := otherUnfinished(dir); other != nil {
+			res.unfinished = other
+		}
+	}
 	return nil
 }
 

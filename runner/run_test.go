@@ -292,6 +292,11 @@ func TestInterruptAndResume(t *testing.T) {
 		t.Errorf("%s, %v", outlook(plan), plan.Stages[0].Why)
 	}
 	b.opts.Observe = nil
+	b.opts.Threads = 1 // other threads, other bits: the attempt is no start, and the plan says with what it is one
+	if plan := b.plan(a, never); outlook(plan) != "a run, b run" || !strings.HasSuffix(plan.Stages[0].Unfinished.Next(), ": a run with --device cpu --threads 2 goes on from there, others begin anew") {
+		t.Errorf("%s, %v", outlook(plan), plan.Stages[0].Unfinished)
+	}
+	b.opts.Threads = 2
 	result = b.run(a, never)
 	b.want(story(result), "a resumed, b ran")
 	var want strings.Builder

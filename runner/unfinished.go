@@ -23,6 +23,8 @@ type Unfinished struct {
 
 	Resume bool `json:"-"` // a checkpoint is there
 	Now    bool `json:"-"` // a process is at it
+
+	Other string `json:"-"` // flags of the attempt where they are not this run's, whose bits would be others: --device cpu --threads 2
 }
 
 // noteEvery is the time between notes of an attempt's progress: what a kill makes the note lag behind.
@@ -38,6 +40,21 @@ func readUnfinished(checkpoints string) *Unfinished {
 		return nil
 	}
 	return u
+}
+
+// otherUnfinished finds an attempt at the same key with a checkpoint that is of another device or number of threads.
+func otherUnfinished(checkpoints string) *Unfinished {
+	saved, _ := filepath.Glob(filepath.Join(filepath.Dir(checkpoints), "*", "state", "*"))
+	for _, path := range saved {
+		dir := filepath.Dir(filepath.Dir(path))
+		name := filepath.Base(dir)
+		if u := readUnfinished(dir); u != nil && dir != checkpoints {
+			device, threads := name[:strings.LastIndexByte(name, '-')], name[strings.LastIndexByte(name, '-')+1:]
+			u.Resume, u.Other = true, fmt.Sprintf("--device %s --threads %s", device, threads)
+			return u
+		}
+	}
+	return nil
 }
 
 // note keeps what an attempt has come to. That it cannot be written is no reason to fail.
@@ -102,6 +119,8 @@ func (u *Unfinished) Next() string {
 	switch {
 	case u.Now:
 		return u.String()
+	case u.Other != "":
+		return u.String() + ": a run with " + u.Other + " goes on from there, others begin anew"
 	case u.Resume:
 		return u.String() + ": the next run goes on from there"
 	}

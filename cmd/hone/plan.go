@@ -86,6 +86,9 @@ func reasons(s *runner.StagePlan) []string {
 	for _, c := range s.Why {
 		lines = append(lines, reason(s, c))
 	}
+	if u := s.Unfinished; u != nil && u.Other != "" && s.Action == runner.Run {
+		lines = append(lines, u.Next())
+	}
 	if s.Renamed != "" {
 		lines = append(lines, fmt.Sprintf("(compared with %s, which the pipeline has no longer)", s.Renamed))
 	}

@@ -61,7 +61,7 @@ func wrapped(text string, columns int, indent string) string {
 var telling = []string{
 	"step", "reward", "loss", "rewards/accuracies", "rewards/margins", "reward_std", "frac_reward_zero_std", "kl",
 	"epoch", "learning_rate", "grad_norm", "rewards/chosen", "rewards/rejected", "completions/mean_length",
-	"completions/clipped_ratio", "entropy", "tokens", "tokens_per_second",
+	"completions/clipped_ratio", "entropy", "steps", "tokens", "tokens_per_second",
 }
 
 // byImportance sorts names of metrics, the telling ones first; others keep their order.
