@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,6 +53,9 @@ func doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "what this machine has and lacks, with the command that mends it",
+		Long: `doctor says what this machine has and what is missing, with the command that
+mends it. ok is fine, note is worth knowing, missing is what a run will need. The
+exit code is 6 where something is missing.`,
 		Example: `  hone doctor
   hone doctor --json`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -85,14 +87,21 @@ func printCheckups(c *cobra.Command, asJSON, ok bool, checks []checkup) error {
 	if asJSON {
 		return printJSON(c, map[string]any{"ok": ok, "checks": checks})
 	}
-	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
+	w, name, status := c.OutOrStdout(), 0, 0
 	for _, f := range checks {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Name, f.Status, f.Found)
-		if f.Mend != "" {
-			fmt.Fprintf(w, "\t\tmend: %s\n", f.Mend)
+		name, status = max(name, len(f.Name)), max(status, len(f.Status))
+	}
+	margin := strings.Repeat(" ", name+status+4)
+	for _, f := range checks {
+		fmt.Fprintf(w, "%-*s  %-*s  %s\n", name, f.Name, status, f.Status, wrapped(f.Found, width(w)-len(margin), margin))
+		if f.Mend != "" { // whole, to be copied
+			fmt.Fprintf(w, "%smend: %s\n", margin, f.Mend)
 		}
 	}
-	return w.Flush()
+	if !ok {
+		fmt.Fprintln(w, "\nwhat is missing is needed by a run; the rest of hone works without it")
+	}
+	return nil
 }
 
 // examineWorker finds hone-worker and runs it: a worker that starts has found its libtorch.

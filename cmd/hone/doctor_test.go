@@ -100,3 +100,22 @@ func TestDoctorRefusesAStoreThatCannotBe(t *testing.T) {
 		t.Errorf("%d: %+v", code, c)
 	}
 }
+
+// What people read fits 80 columns, but for the command that mends: it is there to be copied.
+func TestDoctorFits(t *testing.T) {
+	t.Setenv("PATH", "/usr/bin:/bin")
+	t.Setenv("HONE_WORKER", "")
+	t.Setenv("HONE_STORE", t.TempDir())
+	var stdout, stderr bytes.Buffer
+	if code := hone([]string{"doctor"}, &stdout, &stderr); code != exitEnvironment {
+		t.Errorf("exit code %d", code)
+	}
+	for line := range strings.Lines(stdout.String()) {
+		if len([]rune(line)) > 81 && !strings.Contains(line, "mend: ") {
+			t.Error(line)
+		}
+	}
+	if !strings.Contains(stdout.String(), "the rest of hone works without it") {
+		t.Error(stdout.String())
+	}
+}
