@@ -60,6 +60,9 @@ func rewritten(c *cobra.Command, given []string) string {
 		pipeline, meant = given[1], given[0]+" --pipeline "+given[1]
 	case name == "export" && len(given) == 3:
 		pipeline, meant = given[1], given[0]+" "+given[2]+" --pipeline "+given[1]
+	case (name == "plan" || name == "run") && len(given) == 2 && isPath(given[0]) && !isPath(given[1]):
+		given = []string{given[1], given[0]}
+		fallthrough
 	case (name == "plan" || name == "run") && len(given) == 2:
 		pipeline, meant = given[1], given[1]+" --stage "+given[0]
 	default:

@@ -63,10 +63,16 @@ stage's program said.
 				return printMetrics(w, lines, chosen)
 			}
 			// No metrics: what the worker, or the program of an exec stage, has said.
+			said := int64(0)
 			for _, name := range []string{"stderr.txt", "program.out", "program.err"} {
-				if err := printText(w, filepath.Join(dir, name)); err != nil {
+				n, err := printText(w, filepath.Join(dir, name))
+				if err != nil {
 					return err
 				}
+				said += n
+			}
+			if said == 0 {
+				fmt.Fprintf(c.ErrOrStderr(), "%s: no metrics, and nothing was said\n", args[0])
 			}
 			return nil
 		},
@@ -216,15 +222,14 @@ func fields(object []byte) ([]string, error) {
 	return names, nil
 }
 
-func printText(w io.Writer, path string) error {
+func printText(w io.Writer, path string) (int64, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
-	_, err = io.Copy(w, f)
-	return err
+	return io.Copy(w, f)
 }
