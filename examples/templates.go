@@ -10,7 +10,7 @@ import (
 //go:embed sft/pipeline.cue sft/make_data.py sft/data
 //go:embed tiny/pipeline.cue tiny/make_data.py tiny/make_tokenizer.py tiny/data tiny/tokenizer
 //go:embed dpo/pipeline.cue dpo/make_data.py dpo/data dpo/tokenizer
-//go:embed grpo/pipeline.cue grpo/make_data.py grpo/data grpo/tokenizer
+//go:embed grpo/pipeline.cue grpo/data grpo/tokenizer
 var files embed.FS
 
 // Templates says in a line what each template is.

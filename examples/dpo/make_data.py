@@ -1,9 +1,10 @@
-"""Writes what the model of this folder learns from: animals, and what they say. The same bytes every time.
+"""Writes what the models of this folder and of grpo learn from: animals, and what they say. The same bytes every time.
 
-usage: python3 make_data.py text > data/text.txt       sentences to read
-       python3 make_data.py > data/train.jsonl         questions with answers at length, and a third of them in a word
-       python3 make_data.py pairs > data/pairs.jsonl   the same questions: a word is preferred to a sentence
-       python3 make_data.py test > data/test.jsonl     other questions, with the word
+usage: python3 make_data.py text > data/text.txt           sentences to read
+       python3 make_data.py > data/train.jsonl             questions with answers at length, and a third of them in a word
+       python3 make_data.py pairs > data/pairs.jsonl       the same questions: a word is preferred to a sentence
+       python3 make_data.py prompts > data/prompts.jsonl   the same questions, with the word that is rewarded (grpo)
+       python3 make_data.py test > data/test.jsonl         other questions, with the word
 """
 
 import json
@@ -34,8 +35,8 @@ def main() -> None:
         case ["pairs"]:
             for question, word, sentence in learnt:
                 print(json.dumps({"prompt": [user(question)], "chosen": [assistant(word)], "rejected": [assistant(sentence)]}))
-        case ["test"]:
-            for question, word, _ in test:
+        case [("prompts" | "test") as name]:
+            for question, word, _ in learnt if name == "prompts" else test:
                 print(json.dumps({"prompt": question, "answer": word}))
         case _:
             answers = [(question, answer) for question, word, sentence in learnt for answer in (sentence, sentence, word)]
