@@ -35,7 +35,9 @@ func TrainGRPO(ctx context.Context, j *stages.Job) error {
 		return stages.Errorf("data", "%w", err)
 	}
 	defer d.Close()
-
+	if err := wants("train.grpo", d.Format, withPrompt...); err != nil {
+		return stages.Errorf("data", "%w", err)
+	}
 	rewards, err := grade.NewSum(c.Rewards, &d.Header, grading(j, "rewards", "")) // before the model: a mistake costs nothing yet
 	if err != nil {
 		return stages.Errorf("rewards", "%w", err)

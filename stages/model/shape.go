@@ -20,7 +20,10 @@ var shape = map[dataset.Format]struct{ name, taken string }{
 }
 
 // taught is the formats whose rows say what a model is to answer: those of train.sft, and of what measures a likelihood.
-var taught = []dataset.Format{dataset.Messages, dataset.PromptCompletion, dataset.KTO, dataset.Text}
+var taught = []dataset.Format{dataset.Messages, dataset.PromptCompletion, dataset.Text, dataset.KTO}
+
+// withPrompt is the formats whose rows have a prompt.
+var withPrompt = []dataset.Format{dataset.Prompt, dataset.Messages, dataset.PromptCompletion, dataset.KTO, dataset.Preference}
 
 // wants refuses rows of a format that what reads them cannot use: what they are, which kind takes them, and what would do here.
 // It is for before a model is loaded.
@@ -33,7 +36,7 @@ func wants(reader string, have dataset.Format, want ...dataset.Format) error {
 		it = "it"
 	}
 	var would []string
-	for _, f := range want {
+	for _, f := range want[:min(len(want), 3)] { // the usual ones come first
 		would = append(would, fmt.Sprintf("%s (%s)", shape[f].name, strings.Join(f.Roles(), ", ")))
 	}
 	message := fmt.Sprintf("these are %s (%s): %s %s; %s takes %s", shape[have].name, strings.Join(have.Roles(), ", "), shape[have].taken, it,

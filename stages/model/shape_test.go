@@ -23,7 +23,7 @@ func TestShapesOfRows(t *testing.T) {
 		dataset.Text:             `{"text": "a"}`,
 	}
 	takes := map[string][]dataset.Format{
-		"train.sft": taught, "model.pretrain": {dataset.Text}, "train.dpo": {dataset.Preference}, "train.dpo kto": {dataset.KTO},
+		"train.sft": taught, "model.pretrain": {dataset.Text}, "train.dpo": {dataset.Preference}, "train.dpo kto": {dataset.KTO}, "train.grpo": withPrompt,
 	}
 	taken := map[dataset.Format]string{
 		dataset.Messages: "conversations (messages): train.sft takes them", dataset.Preference: "preference rows (prompt, chosen, rejected): train.dpo takes them",
@@ -39,6 +39,8 @@ func TestShapesOfRows(t *testing.T) {
 			switch kind {
 			case "train.sft":
 				config = encoded(t, schemas.TrainSFT{Training: c.Training})
+			case "train.grpo":
+				config = encoded(t, schemas.TrainGRPO{Training: c.Training})
 			case "model.pretrain":
 				config = encoded(t, schemas.ModelPretrain{Training: c.Training})
 			}
