@@ -1,7 +1,10 @@
 """Greedy answers of hone and of transformers to the same prompts, one after the other, several times.
 
-usage: generate.py MODEL [--batch 1] [--prompts 4] [--new 64] [--dtype float32|bfloat16] [--repeats 3] [--threads 2]
+usage: generate.py MODEL [--batch 1] [--prompts 4] [--new 64] [--dtype float32|bfloat16] [--checkpoint float32|bfloat16] [--repeats 3] [--threads 2]
        MODEL: a Hugging Face folder; `just bench generate` makes SmolLM2-135M-Instruct's
+
+Both sides compute in --dtype what is stored in --checkpoint: by default bfloat16, as nearly all published checkpoints are, this model's
+too. hone keeps such weights in bfloat16 in memory and multiplies in float32, which reads half as much and gives the same numbers.
 
 Tokens a second count prefill and decoding, not loading. hone's are the metrics `tokens` and `seconds` of a generate stage. Both sides
 stop at an end token; the prompts ask for answers that are longer. The limit reads the weights once for each step of a batch.
@@ -12,7 +15,7 @@ import json
 import tempfile
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import machine
 import rows
@@ -23,31 +26,36 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("model")
     p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    p.add_argument("--checkpoint", default="bfloat16", choices=["float32", "bfloat16"])
     for name, value in dict(batch=1, prompts=0, new=64, repeats=3, threads=2).items():
         p.add_argument(f"--{name}", type=int, default=value)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     prompts = rows.prompts(a.prompts or max(4, a.batch))
-    print(f"{machine.processor()}, {a.threads} threads; {len(prompts)} prompts, {a.batch} at once, {a.new} new tokens; {a.dtype}", flush=True)
+    print(f"{machine.processor()}, {a.threads} threads; {len(prompts)} prompts, {a.batch} at once, {a.new} new tokens; {a.dtype}, from a checkpoint in {a.checkpoint}", flush=True)
 
     others = machine.warn_if_busy()
     found = {"transformers": [], "hone": []}
     with tempfile.TemporaryDirectory() as folder:
+        stored = f"{folder}/model"
+        model = AutoModelForCausalLM.from_pretrained(a.model, dtype=getattr(torch, a.checkpoint))
+        model.save_pretrained(stored)
+        AutoTokenizer.from_pretrained(a.model).save_pretrained(stored)
         pipeline = side.Pipeline(folder, f"""{{
-	base: {{kind: "model.load", source: {json.dumps(a.model)}, dtype: "{a.dtype}"}}
+	base: {{kind: "model.load", source: {json.dumps(stored)}, dtype: "{a.dtype}"}}
 	rows: {{kind: "data.load", source: "rows.jsonl"}}
 	answer: {{kind: "generate", model: stages.base.out.model, data: stages.rows.out.data, maxNewTokens: {a.new}, batch: {a.batch}}}
 }}""", prompts)
         for i in range(a.repeats):
-            theirs, _ = side.peer("hf_generate.py", a.model, f"{folder}/rows.jsonl", a.new, a.batch, a.dtype, threads=a.threads)
+            theirs, _ = side.peer("hf_generate.py", stored, f"{folder}/rows.jsonl", a.new, a.batch, a.dtype, threads=a.threads)
             found["transformers"].append(theirs["tokens"] / theirs["seconds"])
             ours, _ = pipeline.run("answer", a.threads)
             found["hone"].append(ours["tokens"] / ours["seconds"])
             print(f"  run {i + 1}: transformers {found['transformers'][-1]:.1f} tokens/s of {theirs['tokens']}, "
                   f"hone {found['hone'][-1]:.1f} of {ours['tokens']:.0f}", flush=True)
 
-    model = AutoModelForCausalLM.from_pretrained(a.model, dtype=getattr(torch, a.dtype))
-    size = sum(x.numel() * x.element_size() for x in model.parameters())
+    bits = torch.bfloat16 if "bfloat16" in (a.checkpoint, a.dtype) else torch.float32
+    size = sum(x.numel() * bits.itemsize for x in model.parameters())
     bandwidth = machine.read_bandwidth()
     limit = a.batch * bandwidth / size
     theirs, ours = machine.median(found["transformers"]), machine.median(found["hone"])

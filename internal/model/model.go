@@ -220,7 +220,7 @@ func (m *Model) Head() tensor.Head { return tensor.Head{Weight: m.head.Tensor, C
 
 // Logits is the head's of h: [rows, vocabulary]. For a few rows; training goes through tensor.CrossEntropy.
 func (m *Model) Logits(h tensor.Tensor) tensor.Tensor {
-	z := tensor.Linear(h, m.head.Tensor, tensor.Tensor{})
+	z := tensor.Linear(h, m.head.Tensor, tensor.Tensor{}, h.Dtype())
 	if m.logitCap == 0 {
 		return z
 	}

@@ -119,17 +119,41 @@ func (s *Store) Allocate(values, compute tensor.Dtype, trained bool) {
 	if values != compute {
 		s.Compute = tensor.Zeros(compute, s.Size).Forget()
 	}
+	s.bind()
+}
+
+// bind makes the tensors of the weights.
+func (s *Store) bind() {
 	for _, w := range s.Weights {
 		w.Tensor = tensor.Leaf(s.Compute, w.offset, s.Grads, w.Shape...).Forget()
 		switch {
 		case s.Compute != s.Values:
 			w.Exact = tensor.Leaf(s.Values, w.offset, s.Grads, w.Shape...).Forget()
-		case values != tensor.Float32 && len(w.Shape) == 1: // a norm's; see Refresh
+		case s.Values.Dtype() != tensor.Float32 && len(w.Shape) == 1: // a norm's or a bias; see Refresh
 			w.Exact = tensor.Zeros(tensor.Float32, w.Shape...).Forget()
 		default:
 			w.Exact = w.Tensor
 		}
 	}
+}
+
+// Narrow holds a frozen store's float32 values in bfloat16 where that loses nothing, as with most published checkpoints: what is
+// computed is the same, with half the memory to read. It reports whether it did.
+func (s *Store) Narrow() bool {
+	if tensor.OnDevice() || s.Grads.Defined() || s.Compute != s.Values || s.Values.Dtype() != tensor.Float32 || !s.Values.FitsBFloat16() {
+		return false
+	}
+	wide := s.Values
+	s.Values = tensor.ZerosRead(tensor.BFloat16, s.Size).Forget()
+	s.Values.CopyFrom(wide)
+	s.Compute = s.Values
+	for _, w := range s.Weights {
+		w.Tensor.Free()
+	}
+	wide.Free()
+	s.bind()
+	s.Refresh()
+	return true
 }
 
 // Refresh brings the copies that operators compute with up to date with the values.
@@ -231,11 +255,12 @@ type Linear struct {
 	Weight      *Weight
 	Bias        *Weight
 	Adapter     *Adapter
+	store       *Store
 }
 
 // Linear declares projections of one input.
 func (s *Store) Linear(in int64, bias bool, projections ...Projection) *Linear {
-	l := &Linear{Projections: projections, In: in}
+	l := &Linear{Projections: projections, In: in, store: s}
 	var weights, biases []Tensor
 	for _, p := range projections {
 		weights = append(weights, Tensor{Name: p.Name + ".weight", Shape: []int64{p.Out, in}})
@@ -251,7 +276,7 @@ func (s *Store) Linear(in int64, bias bool, projections ...Projection) *Linear {
 // Conv1D declares a projection as GPT-2 stores it: NAME.weight [in, out], and NAME.bias.
 func (s *Store) Conv1D(in int64, p Projection, init Init) *Linear {
 	weight := Tensor{Name: p.Name + ".weight", Shape: []int64{p.Out, in}, Transposed: true, Init: init}
-	return &Linear{Projections: []Projection{p}, In: in, Weight: s.Declare(weight),
+	return &Linear{Projections: []Projection{p}, In: in, store: s, Weight: s.Declare(weight),
 		Bias: s.Declare(Tensor{Name: p.Name + ".bias", Shape: []int64{p.Out}, Init: Zeros})}
 }
 
@@ -259,12 +284,14 @@ func (s *Store) Conv1D(in int64, p Projection, init Init) *Linear {
 func (l *Linear) Apply(x tensor.Tensor) tensor.Tensor {
 	var bias tensor.Tensor
 	if l.Bias != nil {
-		bias = l.Bias.Tensor
+		if bias = l.Bias.Tensor; bias.Dtype() != l.store.compute {
+			bias = l.Bias.Exact
+		}
 	}
 	if l.Adapter == nil {
-		return tensor.Linear(x, l.Weight.Tensor, bias)
+		return tensor.Linear(x, l.Weight.Tensor, bias, l.store.compute)
 	}
-	return l.Adapter.apply(x, l.Weight.Tensor, bias)
+	return l.Adapter.apply(x, l.Weight.Tensor, bias, l.store.compute)
 }
 
 // Sizes is the outputs of the projections, for Split.
@@ -335,12 +362,12 @@ func (l *Linear) Adapt(s *Store, dropout float64, draws *Draws, targets ...Targe
 	return a
 }
 
-func (a *Adapter) apply(x, weight, bias tensor.Tensor) tensor.Tensor {
+func (a *Adapter) apply(x, weight, bias tensor.Tensor, compute tensor.Dtype) tensor.Tensor {
 	dropout, seed := 0.0, uint64(0)
 	if a.Dropout > 0 && a.draws.On {
 		dropout, seed = a.Dropout, a.draws.draw()
 	}
-	return tensor.LoRA(x, weight, bias, tensor.Adapter{A: a.A.Tensor, B: a.B.Tensor, Parts: a.parts}, dropout, seed)
+	return tensor.LoRA(x, weight, bias, tensor.Adapter{A: a.A.Tensor, B: a.B.Tensor, Parts: a.parts}, dropout, seed, compute)
 }
 
 // Factor is the place of a target's factor in its store's flat buffer: rows of width elements, the first Columns of which count.

@@ -52,6 +52,14 @@ func ZerosRead(d Dtype, shape ...int64) Tensor {
 	return t
 }
 
+// FitsBFloat16 reports whether bfloat16 holds every element exactly; t is contiguous and float32.
+func (t Tensor) FitsBFloat16() bool {
+	var fits C.int
+	var e *C.char
+	check("fits bfloat16", C.hone_fits_bfloat16(t.h(), &fits, &e), e)
+	return fits != 0
+}
+
 // Of is a tensor with a copy of data, row-major; a scalar without a shape. It panics when the counts differ.
 func Of[E Element](data []E, shape ...int64) Tensor {
 	if int64(len(data)) != product(shape) {

@@ -83,10 +83,10 @@ func operators() []operator {
 		{"geglu", [][]int64{{5, 8}}, func(in []Tensor) []Tensor { return []Tensor{GeGLU(in[0])} }},
 		{"gelu", [][]int64{{5, 8}}, func(in []Tensor) []Tensor { return []Tensor{GELU(in[0])} }},
 		{"swiglu", [][]int64{{5, 8}}, func(in []Tensor) []Tensor { return []Tensor{SwiGLU(in[0])} }},
-		{"linear", [][]int64{{5, 6}, {4, 6}, {4}}, func(in []Tensor) []Tensor { return []Tensor{Linear(in[0], in[1], in[2])} }},
+		{"linear", [][]int64{{5, 6}, {4, 6}, {4}}, func(in []Tensor) []Tensor { return []Tensor{Linear(in[0], in[1], in[2], in[1].Dtype())} }},
 		{"lora on the first and last of three projections", [][]int64{{5, 6}, {9, 6}, {9}, {4, 6}, {7, 2}}, func(in []Tensor) []Tensor {
 			parts := []Part{{From: 0, Rows: 4, Scale: 1.5}, {From: 6, Rows: 3, Scale: -0.5}}
-			return []Tensor{LoRA(in[0], in[1], in[2], Adapter{A: in[3], B: in[4], Parts: parts}, 0, 0)}
+			return []Tensor{LoRA(in[0], in[1], in[2], Adapter{A: in[3], B: in[4], Parts: parts}, 0, 0, in[1].Dtype())}
 		}},
 		{"attention of two rows, heads in groups", [][]int64{{5, 4, 8}, {5, 2, 8}, {5, 2 * 8}}, func(in []Tensor) []Tensor {
 			return []Tensor{Attention(in[0], in[1], in[2], NewRows([]int64{0, 3, 5}), Scoring{Scale: 0.3})}
@@ -207,7 +207,7 @@ func testLogProbs(t *testing.T) {
 		const rows, dim, vocabulary, scale = 5, 6, 37, 0.6
 		r := rand.New(rand.NewPCG(9, 10))
 		x, head, labels := normal(r, rows, dim).To(Float32), normal(r, vocabulary, dim).To(Float32), []int64{3, 36, 0, 17, 8}
-		z := Linear(x, head, Tensor{}).Floats()
+		z := Linear(x, head, Tensor{}, x.Dtype()).Floats()
 		labels[2] = int64(argmax(z[2*vocabulary : 3*vocabulary]))
 		got, stats := LogProbs(x, Head{Weight: head}, Of(labels, rows), scale, 2, true)
 		_, plain := CrossEntropy(x.Mul(Of([]float32{scale})), Head{Weight: head}, Of(labels, rows), Zeros(Float32, rows), 128)
@@ -398,10 +398,10 @@ func TestSkinnyRows(t *testing.T) {
 		w := normal(r, out, in).To(Float32)
 		all := normal(r, 40, in).To(Float32)
 		NoGrad(func() {
-			want := Linear(all, w, Tensor{}).Floats() // above the bound: the library's GEMM
+			want := Linear(all, w, Tensor{}, w.Dtype()).Floats() // above the bound: the library's GEMM
 			var first []float32
 			for rows := int64(1); rows <= 32; rows++ {
-				got := Linear(all.Narrow(0, 0, rows).Contiguous(), w, Tensor{}).Floats()
+				got := Linear(all.Narrow(0, 0, rows).Contiguous(), w, Tensor{}, w.Dtype()).Floats()
 				for i, x := range got {
 					if math.Abs(float64(x-want[i])) > 1e-4 {
 						t.Fatalf("%d rows, element %d: %g, library %g", rows, i, x, want[i])
@@ -417,6 +417,47 @@ func TestSkinnyRows(t *testing.T) {
 				}
 			}
 		})
+	})
+}
+
+// A frozen weight that is held in bfloat16 beside float32 gives what its values in float32 give: bit for bit in a few rows.
+func TestNarrowWeight(t *testing.T) {
+	guarded(t, func() {
+		r := rand.New(rand.NewPCG(9, 6))
+		const in, out = 83, 71
+		narrow := normal(r, out, in).To(BFloat16)
+		wide := narrow.To(Float32)
+		for _, rows := range []int64{1, 2, 3, 7, 32, 33} {
+			x, labels := normal(r, rows, in).To(Float32), make([]int64, rows)
+			both := func(f func(x, w Tensor) Tensor) (values, grads [2][]float32) {
+				for i, w := range []Tensor{narrow, wide} {
+					leaf := Leaf(Of(x.Floats(), x.Count()), 0, Zeros(Float32, x.Count()), rows, in)
+					y := f(leaf, w)
+					values[i] = y.Floats()
+					BackwardFrom([]Tensor{y}, []Tensor{Of(values[0], y.Shape()...)})
+					grads[i] = leaf.Gradient().Floats()
+				}
+				return
+			}
+			check := func(name string, exact bool, f func(x, w Tensor) Tensor) {
+				values, grads := both(f)
+				for i := range values[0] {
+					if d := math.Abs(float64(values[0][i] - values[1][i])); d > 1e-5 || exact && d != 0 {
+						t.Fatalf("%s, %d rows: element %d is off by %g", name, rows, i, d)
+					}
+				}
+				for i := range grads[0] {
+					if d := math.Abs(float64(grads[0][i] - grads[1][i])); d > 1e-3 {
+						t.Fatalf("%s, %d rows: gradient %d is off by %g", name, rows, i, d)
+					}
+				}
+			}
+			check("linear", rows <= 32, func(x, w Tensor) Tensor { return Linear(x, w, Tensor{}, Float32) })
+			check("log probs", false, func(x, w Tensor) Tensor {
+				logp, _ := LogProbs(x, Head{Weight: w}, Of(labels, rows), 1, 5, false)
+				return logp
+			})
+		}
 	})
 }
 
@@ -464,9 +505,9 @@ func testDropout(t *testing.T) {
 		}
 		w, a, b := Zeros(Float32, in, in), Of(identity, in, in), Of(identity, in, in)
 		adapter := Adapter{A: a, B: b, Parts: []Part{{Rows: in, Scale: 1}}}
-		y := LoRA(x, w, Tensor{}, adapter, p, 11)
+		y := LoRA(x, w, Tensor{}, adapter, p, 11, x.Dtype())
 		y.Sum().Backward()
-		kept, got, again, other := 0, y.Floats(), x.Gradient().Floats(), LoRA(x, w, Tensor{}, adapter, p, 12).Floats()
+		kept, got, again, other := 0, y.Floats(), x.Gradient().Floats(), LoRA(x, w, Tensor{}, adapter, p, 12, x.Dtype()).Floats()
 		same := 0
 		for i, v := range got {
 			if v != 0 {
@@ -507,7 +548,7 @@ func TestErrors(t *testing.T) {
 	Lock()
 	defer Open().Close()
 	for name, f := range map[string]func(){
-		"linear": func() { Linear(Zeros(Float32, 2, 3), Zeros(Float32, 4, 5), Tensor{}) },
+		"linear": func() { Linear(Zeros(Float32, 2, 3), Zeros(Float32, 4, 5), Tensor{}, Float32) },
 		"swiglu": func() { // and not that a scope within another was left open
 			defer Open().Close()
 			Open()

@@ -91,6 +91,8 @@ struct Kernels {
   Norms<double, double> norms_f64;
   Norms<bf16, bf16> norms_b16;
   Norms<float, bf16> norms_mixed;
+  // skinny with a weight that is held in bfloat16: bit for bit what it is with the same values in float32.
+  void (*skinny_narrow)(const float *x, const bf16 *w, const float *bias, float *y, int64_t rows, int64_t k, int64_t ys, int64_t n0, int64_t n1);
   // AdamW (Loshchilov & Hutter 2019) on n elements as torch.optim.AdamW; the gradient is scaled first and zero afterwards.
   void (*adamw)(float *w, float *g, float *m, float *v, int64_t n, float scale, float lr, float beta1, float beta2, float eps,
                 float decay, float correction1, float correction2);

@@ -408,8 +408,8 @@ static inline v16 sum_lanes(v16 *a) {
 #if defined(HONE_AVX512)
 // The weights come from memory once, and a processor's own prefetching loses track of this many short rows: the first pass
 // over columns asks for the ones `ahead` elements on.
-template <int R, int C, class T>
-static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
+template <int R, int C, class T, class W>
+static inline void tile(const T *x, const W *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
   v16 acc[16] = {};
   int64_t j = 0;
   for (; j + 16 <= k; j += 16) {
@@ -436,13 +436,13 @@ static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, 
 }
 
 // R rows by all columns n … n + kSkinnyColumns.
-template <int R, class T>
-static inline void strip(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
+template <int R, class T, class W>
+static inline void strip(const T *x, const W *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
   constexpr int C = 16 / R;
   for (int64_t c = 0; c < kSkinnyColumns; c += C) tile<R, C>(x, w + c * k, bias ? bias + c : nullptr, y + c, k, ys, ahead);
 }
-template <class T>
-static inline void strips(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t next) {
+template <class T, class W>
+static inline void strips(const T *x, const W *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t next) {
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4) strip<4>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
   for (; r + 2 <= rows; r += 2) strip<2>(x + r * k, w, bias, y + r * ys, k, ys, r ? 0 : next);
@@ -482,8 +482,8 @@ __attribute__((always_inline)) static inline void sums(const v8 *a, float *out) 
 }
 
 // Rows of x by columns of w; with `ahead` the columns so many elements on are asked for, as above.
-template <int R, int C, class T>
-__attribute__((always_inline)) static inline void tile(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
+template <int R, int C, class T, class W>
+__attribute__((always_inline)) static inline void tile(const T *x, const W *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
   v8 acc[R * C] = {};
   int64_t j = 0;
   for (; j + 8 <= k; j += 8) {
@@ -513,19 +513,19 @@ __attribute__((always_inline)) static inline void tile(const T *x, const T *w, c
 }
 
 // R rows by four columns.
-template <int R, class T>
-static void four(const T *x, const T *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
-  constexpr int C = R == 1 ? 1 : R < 4 ? 4 : 2;
+template <int R, class T, class W>
+static void four(const T *x, const W *w, const T *bias, T *y, int64_t k, int64_t ys, int64_t ahead) {
+  constexpr int C = R == 1 && sizeof(W) == 4 ? 1 : R < 4 ? 4 : 2;
   for (int64_t c = 0; c < 4; c += C) {
-    if (R > 1 && ahead) tile<R, C>(x, w + c * k, bias ? bias + c : nullptr, y + c, k, ys, ahead);
+    if (C > 1 && ahead) tile<R, C>(x, w + c * k, bias ? bias + c : nullptr, y + c, k, ys, ahead);
     else tile<R, C>(x, w + c * k, bias ? bias + c : nullptr, y + c, k, ys, 0);
   }
 }
 // The rows in groups of six at most, as equal as they can be, by four columns at a time, which stay in the nearest cache. One
 // row goes through its columns one after the other: a processor sees what comes next by itself.
-template <class T>
-static inline void strips(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t next) {
-  constexpr decltype(&four<1, T>) by_rows[] = {four<1, T>, four<2, T>, four<3, T>, four<4, T>, four<5, T>, four<6, T>};
+template <class T, class W>
+static inline void strips(const T *x, const W *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t next) {
+  constexpr decltype(&four<1, T, W>) by_rows[] = {four<1, T, W>, four<2, T, W>, four<3, T, W>, four<4, T, W>, four<5, T, W>, four<6, T, W>};
   for (int64_t c = 0; c < kSkinnyColumns; c += 4) {
     for (int64_t groups = (rows + 5) / 6, r = 0; groups > 0; groups--) {
       const int64_t n = (rows - r + groups - 1) / groups;
@@ -536,33 +536,26 @@ static inline void strips(const T *x, const T *w, const T *bias, T *y, int64_t r
 }
 #endif
 
-// Columns beyond a multiple of sixteen, and the types without a tile.
-template <class T>
-static inline void plain_columns(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t n0,
-                                 int64_t n1) {
-  for (int64_t n = n0; n < n1; n++) {
-    for (int64_t r = 0; r < rows; r++) {
-      Acc<T> t = 0;
-#pragma omp simd reduction(+ : t)
-      for (int64_t l = 0; l < k; l++) t += load(x[r * k + l]) * load(w[n * k + l]);
-      if (bias) t += load(bias[n]);
-      y[r * ys + n] = store<T>(t);
-    }
-  }
-}
-
-template <class T>
-static void skinny(const T *x, const T *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t n0, int64_t n1) {
+template <class T, class W>
+static void skinny(const T *x, const W *w, const T *bias, T *y, int64_t rows, int64_t k, int64_t ys, int64_t n0, int64_t n1) {
   if constexpr (sizeof(T) == 8) {
-    plain_columns(x, w, bias, y, rows, k, ys, n0, n1);
-    return;
+    for (int64_t n = n0; n < n1; n++) {
+      for (int64_t r = 0; r < rows; r++) {
+        Acc<T> t = 0;
+#pragma omp simd reduction(+ : t)
+        for (int64_t l = 0; l < k; l++) t += load(x[r * k + l]) * load(w[n * k + l]);
+        if (bias) t += load(bias[n]);
+        y[r * ys + n] = store<T>(t);
+      }
+    }
   } else {
     int64_t n = n0;
     for (; n + kSkinnyColumns <= n1; n += kSkinnyColumns) {
       const int64_t next = n + 2 * kSkinnyColumns <= n1 ? kSkinnyColumns * k : 0;
       strips(x, w + n * k, bias ? bias + n : nullptr, y + n, rows, k, ys, next);
     }
-    plain_columns(x, w, bias, y, rows, k, ys, n, n1);
+    for (; n < n1; n++)
+      for (int64_t r = 0; r < rows; r++) tile<1, 1>(x + r * k, w + n * k, bias ? bias + n : nullptr, y + r * ys + n, k, ys, 0);
   }
 }
 
@@ -709,7 +702,7 @@ static void dropout(const float *x, float *y, int64_t n, uint64_t seed, uint64_t
 template <class T>
 static constexpr Table<T> table() {
   return {rope<T>, swiglu<T>, swiglu_back<T>, geglu<T>, geglu_back<T>,
-          gelu<T>, gelu_back<T>, cross_entropy<T>, log_probs<T>, log_probs_back<T>, cap<T>, cap_back<T>, skinny<T>, attend<T>, weigh<T>, weigh_back<T>};
+          gelu<T>, gelu_back<T>, cross_entropy<T>, log_probs<T>, log_probs_back<T>, cap<T>, cap_back<T>, skinny<T, T>, attend<T>, weigh<T>, weigh_back<T>};
 }
 template <class X, class Y>
 static constexpr Norms<X, Y> norms() {
@@ -717,6 +710,6 @@ static constexpr Norms<X, Y> norms() {
 }
 extern const Kernels kTable;
 const Kernels kTable = {table<float>(), table<double>(), table<bf16>(), norms<float, float>(), norms<double, double>(), norms<bf16, bf16>(),
-                        norms<float, bf16>(), adamw, sum_squares, dropout};
+                        norms<float, bf16>(), skinny<float, bf16>, adamw, sum_squares, dropout};
 
 } // namespace hone::HONE_ISA

@@ -10,7 +10,7 @@ constexpr int64_t kSkinnyRows = 32;
 // y = x·wᵀ (+ bias). x: [rows, in]; w: [out, in]; y: [rows, out]
 Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
   TORCH_CHECK(x.dim() == 2 && w.dim() == 2 && x.size(1) == w.size(1), "linear: x ", x.sizes(), ", weight ", w.sizes());
-  TORCH_CHECK(x.scalar_type() == w.scalar_type(), "linear: x is ", x.scalar_type(), ", weight ", w.scalar_type());
+  TORCH_CHECK(x.scalar_type() == w.scalar_type() || narrow(x, w), "linear: x is ", x.scalar_type(), ", weight ", w.scalar_type());
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == w.size(0) && bias->is_contiguous() && bias->scalar_type() == x.scalar_type()),
               "linear: bias of another shape or dtype than ", w.size(0), " outputs");
   int64_t rows = x.size(0), n = w.size(0), in = w.size(1);
@@ -20,12 +20,26 @@ Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
       using K = decltype(zero);
       int64_t blocks = (n + kSkinnyColumns - 1) / kSkinnyColumns;
       Team::share(blocks, std::max<int64_t>(1, 65536 / (in * kSkinnyColumns)), [&](int64_t a, int64_t b) {
-        k.skinny(ptr<K>(xc), ptr<K>(w), bias ? ptr<K>(*bias) : nullptr, ptr<K>(y), rows, in, n, a * kSkinnyColumns, std::min(n, b * kSkinnyColumns));
+        const int64_t n0 = a * kSkinnyColumns, n1 = std::min(n, b * kSkinnyColumns);
+        if (narrow(x, w)) kernels().skinny_narrow(ptr<float>(xc), ptr<bf16>(w), bias ? ptr<float>(*bias) : nullptr, ptr<float>(y), rows, in, n, n0, n1);
+        else k.skinny(ptr<K>(xc), ptr<K>(w), bias ? ptr<K>(*bias) : nullptr, ptr<K>(y), rows, in, n, n0, n1);
       });
     });
     return y;
   }
+  if (narrow(x, w)) {
+    Tensor y = at::empty({rows, n}, x.options());
+    each_wide(w, [&](int64_t r, const Tensor &v) { Tensor part = y.narrow(1, r, v.size(0)); at::mm_out(part, x, v.t()); });
+    return bias ? y.add_(*bias) : y;
+  }
   return bias ? at::addmm(*bias, x, w.t()) : at::mm(x, w.t());
+}
+// dy·w: [rows, in]
+Tensor product_back(const Tensor &dy, const Tensor &w) {
+  if (!narrow(dy, w)) return at::mm(dy, w);
+  Tensor dx = at::zeros({dy.size(0), w.size(1)}, dy.options());
+  each_wide(w, [&](int64_t r, const Tensor &v) { dx.addmm_(dy.narrow(1, r, v.size(0)), v); });
+  return dx;
 }
 
 struct Linear : Function<Linear> {
@@ -39,7 +53,7 @@ struct Linear : Function<Linear> {
     Tensor dy = g[0].contiguous();
     if (s[2].defined() && s[2].requires_grad()) grad_of(s[2]).add_(dy.sum(0));
     if (s[1].requires_grad()) add_product(grad_of(s[1]), dy.t(), s[0]);
-    return {c->saved_data["dx"].toBool() ? at::mm(dy, s[1]) : Tensor(), Tensor(), Tensor()};
+    return {c->saved_data["dx"].toBool() ? product_back(dy, s[1]) : Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -103,7 +117,7 @@ struct LoRA : Function<LoRA> {
       ti.mul_(p.scales[i]);
       if (b.requires_grad()) add_product(grad_of(b).narrow(0, row, p.rows(i)), dyi.t(), xa.narrow(1, i * rank, rank), p.scales[i]);
     }
-    Tensor dx = want_dx ? at::mm(dy, w) : Tensor();
+    Tensor dx = want_dx ? product_back(dy, w) : Tensor();
     if (dropout == 0) {
       if (a.requires_grad()) add_product(grad_of(a), t.t(), x);
       if (want_dx) dx.addmm_(t, a);
@@ -120,14 +134,15 @@ struct LoRA : Function<LoRA> {
 } // namespace
 
 extern "C" {
-int hone_linear(hten *out, hten x, hten weight, hten bias, char **err) {
-  GUARD(Tensor in = T(x).to(T(weight).scalar_type());
+// compute: the dtype of x and of the products; the weight's, or float32 beside a frozen weight that is held in bfloat16.
+int hone_linear(hten *out, hten x, hten weight, hten bias, int compute, char **err) {
+  GUARD(Tensor in = T(x).to(at::ScalarType(compute));
         *out = give(recording({in, T(weight), O(bias)}) ? Linear::apply(in, T(weight), O(bias)) : product(in, T(weight), O(bias))))
 }
 // parts: nparts pairs (first output row, rows), a scale each.
 int hone_lora(hten *out, hten x, hten weight, hten bias, hten a, hten b, const int64_t *parts, int nparts, const double *scales,
-              double dropout, uint64_t seed, char **err) {
+              double dropout, uint64_t seed, int compute, char **err) {
   GUARD(std::vector<int64_t> p(parts, parts + 2 * nparts);
-        *out = give(LoRA::apply(T(x).to(T(weight).scalar_type()), T(weight), O(bias), T(a), T(b), p, std::vector<double>(scales, scales + nparts), dropout, int64_t(seed))))
+        *out = give(LoRA::apply(T(x).to(at::ScalarType(compute)), T(weight), O(bias), T(a), T(b), p, std::vector<double>(scales, scales + nparts), dropout, int64_t(seed))))
 }
 }

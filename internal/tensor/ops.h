@@ -17,6 +17,7 @@ int hone_threads(void);
 void hone_grad_mode(int on);
 int hone_empty(hten *out, const int64_t *shape, int dims, int dtype, char **err);
 int hone_huge(hten t, char **err);
+int hone_fits_bfloat16(hten t, int *fits, char **err);
 int hone_info(hten t, int64_t *shape, int64_t *stride, int *dims, int *dtype, int *contiguous, void **data, char **err);
 int hone_leaf(hten *out, hten storage, int64_t offset, const int64_t *shape, int dims, int trainable, hten grad, char **err);
 int hone_view(hten *out, hten t, int64_t offset, const int64_t *shape, int dims, char **err);
@@ -49,9 +50,9 @@ int hone_layernorm(hten *sum, hten *out, hten x, hten residual, hten weight, hte
 int hone_swiglu(hten *out, hten gate_up, char **err);
 int hone_geglu(hten *out, hten gate_up, char **err);
 int hone_gelu(hten *out, hten x, char **err);
-int hone_linear(hten *out, hten x, hten weight, hten bias, char **err);
+int hone_linear(hten *out, hten x, hten weight, hten bias, int compute, char **err);
 int hone_lora(hten *out, hten x, hten weight, hten bias, hten a, hten b, const int64_t *parts, int nparts, const double *scales,
-              double dropout, uint64_t seed, char **err);
+              double dropout, uint64_t seed, int compute, char **err);
 int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, hten device, int64_t longest, double scale,
                    int64_t window, double cap, char **err);
 int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,

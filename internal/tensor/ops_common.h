@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -80,6 +81,16 @@ inline void add_product(Tensor g, const Tensor &a, const Tensor &b, double scale
   else if (g.is_cuda()) at::addmm_out(g, g, a, b, g.scalar_type(), 1, scale); // a GPU's product adds to float32 unrounded
   else g.add_(at::mm(a, b), scale);
 }
+// A frozen weight whose values bfloat16 holds exactly may be in it while products are in float32.
+inline bool narrow(const Tensor &x, const Tensor &w) { return x.scalar_type() == at::kFloat && w.scalar_type() == at::kBFloat16; }
+
+// Calls f(first row, those rows of w in float32), some rows at a time: what is held is small.
+template <class F>
+void each_wide(const Tensor &w, F f) {
+  int64_t step = grain_of(w.size(1), 1 << 19);
+  for (int64_t r = 0; r < w.size(0); r += step) f(r, w.narrow(0, r, std::min(step, w.size(0) - r)).to(at::kFloat));
+}
+
 inline bool recording(std::initializer_list<optional<Tensor>> ts) {
   if (!at::GradMode::is_enabled()) return false;
   for (auto &t : ts)

@@ -82,11 +82,13 @@ func GELU(x Tensor) Tensor {
 	return wrap(out)
 }
 
-// Linear is x·weightᵀ + bias, computed in weight's dtype; bias may be absent. x: [tokens, in], weight: [out, in].
-func Linear(x, weight, bias Tensor) Tensor {
+// Linear is x·weightᵀ + bias, in dtype compute; bias may be absent. x: [tokens, in], weight: [out, in]. compute is the weight's
+// dtype; a frozen weight may be in bfloat16 where it is float32, and gives what the same values in float32 would, bit for bit in a
+// few rows.
+func Linear(x, weight, bias Tensor, compute Dtype) Tensor {
 	var out C.hten
 	var e *C.char
-	check("linear", C.hone_linear(&out, x.h(), weight.h(), bias.h(), &e), e)
+	check("linear", C.hone_linear(&out, x.h(), weight.h(), bias.h(), C.int(compute), &e), e)
 	return wrap(out)
 }
 
@@ -103,7 +105,7 @@ type Adapter struct {
 }
 
 // LoRA is Linear with scale·B·A·dropout(x) of each part added to the parts' outputs. The draw of dropout depends on seed alone.
-func LoRA(x, weight, bias Tensor, a Adapter, dropout float64, seed uint64) Tensor {
+func LoRA(x, weight, bias Tensor, a Adapter, dropout float64, seed uint64, compute Dtype) Tensor {
 	parts := make([]int64, 0, 2*len(a.Parts))
 	scales := make([]C.double, 0, len(a.Parts))
 	for _, p := range a.Parts {
@@ -112,7 +114,7 @@ func LoRA(x, weight, bias Tensor, a Adapter, dropout float64, seed uint64) Tenso
 	var out C.hten
 	var e *C.char
 	check("lora", C.hone_lora(&out, x.h(), weight.h(), bias.h(), a.A.h(), a.B.h(), shapePtr(parts), C.int(len(a.Parts)),
-		&scales[0], C.double(dropout), C.uint64_t(seed), &e), e)
+		&scales[0], C.double(dropout), C.uint64_t(seed), C.int(compute), &e), e)
 	return wrap(out)
 }
 

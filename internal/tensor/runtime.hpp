@@ -69,6 +69,19 @@ int hone_huge(hten t, char **err) {
         at = (at + kPage - 1) & ~(kPage - 1);
         if (at < end) madvise(reinterpret_cast<void *>(at), end - at, MADV_HUGEPAGE)) // advice: a kernel without them says no
 }
+// Whether bfloat16 holds every element of a contiguous float32 tensor exactly.
+int hone_fits_bfloat16(hten t, int *fits, char **err) {
+  GUARD(const Tensor &x = T(t); TORCH_CHECK(x.is_contiguous() && x.scalar_type() == at::kFloat, "float32 behind one another is wanted");
+        std::atomic<bool> all{true}; auto bits = ptr<uint32_t>(x);
+        at::parallel_for(0, x.numel(), 1 << 16, [&](int64_t a, int64_t b) {
+          uint32_t low = 0;
+          for (int64_t i = a; i < b && all.load(std::memory_order_relaxed); i += 4096) {
+            for (int64_t j = i; j < std::min(b, i + 4096); j++) low |= bits[j] & 0xffff;
+            if (low) all = false;
+          }
+        });
+        *fits = all)
+}
 int hone_info(hten t, int64_t *shape, int64_t *stride, int *dims, int *dtype, int *contiguous, void **data, char **err) {
   GUARD(const Tensor &x = T(t); TORCH_CHECK(x.dim() <= 8, "more than 8 dimensions"); *dims = int(x.dim());
         for (int i = 0; i < x.dim(); i++) { shape[i] = x.size(i); stride[i] = x.stride(i); }

@@ -39,6 +39,7 @@ func OpenSpeaker(in job.Input) (*Speaker, error) {
 		s.Tokenizer.Close()
 		return nil, stages.Errorf("model", "%w", err)
 	}
+	s.Model.Base.Narrow()
 	return s, nil
 }
 

@@ -46,6 +46,8 @@ static void rows_of(const Table<T> &k, int64_t rows, int64_t dim) {
   for (int64_t n : {1, 15, 16, 31, 33, 71}) {
     std::vector<T> matrix(n * dim), bias(n), out(rows * n);
     k.skinny(x.data(), matrix.data(), bias.data(), out.data(), rows, dim, n, 0, n);
+    std::vector<bf16> half(n * dim);
+    if constexpr (sizeof(T) == 4) kernels().skinny_narrow(x.data(), half.data(), bias.data(), out.data(), rows, dim, n, 0, n);
   }
   std::vector<T> q(3 * dim), o(3 * dim);
   std::vector<float> scores(3 * rows);

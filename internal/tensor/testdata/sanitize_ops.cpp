@@ -98,7 +98,7 @@ static void whole(at::ScalarType d, int64_t rows, int64_t in, int64_t n) {
     if (train) back("embedding backward", {y});
     for (Tensor *b : {&none, &bias})
       for (Tensor v : {x, apart(rows, in, d)}) {
-        y = one("linear", [&](hten *o, char **e) { return hone_linear(o, h(v), h(w), h(*b), e); });
+        y = one("linear", [&](hten *o, char **e) { return hone_linear(o, h(v), h(w), h(*b), int(w.scalar_type()), e); });
         if (train) back("linear backward", {y});
       }
     norms(d, d, x, apart(rows, in, d), train);
@@ -136,7 +136,7 @@ static void whole(at::ScalarType d, int64_t rows, int64_t in, int64_t n) {
     double scales[] = {2, 0.5};
     Tensor a = leaf({6, in}, d), b = leaf({n, 3}, d);
     for (double dropout : {0.0, 0.5}) {
-      y = one("lora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(w), h(bias), h(a), h(b), part, 2, scales, dropout, 7, e); });
+      y = one("lora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(w), h(bias), h(a), h(b), part, 2, scales, dropout, 7, int(w.scalar_type()), e); });
       back("lora backward", {y});
     }
   }
@@ -227,18 +227,18 @@ static void attention(at::ScalarType d, Ints lengths, int64_t kv, int64_t group,
 
 static void misfits() {
   Tensor none, x = leaf({3, 8}, at::kFloat), w = leaf({5, 8}, at::kFloat), label = ids(3, 5), weight = at::ones({3}), ones = at::ones({8});
-  auto linear = [&](Tensor x, Tensor w, Tensor bias) { not_one("linear", [&](hten *o, char **e) { return hone_linear(o, h(x), h(w), h(bias), e); }); };
+  auto linear = [&](Tensor x, Tensor w, Tensor bias) { not_one("linear", [&](hten *o, char **e) { return hone_linear(o, h(x), h(w), h(bias), int(w.scalar_type()), e); }); };
   linear(none, w, none), linear(x, none, none), linear(x[0], w, none), linear(x, w[0], none), linear(x, w.unsqueeze(2), none), linear(x, x.t(), none);
   linear(x, w, at::ones({4})), linear(x, w, at::ones({5}, at::kDouble)), linear(x, w, at::ones({10}).slice(0, 0, 10, 2)), linear(x, w, at::ones({1, 5}));
   linear(x.to(at::kLong), w.to(at::kLong), none);
   for (int64_t rows : {0, 3}) { // no rows, no features: nothing to read
     Tensor e1 = at::zeros({rows, 0}), e2 = at::zeros({5, 0}), e3 = at::zeros({0, 8});
-    one("linear", [&](hten *o, char **e) { return hone_linear(o, h(e1), h(e2), nullptr, e); });
-    one("linear", [&](hten *o, char **e) { return hone_linear(o, h(e3), h(w), nullptr, e); });
+    one("linear", [&](hten *o, char **e) { return hone_linear(o, h(e1), h(e2), nullptr, int(e2.scalar_type()), e); });
+    one("linear", [&](hten *o, char **e) { return hone_linear(o, h(e3), h(w), nullptr, int(w.scalar_type()), e); });
   }
   auto lora = [&](Tensor a, Tensor b, Ints parts, double dropout = 0) {
     std::vector<double> scales(parts.size() / 2, 1);
-    not_one("lora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(w), nullptr, h(a), h(b), parts.data(), int(parts.size() / 2), scales.data(), dropout, 1, e); });
+    not_one("lora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(w), nullptr, h(a), h(b), parts.data(), int(parts.size() / 2), scales.data(), dropout, 1, int(w.scalar_type()), e); });
   };
   Tensor a = leaf({2, 8}, at::kFloat), b = leaf({5, 2}, at::kFloat);
   lora(none, b, {0, 5}), lora(a, none, {0, 5}), lora(a, b, {0, 6}), lora(a, b, {1, 5}), lora(a, b, {-1, 5}), lora(a, b, {0, 5, 0, 5}), lora(a, b, {0, -5}), lora(a, b, {});
