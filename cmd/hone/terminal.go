@@ -188,8 +188,10 @@ func (r *row) line(wide, columns int) string {
 	} else if r.done > 0 {
 		parts = append(parts, fmt.Sprintf("%s %s", grouped(r.done), r.unit))
 	}
-	if loss, ok := r.values["loss"]; ok {
-		parts = append(parts, fmt.Sprintf("loss %.4f", loss))
+	for _, name := range []string{"reward", "loss", "rewards/accuracies"} { // of a policy, of all, of preferences
+		if v, ok := r.values[name]; ok {
+			parts = append(parts, fmt.Sprintf("%s %.4f", strings.TrimPrefix(name, "rewards/"), v))
+		}
 	}
 	if r.rate > 0 {
 		parts = append(parts, grouped(int64(r.rate))+" tokens/s")

@@ -26,6 +26,14 @@ func TestRowFits(t *testing.T) {
 			t.Errorf("%d columns:\n%s, want\n%s", columns, got, want)
 		}
 	}
+	r.values = map[string]float64{"loss": 0.5, "rewards/accuracies": 0.75, "rewards/margins": 1}
+	if got, want := r.line(6, 100), "  tune    ━━━━───────────  112/400 steps  loss 0.5000  accuracies 0.7500  8,120 tokens/s  2m24s left"; got != want {
+		t.Errorf("got\n%s, want\n%s", got, want)
+	}
+	r.values = map[string]float64{"loss": -0.01, "reward": 0.4375}
+	if got, want := r.line(6, 79), "  tune    ━━━──────────  112/400 steps  reward 0.4375  loss -0.0100  2m24s left"; got != want {
+		t.Errorf("got\n%s, want\n%s", got, want)
+	}
 	bare := &row{name: strings.Repeat("long-name-", 5), began: time.Now().Add(-3 * time.Second), done: 12345, unit: "rows"}
 	if got, want := bare.line(24, 79), "  long-name-long-name-lon…  12,345 rows  3.0s"; got != want {
 		t.Errorf("got %q want %q", got, want)
