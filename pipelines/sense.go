@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -239,11 +238,14 @@ func (c *compiler) senseWeighted(s *stage, path string, g schemas.WeightedGrader
 // else that hone does.
 func (c *compiler) requireSchema(s *stage, path string, schema map[string]any) {
 	var told []string
-	outside := func(u *url.URL) (string, cue.Path, error) {
-		told = append(told, fmt.Sprintf("a $ref leads outside the schema, to %s", u))
+	inside := func(to jsonschema.SchemaLoc) (string, cue.Path, error) {
+		if to.IsLocal {
+			return jsonschema.DefaultMapRef(to)
+		}
+		told = append(told, fmt.Sprintf("a $ref leads outside the schema, to %s", to.ID))
 		return "", cue.Path{}, fmt.Errorf("outside")
 	}
-	_, err := jsonschema.Extract(c.p.context.Encode(schema), &jsonschema.Config{MapURL: outside})
+	_, err := jsonschema.Extract(c.p.context.Encode(schema), &jsonschema.Config{MapRef: inside})
 	for _, e := range errors.Errors(err) {
 		format, args := e.Msg()
 		told = append(told, oneLine(format, args))

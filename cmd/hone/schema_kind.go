@@ -15,14 +15,15 @@ import (
 
 // printKind lists the fields of a stage kind as a person reads them: those that must be there first.
 func printKind(w io.Writer, kind string) error {
-	v, err := jsonschema.Definitions(cuecontext.New())
+	c := cuecontext.New()
+	v, err := jsonschema.Definitions(c)
 	if err != nil {
 		return err
 	}
 	of := func(definition string) cue.Value {
 		return v.LookupPath(cue.MakePath(cue.Def(definition), cue.Str(kind)))
 	}
-	l := &listing{columns: width(w), defaults: of("#Defaults")}
+	l := &listing{columns: width(w), defaults: of("#Defaults"), any: c.CompileString("_")}
 	l.fields("", of("#Stages"), schemas.ShapeOf(kind))
 	slices.SortStableFunc(l.found, func(a, b listed) int { return a.rank - b.rank })
 	_, doc, _ := strings.Cut(said(cue.Dereference(of("#Stages"))), " ") // it begins with the definition's name
@@ -41,6 +42,7 @@ func printKind(w io.Writer, kind string) error {
 type listing struct {
 	columns  int
 	defaults cue.Value
+	any      cue.Value // _
 	found    []listed
 }
 
@@ -80,7 +82,7 @@ func (l *listing) fields(below string, v cue.Value, shape *schemas.Shape) {
 
 // field lists one, and what is below it.
 func (l *listing) field(path string, v cue.Value, shape *schemas.Shape, required bool, rank int) {
-	f := listed{head: path + ": " + typed(v, shape), rank: rank}
+	f := listed{head: path + ": " + l.typed(v, shape), rank: rank}
 	if value := l.filled(path); value != "" {
 		f.head += ", " + value + " when left out"
 	} else if required {
@@ -101,7 +103,7 @@ func (l *listing) field(path string, v cue.Value, shape *schemas.Shape, required
 	case shape.List && shape.Elem.Fields != nil:
 		l.fields(path+"[].", v.LookupPath(cue.MakePath(cue.AnyIndex)), shape.Elem)
 	case shape.Map && shape.Elem.Fields != nil:
-		l.fields(path+".NAME.", named(v), shape.Elem)
+		l.fields(path+".NAME.", l.named(v), shape.Elem)
 	}
 	for i := range l.found[before:] { // they stay with it
 		l.found[before+i].rank = f.rank
@@ -109,8 +111,8 @@ func (l *listing) field(path string, v cue.Value, shape *schemas.Shape, required
 }
 
 // named is what stands behind any name in a map.
-func named(v cue.Value) cue.Value {
-	return v.FillPath(cue.ParsePath("NAME"), v.Context().CompileString("_")).LookupPath(cue.ParsePath("NAME"))
+func (l *listing) named(v cue.Value) cue.Value {
+	return v.FillPath(cue.ParsePath("NAME"), l.any).LookupPath(cue.ParsePath("NAME"))
 }
 
 // said is what the schemas say of a value, in a line.
@@ -151,7 +153,7 @@ func (l *listing) filled(path string) string {
 }
 
 // typed is what may stand in a field.
-func typed(v cue.Value, shape *schemas.Shape) string {
+func (l *listing) typed(v cue.Value, shape *schemas.Shape) string {
 	switch {
 	case shape == nil && v.IncompleteKind() == cue.StructKind:
 		return "{…}"
@@ -166,9 +168,9 @@ func typed(v cue.Value, shape *schemas.Shape) string {
 		}
 		return said
 	case shape.List:
-		return "list of " + typed(v.LookupPath(cue.MakePath(cue.AnyIndex)), shape.Elem)
+		return "list of " + l.typed(v.LookupPath(cue.MakePath(cue.AnyIndex)), shape.Elem)
 	case shape.Map:
-		return "{NAME: " + typed(named(v), shape.Elem) + "}"
+		return "{NAME: " + l.typed(l.named(v), shape.Elem) + "}"
 	case shape.Fields != nil:
 		return "{…}"
 	case shape.File:

@@ -82,8 +82,10 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			return nil
 		}
 		pending, _, err := t.Pending()
-		if err != nil {
-			return hopeless(state.Step, err.(*train.NotFinite).What)
+		if bad := (*train.NotFinite)(nil); errors.As(err, &bad) {
+			return hopeless(state.Step, bad.What)
+		} else if err != nil {
+			return err
 		}
 		state.Sums["loss"] += pending
 		if !t.Finite() {
