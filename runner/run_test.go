@@ -293,7 +293,7 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 	b.opts.Observe = nil
 	b.opts.Threads = 1 // other threads, other bits: the attempt is no start, and the plan says with what it is one
-	if plan := b.plan(a, never); outlook(plan) != "a run, b run" || !strings.HasSuffix(plan.Stages[0].Unfinished.Next(), ": a run with --device cpu --threads 2 goes on from there, others begin anew") {
+	if plan := b.plan(a, never); outlook(plan) != "a run, b run" || !strings.HasSuffix(plan.Stages[0].Unfinished.Next(), "; --device cpu --threads 2 goes on from there") {
 		t.Errorf("%s, %v", outlook(plan), plan.Stages[0].Unfinished)
 	}
 	b.opts.Threads = 2

@@ -120,7 +120,7 @@ func (u *Unfinished) Next() string {
 	case u.Now:
 		return u.String()
 	case u.Other != "":
-		return u.String() + ": a run with " + u.Other + " goes on from there, others begin anew"
+		return u.String() + "; " + u.Other + " goes on from there"
 	case u.Resume:
 		return u.String() + ": the next run goes on from there"
 	}

@@ -118,7 +118,7 @@ func earlier(r *runner.Runner, s *runner.StagePlan) string {
 			t.row(fmt.Sprintf("  and %d more", len(records)-i))
 			break
 		}
-		t.row("  "+rec.Key[:12], rec.Started.Local().Format("2006-01-02 15:04"), metricsLine(rec.Metrics, 2))
+		t.row("  "+rec.Key[:12], rec.Started.Local().Format(dayAndTime), metricsLine(rec.Metrics, 50))
 	}
 	_ = t.flush() // to memory
 	return "earlier runs (hone show KEY):\n" + b.String()

@@ -120,6 +120,11 @@ func showAll(c *cobra.Command, f *flags, plan *runner.Plan) error {
 	}
 	t := newTable(c.OutOrStdout())
 	t.row("STAGE", "KIND", "RAN", "TOOK", "METRICS")
+	name, kind := len("STAGE"), len("KIND")
+	for _, s := range plan.Stages {
+		name, kind = max(name, len([]rune(s.Name))), max(kind, len(s.Kind))
+	}
+	room := width(c.OutOrStdout()) - name - kind - len(dayAndTime) - len("12m34s") - 4*2
 	for _, s := range plan.Stages {
 		if s.Record == nil {
 			said := "no current record"
@@ -129,22 +134,26 @@ func showAll(c *cobra.Command, f *flags, plan *runner.Plan) error {
 			t.row(s.Name, s.Kind, said)
 			continue
 		}
-		t.row(s.Name, s.Kind, s.Record.Started.Local().Format("2006-01-02 15:04"),
-			duration(time.Duration(s.Record.Seconds*float64(time.Second))), metricsLine(s.Record.Metrics, 4))
+		t.row(s.Name, s.Kind, s.Record.Started.Local().Format(dayAndTime),
+			duration(time.Duration(s.Record.Seconds*float64(time.Second))), metricsLine(s.Record.Metrics, room))
 	}
 	return t.flush()
 }
 
-func metricsLine(metrics map[string]float64, most int) string {
-	var said []string
+// dayAndTime is short enough for a table; a record has the whole.
+const dayAndTime = "Jan 02 15:04"
+
+// metricsLine is the most telling metrics of a stage, as many as there is room for: two in any case, four at most.
+func metricsLine(metrics map[string]float64, columns int) string {
+	line := ""
 	for i, name := range byImportance(slices.Sorted(maps.Keys(metrics))) {
-		if i == most {
-			said = append(said, "…")
-			break
+		next := fmt.Sprintf("%s %.4g", strings.TrimPrefix(name, "rewards/"), metrics[name])
+		if i > 1 && (i == 4 || len([]rune(line+next))+len(", , …") > columns) {
+			return line + ", …"
 		}
-		said = append(said, fmt.Sprintf("%s %.4g", name, metrics[name]))
+		line = strings.TrimPrefix(line+", "+next, ", ")
 	}
-	return strings.Join(said, ", ")
+	return line
 }
 
 // showStage prints a stage's record, and of an eval its table and some answers.
@@ -159,7 +168,11 @@ func showStage(w io.Writer, st *store.Store, s *runner.StagePlan) error {
 	line("key", "%s", r.Key)
 	line("ran", "%s, %s", r.Started.Local().Format("2006-01-02 15:04:05"), duration(time.Duration(r.Seconds*float64(time.Second))))
 	if n := r.Numerics; n != nil {
-		line("numerics", "%s", strings.Join(slices.DeleteFunc([]string{n.Device, n.ISA, n.Libtorch, fmt.Sprintf("%d threads", n.Threads)},
+		libtorch := n.Libtorch
+		if libtorch != "" {
+			libtorch = "libtorch " + libtorch
+		}
+		line("numerics", "%s", strings.Join(slices.DeleteFunc([]string{n.Device, n.ISA, libtorch, count(n.Threads, "thread")},
 			func(s string) bool { return s == "" }), ", "))
 	}
 	for _, port := range slices.Sorted(maps.Keys(r.Outputs)) {

@@ -123,7 +123,7 @@ func (t *terminal) ended(s *runner.StageResult) {
 	line := fmt.Sprintf("%s %-*s  %-8s %7s", marks[s.Status], t.wide, s.Name, status, seconds(s))
 	message, more, _ := strings.Cut(printable(message), "\n")
 	if s.Status == runner.Ran || s.Status == runner.Resumed {
-		message = metricsLine(s.Metrics, 3)
+		message = metricsLine(s.Metrics, max(20, width(t.file)-len([]rune(line))-2))
 	}
 	t.tell = append(t.tell, strings.TrimRight(line+"  "+message, " "))
 	if more != "" {
