@@ -64,7 +64,8 @@ What a template needs besides is said at once, with the command that gets it.`,
 					"dir": dir, "template": template, "files": written, "schemas": vendored, "missing": findings(missing),
 				})
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%s: %s from the template %s\n", dir, strings.Join(written, ", "), template)
+			made := fmt.Sprintf("%s: %s from the template %s", dir, strings.Join(written, ", "), template)
+			fmt.Fprintln(c.OutOrStdout(), wrapped(made, width(c.OutOrStdout())-2, "  "))
 			return nextStep(c, dir)
 		},
 	}
