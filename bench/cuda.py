@@ -11,7 +11,9 @@ hone-worker that was built with CUDA (docs/building.md).
 import argparse
 import json
 import os
+import pathlib
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -59,20 +61,30 @@ def theirs(a):
     print(json.dumps([step, *rates]))
 
 
+def endless(folder):
+    """A tokenizer without an end token, so that every answer is as long as it may be."""
+    shutil.copytree(side.ROOT / "examples" / "tiny" / "tokenizer", folder)
+    config = pathlib.Path(folder) / "tokenizer_config.json"
+    kept = {k: v for k, v in json.loads(config.read_text()).items() if k not in ("eos_token", "pad_token")}
+    config.write_text(json.dumps(kept))
+
+
 def pipeline(a):
     config = json.dumps({"model_type": "llama", "bos_token_id": 1, "eos_token_id": 49151, "pad_token_id": 0, **SHAPE})
     tokenizer = json.dumps(str(side.ROOT / "examples" / "tiny" / "tokenizer"))
     return f"""{{
 	base: {{kind: "model.load", tokenizer: {tokenizer}, config: {config}}}
+	mute: {{kind: "model.load", tokenizer: "endless", config: {config}}}
 	long: {{kind: "data.load", source: "rows.jsonl"}}
+	few: {{kind: "data.load", source: "few.jsonl"}}
 	short: {{kind: "data.load", source: "prompts.jsonl"}}
 	tune: {{
 		kind: "train.sft", model: stages.base.out.model, data: stages.long.out.data, loss: "all"
 		maxSteps: {a.steps}, learningRate: 1e-4, maxLength: {a.length}, batch: rows: {a.rows}
 		logEvery: {max(1, a.steps // 6)}, saveEvery: {10 * a.steps}
 	}}
-	one: {{kind: "generate", model: stages.base.out.model, data: stages.short.out.data, maxNewTokens: {a.new}, batch: 1}}
-	many: {{kind: "generate", model: stages.base.out.model, data: stages.short.out.data, maxNewTokens: {a.new}, batch: 64}}
+	one: {{kind: "generate", model: stages.mute.out.model, data: stages.few.out.data, maxNewTokens: {a.new}, batch: 1}}
+	many: {{kind: "generate", model: stages.mute.out.model, data: stages.short.out.data, maxNewTokens: {a.new}, batch: 64}}
 }}"""
 
 
@@ -90,8 +102,10 @@ def main():
     found = {"transformers": [], "hone": []}
     with tempfile.TemporaryDirectory() as folder:
         ours = side.Pipeline(folder, pipeline(a), [{"text": text(2 * a.length, i)} for i in range(a.rows * 4)])
-        with open(f"{folder}/prompts.jsonl", "w") as f:
-            f.writelines(json.dumps({"prompt": text(16, 1000 + i)}) + "\n" for i in range(64))
+        for name, rows in (("few", 4), ("prompts", 64)):
+            with open(f"{folder}/{name}.jsonl", "w") as f:
+                f.writelines(json.dumps({"prompt": text(16, 1000 + i)}) + "\n" for i in range(rows))
+        endless(f"{folder}/endless")
         threads = min(8, os.cpu_count())
         for i in range(a.repeats):
             ran = side.Ran([sys.executable, "-W", "ignore", __file__, "--theirs", "--steps", a.steps, "--rows", a.rows, "--length", a.length, "--new", a.new], os.environ)
@@ -100,8 +114,9 @@ def main():
             log = ours.log("tune")
             step = (log[-1]["time"] - log[2]["time"]) / (log[-1]["step"] - log[2]["step"])
             rates = []
-            for stage in ("one", "many"):
+            for stage, rows in (("one", 4), ("many", 64)):
                 metrics, _ = ours.run(stage, threads)
+                assert metrics["tokens"] == rows * a.new, metrics
                 rates.append(metrics["tokens"] / metrics["seconds"])
             found["hone"].append([step, *rates])
             for name, (step, one, many) in ((name, runs[-1]) for name, runs in found.items()):

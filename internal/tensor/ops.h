@@ -26,6 +26,7 @@ int hone_gradient(hten *out, hten t, char **err);
 int hone_cuda(int *devices, char **why, char **err);
 char *hone_device_name(int i);
 void hone_use_cpu(void);
+void hone_thread(void);
 int hone_use_cuda(int i, int same, char **name, char **err);
 int hone_plugin(char **why, char **err);
 int hone_graph_begin(void **graph, char **err);

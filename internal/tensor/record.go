@@ -33,6 +33,20 @@ func Records() error {
 	return plugin()
 }
 
+// Replays counts what was replayed in this process.
+var Replays int
+
+// WatchSyncs makes it an error that work waits for the device without being asked to; for tests. It does nothing where Records is not nil.
+func WatchSyncs(on bool) {
+	if Records() == nil {
+		level := C.int(0)
+		if on {
+			level = 2
+		}
+		C.hone_graph_watch(level)
+	}
+}
+
 // Recording is work that is done again and again over the same memory. It is called the first time, recorded the second as a
 // CUDA graph, and replayed from then on: the processor has nothing more to do with it. What it gives goes to memory that it
 // does not make itself, what it makes is its own, and it may not wait for the device. Recordings run one after another. Where work
@@ -60,6 +74,7 @@ func (r *Recording) Run(f func()) {
 	}
 	var e *C.char
 	check("replay", C.hone_graph_replay(r.graph, &e), e)
+	Replays++
 }
 
 func (r *Recording) record(f func()) error {

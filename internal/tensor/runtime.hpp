@@ -23,6 +23,7 @@ constexpr uintptr_t kPage = 2 << 20;
 constexpr size_t kStaged = 4 << 20;
 // Where tensors are made: a process computes on one device.
 c10::Device device(c10::kCPU);
+optional<c10::Stream> stream; // of the device, for all work: not the default one, on which nothing can be recorded
 const hone_cuda_api *plugin = nullptr;
 
 // The folder of the libtorch_cpu.so that is loaded. Not &at::globalContext: that may be this program's own entry for it.
@@ -97,12 +98,17 @@ int hone_cuda(int *devices, char **why, char **err) {
 }
 // What device number i is called (malloc'ed).
 char *hone_device_name(int i) { return strdup(device_name(i).c_str()); }
+// The calling thread's work goes to the device's stream: each thread has a current one of its own.
+void hone_thread(void) {
+  if (!device.is_cpu()) c10::impl::VirtualGuardImpl(c10::kCUDA).exchangeStream(*stream);
+}
 void hone_use_cpu(void) { device = c10::Device(c10::kCPU); at::globalContext().setDeterministicAlgorithms(false, false); }
 // Tensors are made on device number i from now on, by deterministic algorithms where `same` says so. Call hone_cuda before.
 int hone_use_cuda(int i, int same, char **name, char **err) {
   GUARD(auto &context = at::globalContext(); context.lazyInitDevice(c10::kCUDA); device = c10::Device(c10::kCUDA, i);
-        c10::impl::VirtualGuardImpl stream(c10::kCUDA); stream.setDevice(device);
-        stream.exchangeStream(stream.getStreamFromGlobalPool(device)); // recorded work may not stand on the default one
+        c10::impl::VirtualGuardImpl guard(c10::kCUDA); guard.setDevice(device);
+        if (!stream || stream->device() != device) stream = guard.getStreamFromGlobalPool(device);
+        hone_thread();
         context.setDeterministicAlgorithms(same != 0, false); context.setDeterministicFillUninitializedMemory(false);
         *name = strdup(device_name(i).c_str()))
 }

@@ -87,7 +87,10 @@ func Guard(f func() error) (err error) {
 }
 
 // Lock binds the calling goroutine to its OS thread. Call it before the first tensor.
-func Lock() { runtime.LockOSThread() }
+func Lock() {
+	runtime.LockOSThread()
+	C.hone_thread()
+}
 
 // Tensor is a handle on a torch::Tensor. The zero value is absent, which operators take for optional arguments.
 type Tensor struct{ c lib.Ctensor }

@@ -38,15 +38,19 @@ func wide(t *testing.T) job.Input {
 // A device follows the processor: loss and gradient norm of each step within 1e-3 in float32, and within 1% in bfloat16, whose
 // steps are recorded.
 func TestDeviceFollowsProcessor(t *testing.T) {
-	on(t, "cuda", func() {}) // before anything costs time
+	var records error
+	on(t, "cuda", func() { records = tensor.Records() }) // before anything costs time
+	if records != nil {
+		t.Log(records)
+	}
 	model, data := wide(t), rows(t, filepath.Join(trainData, "turns.jsonl"))
 	for name, change := range map[string]func(*schemas.TrainSFT){
-		"full":       func(*schemas.TrainSFT) {},
+		"full":       func(c *schemas.TrainSFT) {},
 		"packed":     func(c *schemas.TrainSFT) { c.Packing, c.MaxLength = true, 96 },
 		"accumulate": func(c *schemas.TrainSFT) { c.Batch = schemas.Batch{Rows: 2, Accumulate: 2} },
 		"recomputed": func(c *schemas.TrainSFT) { c.GradientCheckpointing = true },
 		"lora": func(c *schemas.TrainSFT) {
-			c.LearningRate = 2e-2
+			c.LearningRate, c.Batch.Rows = 1e-2, 16
 			c.LoRA = &schemas.LoRA{Rank: 8, Alpha: 16, Targets: schemas.Targets{AllLinear: true}}
 		},
 	} {
@@ -55,22 +59,30 @@ func TestDeviceFollowsProcessor(t *testing.T) {
 				train := func(device string) (losses, norms []float64) {
 					on(t, device, func() {
 						j := stagetest.New(t, "train.sft", sftConfig(func(c *schemas.TrainSFT) {
+							c.LearningRate = 2e-3
 							change(c)
 							c.Dtype, c.Loss = dtype, "assistant"
 						}), map[string]string{"model": "model"})
-						j.Inputs["model"], j.Inputs["data"] = model, data
+						j.Inputs["model"], j.Inputs["data"], j.Device = model, data, device
 						r := do(t, j)
 						losses, norms = logged(r, "loss"), logged(r, "grad_norm")
 					})
 					return losses, norms
 				}
 				wantLosses, wantNorms := train("cpu")
+				before := tensor.Replays
 				gotLosses, gotNorms := train("cuda")
 				worst := 0.0
 				for i, w := range slices.Concat(wantLosses, wantNorms) {
 					worst = max(worst, math.Abs(slices.Concat(gotLosses, gotNorms)[i]-w)/w)
 				}
 				t.Logf("within %.1e of the processor; losses %.4f to %.4f", worst, wantLosses[0], wantLosses[len(wantLosses)-1])
+				if last := wantLosses[len(wantLosses)-1]; last > wantLosses[0]*2/3 {
+					t.Errorf("losses %.4f do not fall by a third", wantLosses)
+				}
+				if dtype == "bfloat16" && records == nil && tensor.Replays == before {
+					t.Error("no step was recorded")
+				}
 				if !(worst <= bound) {
 					t.Errorf("%.1e apart:\nlosses %.4f\nwant   %.4f\nnorms  %.4f\nwant   %.4f", worst, gotLosses, wantLosses, gotNorms, wantNorms)
 				}
@@ -85,7 +97,7 @@ func TestDeviceRepeats(t *testing.T) {
 		model, data := wide(t), rows(t, filepath.Join(trainData, "turns.jsonl"))
 		weights := func(steps ...int64) []byte {
 			j := stagetest.New(t, "train.sft", sftConfig(func(c *schemas.TrainSFT) { c.Loss = "assistant" }), map[string]string{"model": "model"})
-			j.Inputs["model"], j.Inputs["data"] = model, data
+			j.Inputs["model"], j.Inputs["data"], j.Device = model, data, "cuda"
 			for _, n := range steps {
 				j.Config = []byte(sftConfig(func(c *schemas.TrainSFT) { c.Loss, c.MaxSteps, c.SaveEvery = "assistant", &n, 1 }))
 				do(t, j)

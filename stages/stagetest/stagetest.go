@@ -4,6 +4,7 @@ package stagetest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
@@ -31,7 +32,7 @@ func New(t testing.TB, kind, config string, ports map[string]string) *job.Job {
 		Protocol: job.Protocol, Stage: "test", Kind: kind, Implementation: schemas.Implementation(kind),
 		Config: json.RawMessage(config), Inputs: map[string]job.Input{}, Files: map[string]string{}, Out: map[string]job.Output{},
 		Log: filepath.Join(dir, "log"), Checkpoints: filepath.Join(dir, "checkpoints"),
-		Device: "cpu", Threads: 1, Date: "2024-01-01",
+		Device: cmp.Or(os.Getenv("HONE_TEST_DEVICE"), "cpu"), Threads: 1, Date: "2024-01-01",
 	}
 	folders := []string{j.Log, j.Checkpoints}
 	for port, kind := range ports {

@@ -20,16 +20,23 @@ static bool guarded(char **err, F f) {
   return false;
 }
 
-// Graphs share one pool: they run one after another and leave nothing in it that another reads.
+// Graphs share one pool: they run one after another and leave nothing in it that another reads. A pool ends with its last graph.
+static at::cuda::MempoolId_t pool;
+static int graphs = 0;
+
 static void *begin(char **err) {
-  static const at::cuda::MempoolId_t pool = at::cuda::graph_pool_handle();
   std::unique_ptr<CUDAGraph> graph;
-  bool ok = guarded(err, [&] { graph = std::make_unique<CUDAGraph>(); graph->capture_begin(pool, cudaStreamCaptureModeGlobal); });
+  bool ok = guarded(err, [&] {
+    if (graphs == 0) pool = at::cuda::graph_pool_handle();
+    graph = std::make_unique<CUDAGraph>();
+    graph->capture_begin(pool, cudaStreamCaptureModeGlobal);
+    graphs++;
+  });
   return ok ? graph.release() : nullptr;
 }
 static int end(void *g, char **err) { return !guarded(err, [&] { static_cast<CUDAGraph *>(g)->capture_end(); }); }
 static int replay(void *g, char **err) { return !guarded(err, [&] { static_cast<CUDAGraph *>(g)->replay(); }); }
-static void release(void *g) { delete static_cast<CUDAGraph *>(g); }
+static void release(void *g) { delete static_cast<CUDAGraph *>(g); graphs--; }
 static void watch(int level) { c10::cuda::warning_state().set_sync_debug_mode(static_cast<c10::cuda::SyncDebugMode>(level)); }
 
 extern "C" __attribute__((visibility("default"))) const hone_cuda_api *hone_cuda_plugin() {
