@@ -16,6 +16,14 @@ func planCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan [PATH]",
 		Short: "each stage: reuse, run, resume or blocked, with the reason",
+		Long: `plan says what run would do with each stage, and why:
+
+  =  reuse    the store has what it would make
+  +  run      not run before, or what changed since its last run
+  >  resume   interrupted: it goes on from its checkpoint
+  !  blocked  a gate fails, or the machine lacks something
+
+It executes nothing and needs no network.`,
 		Example: `  hone plan
   hone plan examples/sft --stage tune`,
 		Args: cobra.MaximumNArgs(1),

@@ -18,6 +18,9 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run [PATH]",
 		Short: "plan, then do it",
+		Long: `run plans and does it. What the store has is reused; stages that do not depend on one that fails go on. Ctrl-C saves
+the training under way and ends with exit code 130, and the next run goes on from there. Progress goes to standard
+error: bars on a terminal, JSON lines elsewhere.`,
 		Example: `  hone run
   hone run examples/sft --stage tune --force tune
   hone run --json > result.json`,

@@ -13,6 +13,8 @@ func whyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "why STAGE [PATH]",
 		Short: "what changed since the stage's last run",
+		Long: `why names what differs from the stage's last run in this pipeline: fields, inputs and files with their old and new
+value, and where that stands in the source. Of a stage that is reused it says what set off the run that made it.`,
 		Example: `  hone why tune
   hone why tune examples/sft`,
 		Args: cobra.RangeArgs(1, 2),
