@@ -44,12 +44,13 @@ func (j *jsonLines) update(u runner.Update) {
 	name := u.Stage.Name
 	if s := u.Ended; s != nil {
 		e := j.log.Info()
-		if s.Status == runner.Failed {
+		if s.Status == runner.Failed && !s.Interrupted {
 			e = j.log.Error().Str("error", s.Error)
 		} else if s.Error != "" {
 			e = j.log.Warn().Str("reason", s.Error)
 		}
-		e.Str("stage", name).Str("status", string(s.Status)).Float64("seconds", s.Seconds).Msg("ended")
+		status, _ := ended(s)
+		e.Str("stage", name).Str("status", status).Float64("seconds", s.Seconds).Msg("ended")
 		for _, note := range s.Notes {
 			j.log.Warn().Str("stage", name).Msg(note)
 		}
