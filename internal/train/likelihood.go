@@ -43,7 +43,7 @@ type Likelihoods struct {
 // a sampling temperature; 1 where there is none): the function returns the loss and fills grad with its derivative by each.
 func (t *Trainer) Backward(batch []Example, scale float64, loss func(l Likelihoods, grad []float32) (float64, error)) (total float64, err error) {
 	defer tensor.Open().Close()
-	in, at, labels := inputs(batch)
+	in, at, labels := shared(t.Model, batch)
 	if len(labels) == 0 {
 		return loss(Likelihoods{}, nil)
 	}
@@ -67,7 +67,7 @@ func (t *Trainer) Backward(batch []Example, scale float64, loss func(l Likelihoo
 // Evaluate is the log-likelihoods of a batch's labels, without gradients.
 func Evaluate(m *model.Model, batch []Example, scale float64) (l Likelihoods, err error) {
 	defer tensor.Open().Close()
-	in, at, labels := inputs(batch)
+	in, at, labels := shared(m, batch)
 	if len(labels) == 0 {
 		return l, nil
 	}
@@ -93,6 +93,23 @@ func LogLikelihood(m *model.Model, batch []Example) (total float64, count int64,
 func inputs(batch []Example) (in model.Input, at, labels []int64) {
 	rows, at, labels := targets(batch)
 	in, _ = model.Packed(rows)
+	return in, at, labels
+}
+
+// shared is inputs where what rows have in common at their beginnings is computed once.
+func shared(m *model.Model, batch []Example) (in model.Input, at, labels []int64) {
+	rows := make([][]int32, len(batch))
+	for i, e := range batch {
+		rows[i] = e.IDs
+	}
+	in, places := m.Shared(rows)
+	for i, e := range batch {
+		for j := 1; j < len(e.IDs); j++ {
+			if e.Trained[j] {
+				at, labels = append(at, places[i][j-1]), append(labels, int64(e.IDs[j]))
+			}
+		}
+	}
 	return in, at, labels
 }
 
