@@ -15,10 +15,14 @@ type cache struct {
 
 func newCache(m *model.Model, slots int, length int64) *cache {
 	c := &cache{slots: slots, length: length}
+	empty := tensor.Empty
+	if tensor.OnDevice() { // which multiplies what is not there yet with zero: it must be a number
+		empty = tensor.Zeros
+	}
 	for range m.Layers() {
 		shape := []int64{int64(slots), m.Config.NumKeyValueHeads, length, m.Config.HeadDim}
-		c.keys = append(c.keys, tensor.Empty(m.Dtype, shape...).Forget())
-		c.values = append(c.values, tensor.Empty(m.Dtype, shape...).Forget())
+		c.keys = append(c.keys, empty(m.Dtype, shape...).Forget())
+		c.values = append(c.values, empty(m.Dtype, shape...).Forget())
 	}
 	if tensor.OnDevice() && m.Recordable() {
 		c.decoder = newDecoder(m, c)

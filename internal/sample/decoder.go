@@ -28,7 +28,9 @@ func newDecoder(m *model.Model, c *cache) *decoder {
 // next is the logits of one token a sequence, in their order; lengths counts it.
 func (d *decoder) next(m *model.Model, c *cache, tokens []int32, slots, lengths []int64) (tensor.Tensor, error) {
 	in := model.Input{IDs: make([]int64, c.slots), Positions: make([]int64, c.slots)}
-	all := slices.Repeat([]int64{1}, c.slots)
+	// An idle row writes to the last place of its slot, which no sequence fills (its last token needs none): a slot that has just been
+	// given a prompt keeps it.
+	all := slices.Repeat([]int64{c.length}, c.slots)
 	same := len(slots) == c.slots
 	for i, slot := range slots {
 		in.IDs[slot], in.Positions[slot], all[slot] = int64(tokens[i]), lengths[i]-1, lengths[i]
@@ -38,7 +40,7 @@ func (d *decoder) next(m *model.Model, c *cache, tokens []int32, slots, lengths 
 		return tensor.Tensor{}, err
 	}
 	d.places.Put(all, c.keys[0])
-	top := min((slices.Max(all)+block-1)/block*block, c.length)
+	top := min((slices.Max(lengths)+block-1)/block*block, c.length)
 	if d.passes[top] == nil {
 		d.passes[top] = &tensor.Recording{}
 	}
