@@ -121,6 +121,12 @@ func (c *compiler) senseTraining(s *stage, v *schemas.Training) {
 	if w := v.Schedule.Warmup; w >= 1 && w != float64(int64(w)) {
 		c.errorf(s, "schedule.warmup", "%g: whole steps, or a share below 1", w)
 	}
+	if d := v.Schedule.Decay; d >= 1 && d != float64(int64(d)) {
+		c.errorf(s, "schedule.decay", "%g: whole steps, or a share below 1", d)
+	}
+	if s.wrote("schedule.decay") && v.Schedule.Kind != "wsd" {
+		c.errorf(s, "schedule.decay", "for kind wsd alone, not %s", v.Schedule.Kind)
+	}
 	if v.MaxSteps != nil && s.wrote("epochs") {
 		c.advisef(s, "epochs", "maxSteps wins over it")
 	}

@@ -100,9 +100,10 @@ type Batch struct {
 
 // Schedule is the learning rate over steps. Warmup is in steps, or a share of all steps below 1.
 type Schedule struct {
-	Kind    string  `json:"kind"` // linear, cosine, constant
+	Kind    string  `json:"kind"` // linear, cosine, constant, wsd
 	Warmup  float64 `json:"warmup"`
-	Minimum float64 `json:"minimum"` // share of the learning rate
+	Minimum float64 `json:"minimum"`         // share of the learning rate
+	Decay   float64 `json:"decay,omitempty"` // wsd alone: steps, or a share of all steps below 1
 }
 
 // Optimizer is AdamW's parameters.

@@ -99,9 +99,10 @@ func (o *AdamW) Free() {
 
 // Schedule is the learning rate over steps.
 type Schedule struct {
-	Kind    string  // linear, cosine, constant
+	Kind    string  // linear, cosine, constant, wsd
 	Warmup  float64 // steps, or a share of all steps below one
-	Minimum float64 // share of the learning rate that the decay ends at
+	Minimum float64 // share of the learning rate that the decay ends at; wsd begins there too
+	Decay   float64 // wsd: steps at the end, or a share of all steps below one
 }
 
 // At is the share of the learning rate for the update number step, from zero, of total: transformers' get_*_schedule.
@@ -111,7 +112,11 @@ func (s Schedule) At(step, total int64) (float64, error) {
 		warmup = math.Ceil(float64(total) * warmup)
 	}
 	if float64(step) < warmup {
-		return float64(step) / math.Max(1, warmup), nil
+		share := float64(step) / math.Max(1, warmup)
+		if s.Kind == "wsd" {
+			share = s.Minimum + (1-s.Minimum)*share
+		}
+		return share, nil
 	}
 	progress := (float64(step) - warmup) / math.Max(1, float64(total)-warmup)
 	var share float64
@@ -122,6 +127,14 @@ func (s Schedule) At(step, total int64) (float64, error) {
 		share = math.Max(0, 1-progress)
 	case "cosine":
 		share = math.Max(0, 0.5*(1+math.Cos(math.Pi*progress)))
+	case "wsd":
+		decay := s.Decay
+		if decay < 1 {
+			decay = math.Ceil(float64(total) * decay)
+		}
+		decay = math.Min(decay, float64(total)-warmup) // a decay longer than what is left begins after the warm-up
+		done := math.Max(0, float64(step)-(float64(total)-decay))
+		share = 0.5 * (1 + math.Cos(math.Pi*done/math.Max(1, decay)))
 	default:
 		return 0, fmt.Errorf("schedule %q is not known", s.Kind)
 	}
