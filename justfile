@@ -82,7 +82,7 @@ sanitize: setup
 golden: bench-env model
     @build/gemma3 {{ quote(gemma3) }}
     [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2
-    cd bench/golden && {{ python }} files_parquet.py && {{ python }} files_safetensors.py && {{ python }} files_tokenizer.py && {{ python }} files_gguf.py && {{ python }} files_gguf_kinds.py && {{ python }} models.py && {{ python }} rows.py && {{ python }} sft.py && {{ python }} dpo.py && {{ python }} grpo.py && {{ python }} speak.py && {{ python }} greedy.py {{ root }}/.tools/smollm2 && {{ python }} gemma3.py {{ quote(gemma3) }}
+    cd bench/golden && {{ python }} files_parquet.py && {{ python }} files_safetensors.py && {{ python }} files_tokenizer.py && {{ python }} files_gguf.py && {{ python }} files_gguf_kinds.py && {{ python }} models.py && {{ python }} rows.py && {{ python }} order.py && {{ python }} sft.py && {{ python }} dpo.py && {{ python }} grpo.py && {{ python }} speak.py && {{ python }} greedy.py {{ root }}/.tools/smollm2 && {{ python }} gemma3.py {{ quote(gemma3) }}
 
 # hone beside TRL or transformers on this machine: bench sft, dpo, grpo, generate, rollouts; where a step's time goes: bench perf
 bench KIND *ARGUMENTS: build model bench-env

@@ -16,12 +16,13 @@ func TestKeysStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	enter(t, "-- p/p.cue --\n"+minimal+`
-stages: text: {kind: "data.load", source: "hf://a/c"}
+stages: text: {kind: "data.load", source: "rows.jsonl"}
 stages: pretrain: {kind: "model.pretrain", model: stages.base.out.model, data: stages.text.out.data}
 stages: sft: {kind: "train.sft", model: stages.base.out.model, data: stages.text.out.data}
 stages: lora: {kind: "train.sft", model: stages.base.out.model, data: stages.text.out.data, lora: {}}
 stages: dpo: {kind: "train.dpo", model: stages.base.out.model, data: stages.text.out.data}
 stages: grpo: {kind: "train.grpo", model: stages.base.out.model, data: stages.text.out.data, rewards: right: exact: {}}
+-- p/rows.jsonl --
 `)
 	p, err := Load("p", Options{})
 	if err != nil {

@@ -53,14 +53,14 @@ func (c *compiler) requireSense(s *stage) {
 			c.errorf(s, "parts", "shares sum to %.4g, above 1", sum)
 		}
 	case *schemas.TrainSFT:
-		c.senseTraining(s, &v.Training)
+		c.senseTraining(s, &v.Training, v.LoRA)
 		c.senseRate(s, &v.Training, sftRates, sftLoRARates, v.LoRA != nil)
 	case *schemas.TrainDPO:
 		c.senseDPO(s, v)
 	case *schemas.TrainGRPO:
 		c.senseGRPO(s, v)
 	case *schemas.ModelPretrain:
-		c.senseTraining(s, &v.Training)
+		c.senseTraining(s, &v.Training, nil)
 		c.senseRate(s, &v.Training, freshRates, freshRates, false)
 	case *schemas.Generate:
 		c.senseAnswering(s, &v.Answering)
@@ -116,7 +116,16 @@ func (c *compiler) senseFilter(s *stage, v *schemas.CurateFilter) {
 	}
 }
 
-func (c *compiler) senseTraining(s *stage, v *schemas.Training) {
+// unread is the optimisers that do not read a constant.
+var unread = map[string][]string{
+	"beta1":    {"adafactor"},
+	"beta2":    {"adafactor"},
+	"epsilon":  {"adafactor", "lion"},
+	"momentum": {"adamw", "adafactor", "lion"},
+}
+
+// senseTraining is of every kind that trains; lora is absent where the whole model is trained.
+func (c *compiler) senseTraining(s *stage, v *schemas.Training, lora *schemas.LoRA) {
 	c.requireDate(s, v.Date)
 	if w := v.Schedule.Warmup; w >= 1 && w != float64(int64(w)) {
 		c.errorf(s, "schedule.warmup", "%g: whole steps, or a share below 1", w)
@@ -125,7 +134,20 @@ func (c *compiler) senseTraining(s *stage, v *schemas.Training) {
 		c.errorf(s, "schedule.decay", "%g: whole steps, or a share below 1", d)
 	}
 	if s.wrote("schedule.decay") && v.Schedule.Kind != "wsd" {
-		c.errorf(s, "schedule.decay", "for kind wsd alone, not %s", v.Schedule.Kind)
+		c.errorf(s, "schedule.decay", "for kind wsd alone: not %s", v.Schedule.Kind)
+	}
+	for _, field := range names(unread) {
+		if path := "optimizer." + field; s.wrote(path) && slices.Contains(unread[field], v.Optimizer.Kind) {
+			c.errorf(s, path, "%s does not read it", v.Optimizer.Kind)
+		}
+	}
+	if v.Freeze != nil && lora != nil {
+		c.errorf(s, "freeze", "an adapter's base is frozen as it is; lora.targets says what is trained")
+	}
+	if v.Freeze != nil {
+		for i, p := range v.Freeze.Parameters {
+			c.requirePattern(s, fmt.Sprintf("freeze.parameters[%d]", i), p)
+		}
 	}
 	if v.MaxSteps != nil && s.wrote("epochs") {
 		c.advisef(s, "epochs", "maxSteps wins over it")

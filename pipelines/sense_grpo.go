@@ -3,7 +3,7 @@ package pipelines
 import "github.com/hone-ml/hone/schemas"
 
 func (c *compiler) senseGRPO(s *stage, v *schemas.TrainGRPO) {
-	c.senseTraining(s, &v.Training)
+	c.senseTraining(s, &v.Training, v.LoRA)
 	c.senseRate(s, &v.Training, rlRates, rlLoRARates, v.LoRA != nil)
 	useful := false
 	for _, name := range names(v.Rewards) {

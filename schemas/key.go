@@ -16,11 +16,21 @@ import (
 //   - a path goes in as the ending of its name, which says how a file is read (.csv, .jsonl.gz): its bytes, or its hub commit,
 //     are an ingredient of their own; the files of an exec keep their names, which its program opens
 //   - description, needs and resources are no part of a configuration
+//   - the cadence of an evaluation stays out unless the result follows from it, by keepBest or earlyStopping
 //   - everything else goes in
 func KeyConfig(kind string, config json.RawMessage) ([]byte, error) {
 	v, err := Decode(kind, config)
 	if err != nil {
 		return nil, err
+	}
+	switch c := v.(type) {
+	case *TrainSFT:
+		if c.Objective == "nll" {
+			c.Objective = "" // the same as left out
+		}
+		c.Eval.unkey()
+	case *ModelPretrain:
+		c.Eval.unkey()
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -31,6 +41,13 @@ func KeyConfig(kind string, config json.RawMessage) ([]byte, error) {
 		return nil, err
 	}
 	return json.Marshal(keyed(tree, ShapeOf(kind)))
+}
+
+// unkey forgets how often is measured, and how many rows at once, where nothing of the result follows from it.
+func (e *Evaluation) unkey() {
+	if e != nil && !e.KeepBest && e.EarlyStopping == nil {
+		e.Every, e.Batch = 0, 0
+	}
 }
 
 // keyed prunes a decoded configuration to its ingredients. json.Marshal sorts the keys of what it returns.

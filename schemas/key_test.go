@@ -38,6 +38,7 @@ func TestKeyConfigLeavesOut(t *testing.T) {
 		{`1e-5`, `0.00001`},
 		{`"adapters/a"`, `"elsewhere/a"`},
 		{`"clip": 1, "seed": 42`, `"seed": 42, "clip": 1`},
+		{`"packing": false`, `"packing": false, "objective": "nll", "groupByLength": false`},
 	} {
 		changed := strings.Replace(tune, change[0], change[1], 1)
 		if changed == tune {
@@ -60,6 +61,11 @@ func TestKeyConfigKeeps(t *testing.T) {
 		{`"all-linear"`, `["q_proj"]`},
 		{`"rslora": false`, `"rslora": false, "learningRateRatio": 16`},
 		{`"packing": false`, `"packing": false, "loss": "all"`},
+		{`"packing": false`, `"packing": false, "objective": "dft"`},
+		{`"packing": false`, `"packing": false, "neftuneAlpha": 5`},
+		{`"packing": false`, `"packing": false, "groupByLength": true`},
+		{`"packing": false`, `"packing": false, "freeze": {"layers": 2}`},
+		{`"packing": false`, `"packing": false, "eval": {"data": {"kind": "dataset", "from": "e", "port": "data"}, "every": 5, "batch": 8, "keepBest": false}`},
 		{`"epochs": 1`, `"epochs": 1, "maxSteps": 3`},
 	} {
 		changed := strings.Replace(tune, change[0], change[1], 1)
@@ -102,6 +108,48 @@ func TestKeyConfigOfOtherKinds(t *testing.T) {
 	same("export", ship, strings.Replace(ship, "f16", "q8_0", 1), false)
 	same("export", strings.Replace(ship, "gguf", "hf", 1), strings.Replace(strings.Replace(ship, `, "type": "f16"`, "", 1), "gguf", "hf", 1), false)
 	same("exec", `{"command": ["a"], "files": ["a.py"], "out": {}}`, `{"command": ["a"], "files": ["b.py"], "out": {}}`, false)
+}
+
+// The cadence of an evaluation is an ingredient where the result follows from it.
+func TestEvaluationInKey(t *testing.T) {
+	with := func(eval string) string {
+		return key(t, "train.sft", strings.Replace(tune, `"packing": false`, `"packing": false, "eval": {"data": {"kind": "dataset", "from": "e", "port": "data"}, `+eval+`}`, 1))
+	}
+	for rest, same := range map[string]bool{`"keepBest": false`: true, `"keepBest": true`: false, `"keepBest": false, "earlyStopping": {"patience": 2, "minDelta": 0}`: false} {
+		if got := with(`"every": 5, "batch": 8, `+rest) == with(`"every": 6, "batch": 8, `+rest); got != same {
+			t.Errorf("%s: another cadence, the same key: %v", rest, got)
+		}
+	}
+}
+
+// What a longer training can go on from, and why not.
+func TestLonger(t *testing.T) {
+	for change, want := range map[string]string{
+		`"kind": "linear", "warmup": 0`:     "schedule.kind",
+		`"kind": "wsd", "warmup": 0`:        "schedule.kind",
+		`"kind": "constant", "warmup": 0.1`: "schedule.warmup",
+		`"kind": "constant", "warmup": 0`:   "",
+		`"kind": "constant", "warmup": 10`:  "",
+	} {
+		can, field, why := schemas.Longer("train.sft", json.RawMessage(strings.Replace(tune, `"kind": "linear", "warmup": 0`, change, 1)))
+		if field != want || can != (want == "") || (why == "") != can {
+			t.Errorf("%s: %v, %s: %s", change, can, field, why)
+		}
+	}
+	if can, field, _ := schemas.Longer("template.set", json.RawMessage(`{}`)); can || field != "" {
+		t.Errorf("template.set: %v, %s", can, field)
+	}
+	for pair, want := range map[[2]string]bool{
+		{`{"epochs": 2}`, `{"epochs": 1}`}:                               true,
+		{`{"epochs": 1}`, `{"epochs": 2}`}:                               false,
+		{`{"epochs": 1, "maxSteps": 9}`, `{"epochs": 3, "maxSteps": 5}`}: true,
+		{`{"epochs": 3, "maxSteps": 4}`, `{"epochs": 1, "maxSteps": 5}`}: false,
+		{`{"epochs": 9}`, `{"epochs": 1, "maxSteps": 5}`}:                false,
+	} {
+		if got := schemas.AtLeast(json.RawMessage(pair[0]), json.RawMessage(pair[1])); got != want {
+			t.Errorf("%s after %s: %v", pair[0], pair[1], got)
+		}
+	}
 }
 
 func TestDecodeIsStrict(t *testing.T) {

@@ -106,13 +106,14 @@ type Schedule struct {
 	Decay   float64 `json:"decay,omitempty"` // wsd alone: steps, or a share of all steps below 1
 }
 
-// Optimizer is AdamW's parameters.
+// Optimizer is an update rule and its constants.
 type Optimizer struct {
-	Kind        string  `json:"kind"` // adamw
+	Kind        string  `json:"kind"` // adamw, adafactor, lion, muon
 	Beta1       float64 `json:"beta1"`
 	Beta2       float64 `json:"beta2"`
 	Epsilon     float64 `json:"epsilon"`
 	WeightDecay float64 `json:"weightDecay"`
+	Momentum    float64 `json:"momentum,omitempty"` // muon alone
 }
 
 // LoRA is PEFT's LoraConfig. Targets is "all-linear" or a list of module-name suffixes.
@@ -124,6 +125,12 @@ type LoRA struct {
 	RSLoRA            bool     `json:"rslora"`
 	LearningRateRatio *float64 `json:"learningRateRatio,omitempty"`               // of B's learning rate to A's
 	Init              *Ref     `json:"init,omitempty" edge:"adapter" hone:"file"` // an adapter to start from
+}
+
+// Freeze is weights that training leaves as they are.
+type Freeze struct {
+	Layers     int      `json:"layers,omitempty"`     // the embedding and so many layers from the first
+	Parameters []string `json:"parameters,omitempty"` // RE2, searched in names
 }
 
 // Training is the fields that every training kind shares.
@@ -142,18 +149,38 @@ type Training struct {
 	Shuffle               bool      `json:"shuffle"`
 	Dtype                 string    `json:"dtype"` // auto, float32, bfloat16
 	GradientCheckpointing bool      `json:"gradientCheckpointing"`
+	Freeze                *Freeze   `json:"freeze,omitempty"`
 	Date                  string    `json:"date"`                          // YYYY-MM-DD, for templates that read the day
 	LogEvery              int       `json:"logEvery" hone:"unkeyed"`       // steps
 	SaveEvery             int       `json:"saveEvery" hone:"unkeyed"`      // steps
 	SaveTotalLimit        int       `json:"saveTotalLimit" hone:"unkeyed"` // checkpoints kept
 }
 
+// Evaluation is measuring a training as it goes, on rows that it does not train on.
+type Evaluation struct {
+	Data          Edge           `json:"data" edge:"dataset"`
+	Every         int            `json:"every"` // steps
+	Batch         int            `json:"batch"` // rows at once
+	KeepBest      bool           `json:"keepBest"`
+	EarlyStopping *EarlyStopping `json:"earlyStopping,omitempty"`
+}
+
+// EarlyStopping ends a training that gets no better.
+type EarlyStopping struct {
+	Patience int     `json:"patience"` // evaluations
+	MinDelta float64 `json:"minDelta"`
+}
+
 // TrainSFT is train.sft.
 type TrainSFT struct {
 	Training
-	Loss    string `json:"loss,omitempty"` // assistant, completion, all; see LossOf
-	Packing bool   `json:"packing"`
-	LoRA    *LoRA  `json:"lora,omitempty"`
+	Loss          string      `json:"loss,omitempty"`      // assistant, completion, all; see LossOf
+	Objective     string      `json:"objective,omitempty"` // nll, dft; nll when left out
+	Packing       bool        `json:"packing"`
+	GroupByLength bool        `json:"groupByLength,omitempty"`
+	NEFTuneAlpha  float64     `json:"neftuneAlpha,omitempty"`
+	Eval          *Evaluation `json:"eval,omitempty"`
+	LoRA          *LoRA       `json:"lora,omitempty"`
 }
 
 // LossOf says which tokens train on rows of a format: the loss that the user chose, else TRL's choice
@@ -275,6 +302,7 @@ func (t *TrainGRPO) High() float64 {
 // ModelPretrain is model.pretrain: next-token training on the text column.
 type ModelPretrain struct {
 	Training
+	Eval *Evaluation `json:"eval,omitempty"`
 }
 
 // ModelMerge is model.merge.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hone-ml/hone/internal/job"
@@ -48,7 +49,7 @@ func (m *metrics) close() {
 }
 
 // Metric logs the values of a step that has ended: to the runner, to log/metrics.jsonl and to TensorBoard, where
-// they stand as train/NAME, the names that transformers' Trainer gives them. "time" (Unix seconds) is now where the
+// they stand as train/NAME, and what is eval_NAME as eval/NAME, the names that transformers' Trainer gives them. "time" (Unix seconds) is now where the
 // values have none.
 func (j *Job) Metric(step int64, values map[string]float64) error {
 	if j.metrics == nil { // not resumed: what a killed process logged before its first checkpoint is logged again
@@ -70,7 +71,7 @@ func (j *Job) Metric(step int64, values map[string]float64) error {
 	scalars := make(map[string]float64, len(values))
 	for name, v := range values {
 		if name != "time" {
-			scalars["train/"+name] = v
+			scalars[scalarName(name)] = v
 		}
 	}
 	if err := j.metrics.events.Scalars(now, step, scalars); err != nil {
@@ -80,6 +81,13 @@ func (j *Job) Metric(step int64, values map[string]float64) error {
 	said["time"] = stamp
 	j.events.send(job.Event{Event: "metric", Step: step, Values: said})
 	return nil
+}
+
+func scalarName(name string) string {
+	if evaluated, ok := strings.CutPrefix(name, "eval_"); ok {
+		return "eval/" + evaluated
+	}
+	return "train/" + name
 }
 
 // Resumed says that the stage goes on from the checkpoint of step. Lines of metrics.jsonl beyond it, which a killed

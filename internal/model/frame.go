@@ -5,8 +5,8 @@ import "github.com/hone-ml/hone/internal/tensor"
 // Recordable reports whether a pass over memory that stays (Frame) can be a tensor.Recording: it draws nothing and takes
 // nothing from the processor on its way.
 func (m *Model) Recordable() bool {
-	drops := m.LoRA != nil && m.LoRA.Dropout > 0
-	return tensor.Records() == nil && m.rope.Turn() == 0 && m.embeddingScale == 0 && m.logitCap == 0 && !drops
+	draws := m.Noise > 0 || m.LoRA != nil && m.LoRA.Dropout > 0
+	return tensor.Records() == nil && m.rope.Turn() == 0 && m.embeddingScale == 0 && m.logitCap == 0 && !draws
 }
 
 // TrainsRecorded is Recordable for passes with gradients: attention must be one operation over all rows.

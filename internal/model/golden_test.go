@@ -297,7 +297,7 @@ func TestRecompute(t *testing.T) {
 					in, _ := Packed([][]int32{ids(long), ids(short)})
 					labels := tensor.Of(in.IDs, 40)
 					err := m.WithHidden(in, again, func(h tensor.Tensor) {
-						loss, _ := tensor.CrossEntropy(h, m.Head(), labels, tensor.Of(make([]float32, 40), 40).Add(tensor.Of([]float32{0.1})), 16)
+						loss, _, _ := tensor.CrossEntropy(h, m.Head(), tensor.Labels{IDs: labels, Weights: tensor.Of(make([]float32, 40), 40).Add(tensor.Of([]float32{0.1}))}, 16)
 						loss.Backward()
 					})
 					if err != nil {
@@ -363,7 +363,7 @@ func step(t *testing.T, m *Model, row []int32, masked int) float64 {
 		weights[i] = 1 / float32(len(labels))
 	}
 	n := int64(len(labels))
-	loss, _ := tensor.CrossEntropy(h.Rows(tensor.Of(at, n)), m.Head(), tensor.Of(labels, n), tensor.Of(weights, n), 10)
+	loss, _, _ := tensor.CrossEntropy(h.Rows(tensor.Of(at, n)), m.Head(), tensor.Labels{IDs: tensor.Of(labels, n), Weights: tensor.Of(weights, n)}, 10)
 	loss.Backward()
 	return loss.Scalar()
 }

@@ -187,7 +187,7 @@ func (m *Model) moduleNames() []string {
 
 // factor is A or B of one module: values is a copy, row-major, that is stored back when f returns.
 type factor struct {
-	nn.Factor
+	tensor.Place
 	name   string // PEFT's
 	isA    bool
 	values []float32
@@ -205,7 +205,7 @@ func (m *Model) factors(f func(factor) error) error {
 			for i, t := range l.Adapter.Targets {
 				a, b := l.Adapter.Factors(i)
 				name := peftPrefix + l.Projections[t.Index].Name
-				for _, x := range []factor{{Factor: a, name: name + ".lora_A.weight", isA: true}, {Factor: b, name: name + ".lora_B.weight"}} {
+				for _, x := range []factor{{Place: a, name: name + ".lora_A.weight", isA: true}, {Place: b, name: name + ".lora_B.weight"}} {
 					x.values = make([]float32, x.Rows*x.Columns)
 					for r := range x.Rows {
 						copy(x.values[r*x.Columns:(r+1)*x.Columns], flat[x.Offset+r*x.Width:])

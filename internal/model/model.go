@@ -28,6 +28,8 @@ type Model struct {
 
 	LoRA *LoRA // absent without an adapter
 
+	Noise float64 // NEFTune's alpha, of embeddings while Draws is on; 0 is none
+
 	embedding, head *nn.Weight
 	positions       *nn.Weight // learned, GPT-2's; absent in all others
 	embeddingScale  float64    // Gemma's; 0 is none
@@ -180,6 +182,9 @@ func (m *Model) embed(in Input) tensor.Tensor {
 	}
 	if m.embeddingScale != 0 {
 		x = x.Mul(tensor.Of([]float32{float32(m.embeddingScale)}))
+	}
+	if m.Noise > 0 && m.Draws.On {
+		x = x.Add(noise(in, m.Config.HiddenSize, m.Noise, m.Draws.Next()))
 	}
 	return x
 }

@@ -60,9 +60,9 @@ func (m *Model) WithHidden(in Input, recompute bool, f func(h tensor.Tensor)) er
 		}
 		scope.Close(dx, dr)
 	}
-	m.Draws.Rewind(end)
-	if m.Base.Grads.Defined() {
+	if m.Base.Grads.Defined() && !m.embedsFrozen() {
 		tensor.BackwardFrom([]tensor.Tensor{m.embed(in)}, []tensor.Tensor{dx})
 	}
+	m.Draws.Rewind(end) // noise of the embedding was drawn once more, and has no part in its gradient
 	return nil
 }

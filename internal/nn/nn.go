@@ -11,6 +11,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hone-ml/hone/internal/tensor"
 )
@@ -57,8 +58,27 @@ type Weight struct {
 	Tensor tensor.Tensor // what products take; set by Store.Allocate
 	Exact  tensor.Tensor // what norms and look-ups take: float32 where the store has it so
 	Rate   float64       // learns at so many times the learning rate; 0 is once
+	Hidden bool          // a matrix between layers: neither the embedding nor the head
 
 	offset int64
+	places []tensor.Place // of an adapter's factors
+	frozen []bool         // of its parts; absent, all are trained
+}
+
+// Frozen reports whether part i is not trained.
+func (w *Weight) Frozen(i int) bool { return w.frozen != nil && w.frozen[i] }
+
+// Places is where the matrices lie that a checkpoint knows apart: its parts, or an adapter's factors. A vector is one row.
+func (w *Weight) Places() []tensor.Place {
+	if w.places != nil {
+		return w.places
+	}
+	places := make([]tensor.Place, len(w.Parts))
+	for i, p := range w.Parts {
+		columns := p.Shape[len(p.Shape)-1]
+		places[i] = tensor.Place{Offset: w.PartAt(i), Rows: p.count() / columns, Width: columns, Columns: columns}
+	}
+	return places
 }
 
 // PartAt is the offset in elements of part i within its store's buffer.
@@ -154,6 +174,37 @@ func (s *Store) Narrow() bool {
 	s.bind()
 	s.Refresh()
 	return true
+}
+
+// Freeze takes parts of a weight out of training; a weight without others has no gradients computed.
+func (s *Store) Freeze(w *Weight, parts []bool) {
+	w.frozen = parts
+	if slices.Contains(parts, false) {
+		return
+	}
+	exact := w.Exact != w.Tensor
+	w.Tensor.Free()
+	w.Tensor = tensor.Leaf(s.Compute, w.offset, tensor.Tensor{}, w.Shape...).Forget()
+	if !exact {
+		w.Exact = w.Tensor
+		return
+	}
+	w.Exact.Free()
+	w.Exact = tensor.Leaf(s.Values, w.offset, tensor.Tensor{}, w.Shape...).Forget()
+}
+
+// DropFrozen clears the gradients of frozen parts that stand in one weight with trained ones.
+func (s *Store) DropFrozen() {
+	for _, w := range s.Weights {
+		if !slices.Contains(w.frozen, true) {
+			continue
+		}
+		for i, p := range w.Parts {
+			if at := w.PartAt(i); w.frozen[i] {
+				s.Grads.Slice(at, p.count()).PutFloats(nil)
+			}
+		}
+	}
 }
 
 // Refresh brings the copies that operators compute with up to date with the values.
@@ -267,6 +318,7 @@ func (s *Store) Linear(in int64, bias bool, projections ...Projection) *Linear {
 		biases = append(biases, Tensor{Name: p.Name + ".bias", Shape: []int64{p.Out}, Init: Zeros})
 	}
 	l.Weight = s.Declare(weights...)
+	l.Weight.Hidden = true
 	if bias {
 		l.Bias = s.Declare(biases...)
 	}
@@ -276,8 +328,10 @@ func (s *Store) Linear(in int64, bias bool, projections ...Projection) *Linear {
 // Conv1D declares a projection as GPT-2 stores it: NAME.weight [in, out], and NAME.bias.
 func (s *Store) Conv1D(in int64, p Projection, init Init) *Linear {
 	weight := Tensor{Name: p.Name + ".weight", Shape: []int64{p.Out, in}, Transposed: true, Init: init}
-	return &Linear{Projections: []Projection{p}, In: in, store: s, Weight: s.Declare(weight),
+	l := &Linear{Projections: []Projection{p}, In: in, store: s, Weight: s.Declare(weight),
 		Bias: s.Declare(Tensor{Name: p.Name + ".bias", Shape: []int64{p.Out}, Init: Zeros})}
+	l.Weight.Hidden = true
+	return l
 }
 
 // Apply is x·Wᵀ + b, with the adapter's part where there is one. x: [tokens, in]; out: [tokens, Σ out].
@@ -332,7 +386,8 @@ type Draws struct {
 // Begin starts a forward pass whose draws depend on seed alone.
 func (d *Draws) Begin(seed uint64) { d.Seed, d.next = seed, 0 }
 
-func (d *Draws) draw() uint64 {
+// Next is the seed of the next draw.
+func (d *Draws) Next() uint64 {
 	d.next++
 	return d.Seed*0x9e3779b97f4a7c15 + d.next
 }
@@ -358,6 +413,11 @@ func (l *Linear) Adapt(s *Store, dropout float64, draws *Draws, targets ...Targe
 	name := l.Projections[targets[0].Index].Name
 	a.A = s.Declare(Tensor{Name: fmt.Sprintf("%s.lora_A", name), Shape: []int64{int64(len(targets)) * a.rank, l.In}})
 	a.B = s.Declare(Tensor{Name: fmt.Sprintf("%s.lora_B", name), Shape: []int64{rows, a.rank}})
+	a.A.Hidden, a.B.Hidden = true, true
+	for i := range targets {
+		A, B := a.Factors(i)
+		a.A.places, a.B.places = append(a.A.places, A), append(a.B.places, B)
+	}
 	l.Adapter = a
 	return a
 }
@@ -365,23 +425,18 @@ func (l *Linear) Adapt(s *Store, dropout float64, draws *Draws, targets ...Targe
 func (a *Adapter) apply(x, weight, bias tensor.Tensor, compute tensor.Dtype) tensor.Tensor {
 	dropout, seed := 0.0, uint64(0)
 	if a.Dropout > 0 && a.draws.On {
-		dropout, seed = a.Dropout, a.draws.draw()
+		dropout, seed = a.Dropout, a.draws.Next()
 	}
 	return tensor.LoRA(x, weight, bias, tensor.Adapter{A: a.A.Tensor, B: a.B.Tensor, Parts: a.parts}, dropout, seed, compute)
 }
 
-// Factor is the place of a target's factor in its store's flat buffer: rows of width elements, the first Columns of which count.
-type Factor struct {
-	Offset, Rows, Width, Columns int64
-}
-
 // Factors is where target i's A [rank, in] and B [out, rank] lie.
-func (a *Adapter) Factors(i int) (A, B Factor) {
+func (a *Adapter) Factors(i int) (A, B tensor.Place) {
 	var row int64
 	for _, p := range a.parts[:i] {
 		row += p.Rows
 	}
-	A = Factor{a.A.offset + int64(i)*a.rank*a.in, a.Targets[i].Rank, a.in, a.in}
-	B = Factor{a.B.offset + row*a.rank, a.parts[i].Rows, a.rank, a.Targets[i].Rank}
+	A = tensor.Place{Offset: a.A.offset + int64(i)*a.rank*a.in, Rows: a.Targets[i].Rank, Width: a.in, Columns: a.in}
+	B = tensor.Place{Offset: a.B.offset + row*a.rank, Rows: a.parts[i].Rows, Width: a.rank, Columns: a.Targets[i].Rank}
 	return A, B
 }

@@ -1,7 +1,9 @@
 // Package optim is what happens between gradients and weights: norm, clipping, the update and its learning rate.
 //
-//	AdamW     the update over a store's flat buffers, with its moments
-//	Schedule  the learning rate of a step, as a share of the one configured
+//	Optimizer  an update rule over a store's flat buffers, with what it remembers from step to step
+//	Schedule   the learning rate of a step, as a share of the one configured
+//
+// One file a rule: adamw, lion, adafactor, muon. All keep their state in float32, whatever the model computes in.
 package optim
 
 import (
@@ -12,51 +14,56 @@ import (
 	"github.com/hone-ml/hone/internal/tensor"
 )
 
-// AdamW is Loshchilov & Hutter 2019 as torch.optim.AdamW computes it. Vectors (norms and biases) do not decay, as in
-// transformers' Trainer.
-type AdamW struct {
-	Beta1, Beta2, Epsilon, Decay float64
-
-	Step int64         // updates made
-	M, V tensor.Tensor // moments, flat float32
-
-	store   *nn.Store
-	spans   []tensor.Span
-	control tensor.Tensor // of Advance
-	advance tensor.Recording
+// Config is a rule and its constants; a rule reads those that its file names.
+type Config struct {
+	Kind         string // adamw, adafactor, lion, muon
+	Beta1, Beta2 float64
+	Epsilon      float64
+	WeightDecay  float64 // decoupled, times the learning rate; vectors (norms and biases) have none, as in transformers' Trainer
+	Momentum     float64
 }
 
-// NewAdamW makes the moments for a trained store.
-func NewAdamW(s *nn.Store, beta1, beta2, epsilon, decay float64) *AdamW {
-	o := &AdamW{Beta1: beta1, Beta2: beta2, Epsilon: epsilon, Decay: decay, store: s}
-	o.M = tensor.Zeros(tensor.Float32, s.Size).Forget()
-	o.V = tensor.Zeros(tensor.Float32, s.Size).Forget()
-	for i, w := range s.Weights {
-		from, to := w.PartAt(0), s.Size
-		if i+1 < len(s.Weights) {
-			to = s.Weights[i+1].PartAt(0)
-		}
-		next := tensor.Span{From: from, To: to, Rate: w.Rate}
-		if len(w.Shape) > 1 {
-			next.Decay = decay
-		}
-		if w.Rate == 0 {
-			next.Rate = 1
-		}
-		if n := len(o.spans); n > 0 && o.spans[n-1].Decay == next.Decay && o.spans[n-1].Rate == next.Rate {
-			o.spans[n-1].To = to
-			continue
-		}
-		o.spans = append(o.spans, next)
+// Optimizer is a rule at work on a store.
+type Optimizer struct {
+	Step  int64           // updates made
+	State []tensor.Tensor // flat float32: what the rule remembers
+
+	store *nn.Store
+	rule  func(learningRate, scale float64) // makes update number Step
+
+	device *recorded // AdamW's, on a device
+}
+
+// New makes an optimiser of a trained store, with nothing remembered.
+func New(c Config, s *nn.Store) (*Optimizer, error) {
+	o := &Optimizer{store: s}
+	if tensor.OnDevice() && c.Kind != "adamw" {
+		return nil, fmt.Errorf("optimizer %q runs on the processor alone: adamw runs on a device", c.Kind)
 	}
-	if tensor.OnDevice() {
-		o.control = tensor.Zeros(tensor.Float32, 2).Forget()
+	switch c.Kind {
+	case "adamw":
+		o.rule = o.adamW(c, spans(s, c.WeightDecay, nil))
+	case "lion":
+		o.rule = o.lion(c, spans(s, c.WeightDecay, nil))
+	case "adafactor":
+		o.rule = o.adafactor(c)
+	case "muon":
+		o.rule = o.muon(c)
+	default:
+		return nil, fmt.Errorf("optimizer %q is not known", c.Kind)
 	}
-	return o
+	return o, nil
+}
+
+// remember makes a buffer that lasts from step to step.
+func (o *Optimizer) remember(size int64) tensor.Tensor {
+	t := tensor.Zeros(tensor.Float32, size).Forget()
+	o.State = append(o.State, t)
+	return t
 }
 
 // Norm is the global norm of the gradients.
-func (o *AdamW) Norm() float64 { return math.Sqrt(tensor.SumSquares(o.store.Grads)) }
+func (o *Optimizer) Norm() float64 { return math.Sqrt(tensor.SumSquares(o.store.Grads)) }
 
 // ClipScale is what gradients of this norm are multiplied with so that it stays at or below clip (0 is no bound), as
 // torch.nn.utils.clip_grad_norm_ does it.
@@ -68,75 +75,79 @@ func ClipScale(norm, clip float64) float64 {
 }
 
 // Update makes one step with gradients scaled by scale, and leaves the gradients zero.
-func (o *AdamW) Update(learningRate, scale float64) {
+func (o *Optimizer) Update(learningRate, scale float64) {
 	o.Step++
-	for _, r := range o.spans {
-		u := tensor.AdamW{LearningRate: r.Rate * learningRate, Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon, Scale: scale, Decay: r.Decay, Step: o.Step}
-		u.Update(o.store.Values, o.store.Grads, o.M, o.V, r.From, r.To)
-	}
+	o.rule(learningRate, scale)
 	o.store.Refresh()
 }
 
-// Advance makes one step on a device, where nothing is read back: gradients are clipped to a norm of clip, and left zero. stats is
-// tensor.StepStats, the loss filled in.
-func (o *AdamW) Advance(learningRate, clip float64, stats tensor.Tensor) {
-	o.Step++
-	o.control.PutFloats([]float32{float32(learningRate), float32(o.Step)})
-	o.advance.Run(func() {
-		u := tensor.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Epsilon: o.Epsilon}
-		u.Advance(o.store.Values, o.store.Grads, o.M, o.V, o.spans, o.control, stats, clip)
-		o.store.Refresh()
-	})
-}
-
-// Free releases the moments.
-func (o *AdamW) Free() {
-	o.advance.Free()
-	o.control.Free()
-	o.M.Free()
-	o.V.Free()
-}
-
-// Schedule is the learning rate over steps.
-type Schedule struct {
-	Kind    string  // linear, cosine, constant, wsd
-	Warmup  float64 // steps, or a share of all steps below one
-	Minimum float64 // share of the learning rate that the decay ends at; wsd begins there too
-	Decay   float64 // wsd: steps at the end, or a share of all steps below one
-}
-
-// At is the share of the learning rate for the update number step, from zero, of total: transformers' get_*_schedule.
-func (s Schedule) At(step, total int64) (float64, error) {
-	warmup := s.Warmup
-	if warmup < 1 {
-		warmup = math.Ceil(float64(total) * warmup)
+// Free releases the state.
+func (o *Optimizer) Free() {
+	o.device.free()
+	for _, t := range o.State {
+		t.Free()
 	}
-	if float64(step) < warmup {
-		share := float64(step) / math.Max(1, warmup)
-		if s.Kind == "wsd" {
-			share = s.Minimum + (1-s.Minimum)*share
+}
+
+// spans is the trained elements of a store, but for weights that skip names, in as few spans as can be.
+func spans(s *nn.Store, decay float64, skip func(*nn.Weight) bool) []tensor.Span {
+	var all []tensor.Span
+	for i, w := range s.Weights {
+		end := s.Size
+		if i+1 < len(s.Weights) {
+			end = s.Weights[i+1].PartAt(0)
 		}
-		return share, nil
-	}
-	progress := (float64(step) - warmup) / math.Max(1, float64(total)-warmup)
-	var share float64
-	switch s.Kind {
-	case "constant":
-		return 1, nil
-	case "linear":
-		share = math.Max(0, 1-progress)
-	case "cosine":
-		share = math.Max(0, 0.5*(1+math.Cos(math.Pi*progress)))
-	case "wsd":
-		decay := s.Decay
-		if decay < 1 {
-			decay = math.Ceil(float64(total) * decay)
+		for k := range w.Parts {
+			if w.Frozen(k) || skip != nil && skip(w) {
+				continue
+			}
+			next := tensor.Span{From: w.PartAt(k), To: end, Decay: decayOf(w, decay), Rate: rateOf(w)}
+			if k+1 < len(w.Parts) {
+				next.To = w.PartAt(k + 1)
+			}
+			if n := len(all); n > 0 && all[n-1].To == next.From && all[n-1].Decay == next.Decay && all[n-1].Rate == next.Rate {
+				all[n-1].To = next.To
+				continue
+			}
+			all = append(all, next)
 		}
-		decay = math.Min(decay, float64(total)-warmup) // a decay longer than what is left begins after the warm-up
-		done := math.Max(0, float64(step)-(float64(total)-decay))
-		share = 0.5 * (1 + math.Cos(math.Pi*done/math.Max(1, decay)))
-	default:
-		return 0, fmt.Errorf("schedule %q is not known", s.Kind)
 	}
-	return s.Minimum + (1-s.Minimum)*share, nil
+	return all
 }
+
+func size(all []tensor.Span) (n int64) {
+	for _, r := range all {
+		n += r.To - r.From
+	}
+	return n
+}
+
+func decayOf(w *nn.Weight, decay float64) float64 {
+	if vector(w) {
+		return 0
+	}
+	return decay
+}
+
+func rateOf(w *nn.Weight) float64 {
+	if w.Rate == 0 {
+		return 1
+	}
+	return w.Rate
+}
+
+// places calls f with the place of every trained matrix and vector of a store, but for weights that skip names.
+func places(s *nn.Store, skip func(*nn.Weight) bool, f func(*nn.Weight, tensor.Place)) {
+	for _, w := range s.Weights {
+		if skip != nil && skip(w) {
+			continue
+		}
+		for i, p := range w.Places() {
+			if !w.Frozen(i) {
+				f(w, p)
+			}
+		}
+	}
+}
+
+func vector(w *nn.Weight) bool { return len(w.Shape) == 1 }

@@ -28,7 +28,19 @@ int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double 
       }
     }))
 }
-// The same where nothing is read back. spans: n pairs from, to, with the share of the learning rate and the decay of each; control: [2]
+// Lion's update of flat f32 w, g and momentum m, all of one length; likewise.
+int hone_lion(hten w, hten g, hten m, double scale, double lr, double beta1, double beta2, double decay, char **err) {
+  GUARD(
+    int64_t n = T(w).numel();
+    for (hten t : {w, g, m}) TORCH_CHECK(T(t).scalar_type() == at::kFloat && T(t).is_contiguous() && T(t).numel() == n && T(t).is_cpu(), "lion: flat float32 of one length is wanted, on the processor");
+    at::parallel_for(0, (n + kChunk - 1) / kChunk, 1, [&](int64_t a, int64_t b) {
+      for (int64_t i = a; i < b; i++) {
+        int64_t o = i * kChunk;
+        kernels().lion(ptr<float>(T(w)) + o, ptr<float>(T(g)) + o, ptr<float>(T(m)) + o, std::min(kChunk, n - o), scale, lr, beta1, beta2, decay);
+      }
+    }))
+}
+// AdamW's where nothing is read back. spans: n pairs from, to, with the share of the learning rate and the decay of each; control: [2]
 // learning rate and step; stats: [3] the step's loss, which is read; the gradients' norm, before they are clipped to `clip` (0: not), which
 // is written; and whether any step yet had one of them not finite: then nothing moves.
 int hone_advance(hten w, hten g, hten m, hten v, const int64_t *spans, const double *rates, const double *decays, int n, hten control,

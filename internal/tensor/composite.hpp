@@ -149,14 +149,18 @@ inline Tensor product(const Tensor &a, const Tensor &b) {
   return a.is_cuda() && a.scalar_type() != acc_dtype(a) ? at::mm(a, b, acc_dtype(a)) : at::mm(a, b);
 }
 // See the kernels: where weight is given, z becomes the gradient of -weight·logp, of dtype `to`.
-inline void cross_entropy(Tensor &z, const Tensor &label, const optional<Tensor> &weight, Tensor logp, at::ScalarType to) {
+inline void cross_entropy(Tensor &z, const Tensor &label, const optional<Tensor> &weight, bool dft, Tensor logp, Tensor stats, at::ScalarType to) {
   Tensor l = label.unsqueeze(1), lp = at::_log_softmax(wide(z), 1, false);
   logp.copy_(lp.gather(1, l).squeeze(1));
+  if (z.is_cpu()) { // on a device nobody reads them
+    stats.select(1, 0).copy_((lp.exp() * lp).sum(1).neg_());
+    stats.select(1, 1).copy_(z.gather(1, l).eq(z.amax(1, true)).squeeze(1));
+  }
   if (!weight) return;
   Tensor p = lp.exp_();
   p.scatter_add_(1, l, -at::ones_like(l, p.options()));
   z = at::empty(z.sizes(), z.options().dtype(to));
-  at::mul_out(z, p, weight->unsqueeze(1));
+  at::mul_out(z, p, (dft ? *weight * logp.exp() : *weight).unsqueeze(1));
 }
 inline void log_probs(const Tensor &z, const Tensor &label, double scale, Tensor logp, Tensor lse, const optional<Tensor> &stats) {
   Tensor l = label.unsqueeze(1), lp = at::_log_softmax(scale == 1 ? wide(z) : wide(z) * scale, 1, false);

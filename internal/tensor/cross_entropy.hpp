@@ -53,40 +53,45 @@ void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Ten
   }
 }
 
-// logp[i] = log softmax(x[i]·wᵀ)[label[i]]. Where dx or dw is given, the gradients of -Σ weight[i]·logp[i] are written to dx
-// and added to dw on the way, while a chunk's logits are there.
-void chunks(const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor &weights, double cap, int64_t chunk, Tensor &logp, Tensor *dx, Tensor *dw) {
+// logp[i] = log softmax(x[i]·wᵀ)[label[i]], with stats [rows, 2] as in kernels.h. Where dx or dw is given, the gradients of
+// -Σ weight[i]·logp[i] (with dft: of its weighted form) are written to dx and added to dw on the way, while a chunk's logits are there.
+void chunks(const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor &weights, bool dft, double cap, int64_t chunk, Tensor &logp, Tensor &stats,
+            Tensor *dx, Tensor *dw) {
   int64_t vocabulary = w.size(0);
   check_labels("cross entropy", x, w, labels, cap, chunk);
   TORCH_CHECK(weights.scalar_type() == acc_dtype(x) && weights.dim() == 1 && weights.numel() == x.size(0) && weights.is_contiguous(), "cross entropy: weights for ", x.size(0), " rows");
   each_chunk(x, w, cap, chunk, dx, dw, [&](int64_t i, int64_t rows, Tensor &z) {
     if (composite(x)) {
       auto own = [&](const Tensor &t) { return t.narrow(0, i, rows); };
-      return stock::cross_entropy(z, own(labels), dx || dw ? optional<Tensor>(own(weights)) : std::nullopt, own(logp), x.scalar_type());
+      return stock::cross_entropy(z, own(labels), dx || dw ? optional<Tensor>(own(weights)) : std::nullopt, dft, own(logp), own(stats), x.scalar_type());
     }
     dispatch(x, [&](auto zero, auto &k) {
       using K = decltype(zero);
       at::parallel_for(0, rows, 1, [&](int64_t a, int64_t b) {
-        k.cross_entropy(ptr<K>(z) + a * vocabulary, ptr<int64_t>(labels) + i + a, dx || dw ? ptr<Acc<K>>(weights) + i + a : nullptr,
-                        ptr<Acc<K>>(logp) + i + a, b - a, vocabulary);
+        k.cross_entropy(ptr<K>(z) + a * vocabulary, ptr<int64_t>(labels) + i + a, dx || dw ? ptr<Acc<K>>(weights) + i + a : nullptr, dft,
+                        ptr<Acc<K>>(logp) + i + a, ptr<Acc<K>>(stats) + 2 * (i + a), b - a, vocabulary);
       });
     });
   });
 }
 
+Tensor weighted(const Tensor &logp, const Tensor &weights, bool dft) {
+  return ((dft ? logp * logp.exp() : logp) * weights).sum().neg();
+}
+
 struct CrossEntropy : Function<CrossEntropy> {
-  static variable_list forward(AutogradContext *c, const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor &weights, double cap, int64_t chunk) {
-    Tensor logp = at::empty({x.size(0)}, weights.options()), dx;
+  static variable_list forward(AutogradContext *c, const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor &weights, bool dft, double cap, int64_t chunk) {
+    Tensor logp = at::empty({x.size(0)}, weights.options()), stats = at::empty({x.size(0), 2}, weights.options()), dx;
     if (x.requires_grad()) dx = at::empty_like(x);
-    chunks(x, w, labels, weights, cap, chunk, logp, dx.defined() ? &dx : nullptr, w.requires_grad() ? &grad_of(w) : nullptr);
+    chunks(x, w, labels, weights, dft, cap, chunk, logp, stats, dx.defined() ? &dx : nullptr, w.requires_grad() ? &grad_of(w) : nullptr);
     c->save_for_backward({dx});
-    c->mark_non_differentiable({logp});
-    return {(logp * weights).sum().neg(), logp};
+    c->mark_non_differentiable({logp, stats});
+    return {weighted(logp, weights, dft), logp, stats};
   }
   static variable_list backward(AutogradContext *c, variable_list g) {
     // The weight's gradient has been added already, for a gradient of one at the loss.
     if (g[0].is_cpu()) TORCH_CHECK(g[0].item<double>() == 1, "cross entropy: the loss must be the end of the graph; scale the token weights instead");
-    return {c->get_saved_variables()[0], Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+    return {c->get_saved_variables()[0], Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -143,18 +148,19 @@ struct LogProbs : Function<LogProbs> {
 };
 } // namespace
 
-// x: [rows, dim]; weight: [vocabulary, dim]; labels: [rows] int64; token_weights: [rows]; loss: scalar -Σ token_weights·logp;
-// logp: [rows]. cap: of the logits, 0 is none. chunk: rows whose logits are held at once.
-extern "C" int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels, hten token_weights, double cap, int64_t chunk,
-                                  char **err) {
+// x: [rows, dim]; weight: [vocabulary, dim]; labels: [rows] int64; token_weights: [rows]; loss: scalar -Σ token_weights·logp, or with dft
+// -Σ token_weights·p·logp; logp: [rows]; stats: [rows, 2], see kernels.h. cap: of the logits, 0 is none. chunk: rows whose logits are
+// held at once.
+extern "C" int hone_cross_entropy(hten *loss, hten *logp, hten *stats, hten x, hten weight, hten labels, hten token_weights, int dft, double cap,
+                                  int64_t chunk, char **err) {
   GUARD(
     if (recording({T(x), T(weight)})) {
-      auto v = CrossEntropy::apply(T(x), T(weight), T(labels), T(token_weights), cap, chunk);
-      *loss = give(v[0]); *logp = give(v[1]);
+      auto v = CrossEntropy::apply(T(x), T(weight), T(labels), T(token_weights), dft != 0, cap, chunk);
+      *loss = give(v[0]); *logp = give(v[1]); *stats = give(v[2]);
     } else {
-      Tensor lp = at::empty({T(x).size(0)}, T(token_weights).options());
-      chunks(T(x), T(weight), T(labels), T(token_weights), cap, chunk, lp, nullptr, nullptr);
-      *loss = give((lp * T(token_weights)).sum().neg()); *logp = give(lp);
+      Tensor lp = at::empty({T(x).size(0)}, T(token_weights).options()); Tensor st = at::empty({T(x).size(0), 2}, lp.options());
+      chunks(T(x), T(weight), T(labels), T(token_weights), dft != 0, cap, chunk, lp, st, nullptr, nullptr);
+      *loss = give(weighted(lp, T(token_weights), dft != 0)); *logp = give(lp); *stats = give(st);
     })
 }
 

@@ -105,7 +105,7 @@ func operators() []operator {
 		labels, weights := []int64{2, 0, 9, 4, 4}, []float64{0.5, 1, 0.25, 2, 0}
 		shapes := [][]int64{{5, 6}, {10, 6}}
 		all = append(all, operator{fmt.Sprintf("cross entropy in chunks, cap %g", cap), shapes, func(in []Tensor) []Tensor {
-			loss, _ := CrossEntropy(in[0], Head{in[1], cap}, Of(labels, 5), Of(weights, 5).To(in[0].Dtype()), 2)
+			loss, _, _ := CrossEntropy(in[0], Head{in[1], cap}, Labels{IDs: Of(labels, 5), Weights: Of(weights, 5).To(in[0].Dtype())}, 2)
 			return []Tensor{loss}
 		}}, operator{fmt.Sprintf("log probs in chunks, tempered, cap %g", cap), shapes, func(in []Tensor) []Tensor {
 			logp, _ := LogProbs(in[0], Head{in[1], cap}, Of([]int64{2, 0, 9, 4, 4}, 5), 0.7, 2, false)
@@ -210,7 +210,7 @@ func testLogProbs(t *testing.T) {
 		z := Linear(x, head, Tensor{}, x.Dtype()).Floats()
 		labels[2] = int64(argmax(z[2*vocabulary : 3*vocabulary]))
 		got, stats := LogProbs(x, Head{Weight: head}, Of(labels, rows), scale, 2, true)
-		_, plain := CrossEntropy(x.Mul(Of([]float32{scale})), Head{Weight: head}, Of(labels, rows), Zeros(Float32, rows), 128)
+		_, plain, same := CrossEntropy(x.Mul(Of([]float32{scale})), Head{Weight: head}, Labels{IDs: Of(labels, rows), Weights: Zeros(Float32, rows)}, 128)
 		for i := range rows {
 			row := z[i*vocabulary : (i+1)*vocabulary]
 			var sum, entropy, mean float64
@@ -227,14 +227,46 @@ func testLogProbs(t *testing.T) {
 				hit = 1
 			}
 			want := map[string][2]float64{
-				"logp":      {float64(got.Floats()[i]), float64(plain.Floats()[i])},
-				"entropy":   {float64(stats.Floats()[i*TokenStats+Entropy]), entropy},
-				"likeliest": {float64(stats.Floats()[i*TokenStats+Likeliest]), hit},
-				"mean":      {float64(stats.Floats()[i*TokenStats+MeanLogit]), mean},
+				"logp":                       {float64(got.Floats()[i]), float64(plain.Floats()[i])},
+				"entropy":                    {float64(stats.Floats()[i*TokenStats+Entropy]), entropy},
+				"likeliest":                  {float64(stats.Floats()[i*TokenStats+Likeliest]), hit},
+				"mean":                       {float64(stats.Floats()[i*TokenStats+MeanLogit]), mean},
+				"entropy of the other way":   {float64(same.Floats()[2*i+Entropy]), entropy},
+				"likeliest of the other way": {float64(same.Floats()[2*i+Likeliest]), hit},
 			}
 			for name, v := range want {
 				if math.Abs(v[0]-v[1]) > 1e-5*(1+math.Abs(v[1])) {
 					t.Errorf("row %d: %s is %g, want %g", i, name, v[0], v[1])
+				}
+			}
+		}
+	})
+}
+
+// Dynamic fine-tuning is cross entropy whose weights are the labels' probabilities times what they were, as constants.
+func TestDynamicFineTuning(t *testing.T) { twice(t, testDynamicFineTuning) }
+
+func testDynamicFineTuning(t *testing.T) {
+	guarded(t, func() {
+		const rows, dim, vocabulary = 5, 6, 37
+		r := rand.New(rand.NewPCG(11, 12))
+		x, head, labels := normal(r, rows, dim), normal(r, vocabulary, dim), []int64{3, 36, 0, 17, 8}
+		pass := func(weights []float64, dft bool) (loss float64, dx, dhead, logp []float64) {
+			x, head := x.Clone().RequireGrad(), head.Clone().RequireGrad()
+			l, p, _ := CrossEntropy(x, Head{Weight: head}, Labels{IDs: Of(labels, rows), Weights: Of(weights, rows), DFT: dft}, 2)
+			l.Backward()
+			return l.Scalar(), x.Gradient().Doubles(), head.Gradient().Doubles(), p.Doubles()
+		}
+		weights := []float64{0.5, 1, 0.25, 2, 0}
+		got, gotX, gotHead, logp := pass(weights, true)
+		for i := range weights {
+			weights[i] *= math.Exp(logp[i])
+		}
+		want, wantX, wantHead, _ := pass(weights, false)
+		for _, v := range [][2][]float64{{{got}, {want}}, {gotX, wantX}, {gotHead, wantHead}} {
+			for i := range v[0] {
+				if math.Abs(v[0][i]-v[1][i]) > 1e-12 {
+					t.Fatalf("%g, want %g", v[0][i], v[1][i])
 				}
 			}
 		}
@@ -555,7 +587,7 @@ func TestErrors(t *testing.T) {
 			SwiGLU(Zeros(Float32, 2, 3))
 		},
 		"cross entropy": func() {
-			CrossEntropy(Zeros(Float32, 1, 3), Head{Weight: Zeros(Float32, 4, 3)}, Of([]int64{9}, 1), Zeros(Float32, 1), 8)
+			CrossEntropy(Zeros(Float32, 1, 3), Head{Weight: Zeros(Float32, 4, 3)}, Labels{IDs: Of([]int64{9}, 1), Weights: Zeros(Float32, 1)}, 8)
 		},
 		"matmul": func() { Zeros(Float32, 2, 3).MatMul(Zeros(Float32, 2, 3)) },
 	} {

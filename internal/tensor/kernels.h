@@ -60,9 +60,10 @@ struct Table {
   // The tanh form of GELU on n elements.
   void (*gelu)(const T *x, T *y, int64_t n);
   void (*gelu_back)(const T *dy, const T *x, T *dx, int64_t n);
-  // Rows of logits z [rows, v] with row stride v. logp[i] = log softmax(z[i])[label[i]]. Where weight is given z becomes
-  // weight[i]·(softmax(z[i]) - onehot(label[i])): the gradient of -weight·logp.
-  void (*cross_entropy)(T *z, const int64_t *label, const Acc<T> *weight, Acc<T> *logp, int64_t rows, int64_t v);
+  // Rows of logits z [rows, v] with row stride v. logp[i] = log softmax(z[i])[label[i]]. stats [rows, 2]: the entropy of the softmax, and
+  // 1 where the label is its likeliest token. Where weight is given z becomes weight[i]·(softmax(z[i]) - onehot(label[i])): the
+  // gradient of -weight·logp; with dft that of weight times the label's probability, which counts as a constant.
+  void (*cross_entropy)(T *z, const int64_t *label, const Acc<T> *weight, bool dft, Acc<T> *logp, Acc<T> *stats, int64_t rows, int64_t v);
   // Rows of logits z [rows, v]. logp[i] = log softmax(scale·z[i])[label[i]], lse[i] = log Σ exp(scale·z[i]). stats [rows, 3],
   // where given: the entropy of that softmax, 1 where the label is its likeliest token, and the mean of z[i].
   void (*log_probs)(const T *z, const int64_t *label, Acc<T> scale, Acc<T> *logp, Acc<T> *lse, Acc<T> *stats, int64_t rows, int64_t v);
@@ -96,6 +97,14 @@ struct Kernels {
   // AdamW (Loshchilov & Hutter 2019) on n elements as torch.optim.AdamW; the gradient is scaled first and zero afterwards.
   void (*adamw)(float *w, float *g, float *m, float *v, int64_t n, float scale, float lr, float beta1, float beta2, float eps,
                 float decay, float correction1, float correction2);
+  // Lion (Chen et al. 2023, algorithm 2) on n elements; likewise.
+  void (*lion)(float *w, float *g, float *m, int64_t n, float scale, float lr, float beta1, float beta2, float decay);
+  // Rows of a matrix [rows, columns] whose rows are width apart. row[i] = Σ_j (scale·g)² + eps; the same of each column is added to
+  // column[j].
+  void (*squares)(const float *g, int64_t width, int64_t rows, int64_t columns, float scale, float eps, float *row, float *column);
+  // Σ u², u = scale·r[i]·c[j]·g[i, j]; and w = keep·w - u with g zero afterwards.
+  double (*factored_norm)(const float *g, int64_t width, int64_t rows, int64_t columns, float scale, const float *r, const float *c);
+  void (*factored)(float *w, float *g, int64_t width, int64_t rows, int64_t columns, float scale, const float *r, const float *c, float keep);
   double (*sum_squares)(const float *x, int64_t n);
   // Dropout of n elements counted from `offset`: kept with probability 1 - p and scaled. The draw depends on (seed, index) alone.
   void (*dropout)(const float *x, float *y, int64_t n, uint64_t seed, uint64_t offset, float p);

@@ -286,11 +286,11 @@ static void cap_back(T *dz, const T *z, int64_t n, double cap) {
 }
 
 template <class T>
-static void cross_entropy(T *z, const int64_t *label, const Acc<T> *weight, Acc<T> *logp, int64_t rows, int64_t v) {
+static void cross_entropy(T *z, const int64_t *label, const Acc<T> *weight, bool dft, Acc<T> *logp, Acc<T> *stats, int64_t rows, int64_t v) {
   using A = Acc<T>;
   for (int64_t i = 0; i < rows; i++) {
     T *zi = z + i * v;
-    A top = load(zi[0]), sum = 0;
+    A top = load(zi[0]), sum = 0, weighted = 0;
 #pragma omp simd reduction(max : top)
     for (int64_t j = 0; j < v; j++) {
       A x = load(zi[j]);
@@ -298,18 +298,22 @@ static void cross_entropy(T *z, const int64_t *label, const Acc<T> *weight, Acc<
     }
     const A target = load(zi[label[i]]);
     // A NaN anywhere in the row reaches the loss through the sum; the maximum alone would skip it.
+#pragma omp simd reduction(+ : sum, weighted)
+    for (int64_t j = 0; j < v; j++) {
+      A x = load(zi[j]) - top, e = fast_exp(x);
+      sum += e;
+      weighted += e * x;
+    }
     if (weight) {
-#pragma omp simd reduction(+ : sum)
-      for (int64_t j = 0; j < v; j++) sum += fast_exp(load(zi[j]) - top);
-      const A scale = weight[i] / sum;
+      const A p = fast_exp(target - top) / sum, w = dft ? weight[i] * p : weight[i], scale = w / sum;
 #pragma omp simd
       for (int64_t j = 0; j < v; j++) zi[j] = store<T>(fast_exp(load(zi[j]) - top) * scale);
-      zi[label[i]] = store<T>((fast_exp(target - top) / sum - A(1)) * weight[i]);
-    } else {
-#pragma omp simd reduction(+ : sum)
-      for (int64_t j = 0; j < v; j++) sum += fast_exp(load(zi[j]) - top);
+      zi[label[i]] = store<T>((p - A(1)) * w);
     }
-    logp[i] = target - top - std::log(sum);
+    const A log_sum = std::log(sum);
+    logp[i] = target - top - log_sum;
+    stats[2 * i] = log_sum - weighted / sum;
+    stats[2 * i + 1] = target == top;
   }
 }
 
@@ -674,6 +678,56 @@ static void adamw(float *w, float *g, float *m, float *v, int64_t n, float scale
   }
 }
 
+static void lion(float *w, float *g, float *m, int64_t n, float scale, float lr, float beta1, float beta2, float decay) {
+  const float keep = 1 - lr * decay;
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) {
+    const float gi = g[i] * scale, c = m[i] * beta1 + gi * (1 - beta1);
+    w[i] = w[i] * keep - (c > 0 ? lr : c < 0 ? -lr : 0.f);
+    m[i] = m[i] * beta2 + gi * (1 - beta2);
+    g[i] = 0;
+  }
+}
+
+static void squares(const float *g, int64_t width, int64_t rows, int64_t columns, float scale, float eps, float *row, float *column) {
+  for (int64_t i = 0; i < rows; i++, g += width) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < columns; j++) {
+      const float gi = g[j] * scale, square = gi * gi + eps;
+      sum += square;
+      column[j] += square;
+    }
+    row[i] = sum;
+  }
+}
+
+static double factored_norm(const float *g, int64_t width, int64_t rows, int64_t columns, float scale, const float *r, const float *c) {
+  double total = 0;
+  for (int64_t i = 0; i < rows; i++, g += width) {
+    const float ri = r[i] * scale;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < columns; j++) {
+      const float u = ri * c[j] * g[j];
+      sum += u * u;
+    }
+    total += sum;
+  }
+  return total;
+}
+
+static void factored(float *w, float *g, int64_t width, int64_t rows, int64_t columns, float scale, const float *r, const float *c, float keep) {
+  for (int64_t i = 0; i < rows; i++, w += width, g += width) {
+    const float ri = r[i] * scale;
+#pragma omp simd
+    for (int64_t j = 0; j < columns; j++) {
+      w[j] = w[j] * keep - ri * c[j] * g[j];
+      g[j] = 0;
+    }
+  }
+}
+
 static double sum_squares(const float *x, int64_t n) {
   double total = 0;
   for (int64_t i = 0; i < n; i += 4096) {
@@ -710,6 +764,6 @@ static constexpr Norms<X, Y> norms() {
 }
 extern const Kernels kTable;
 const Kernels kTable = {table<float>(), table<double>(), table<bf16>(), norms<float, float>(), norms<double, double>(), norms<bf16, bf16>(),
-                        norms<float, bf16>(), skinny<float, bf16>, adamw, sum_squares, dropout};
+                        norms<float, bf16>(), skinny<float, bf16>, adamw, lion, squares, factored_norm, factored, sum_squares, dropout};
 
 } // namespace hone::HONE_ISA

@@ -7,6 +7,7 @@
 #include "embedding.hpp"
 #include "layernorm.hpp"
 #include "linear.hpp"
+#include "matrix_optim.hpp"
 #include "norm.hpp"
 #include "rope.hpp"
 #include "swiglu.hpp"

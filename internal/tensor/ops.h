@@ -59,13 +59,17 @@ int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, in
 int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,
                       hten place, hten where, hten until, int64_t top, double scale, int64_t window, double cap, char **err);
 int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *borders, int rows, char **err);
-int hone_cross_entropy(hten *loss, hten *logp, hten x, hten weight, hten labels, hten token_weights, double cap, int64_t chunk,
-                       char **err);
+int hone_cross_entropy(hten *loss, hten *logp, hten *stats, hten x, hten weight, hten labels, hten token_weights, int dft, double cap,
+                       int64_t chunk, char **err);
 int hone_log_probs(hten *logp, hten *stats, hten x, hten weight, hten labels, double scale, double cap, int64_t chunk, char **err);
 int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
                double eps, double decay, int64_t step, char **err);
 int hone_advance(hten w, hten g, hten m, hten v, const int64_t *spans, const double *rates, const double *decays, int n, hten control,
                  hten stats, double clip, double beta1, double beta2, double eps, char **err);
+int hone_lion(hten w, hten g, hten m, double scale, double lr, double beta1, double beta2, double decay, char **err);
+int hone_adafactor(hten w, hten g, hten row, hten column, const int64_t *place, double scale, double lr, double beta2, double keep, char **err);
+int hone_adafactor_vector(hten w, hten g, hten v, int64_t from, double scale, double lr, double beta2, double keep, char **err);
+int hone_muon(hten w, hten g, hten m, const int64_t *place, double scale, double step, double momentum, double keep, char **err);
 int hone_sum_squares(hten x, double *out, char **err);
 #ifdef __cplusplus
 }

@@ -272,13 +272,25 @@ type Head struct {
 	Cap    float64 // 0 is none
 }
 
-// CrossEntropy is -Σ weights·logp (a scalar that must be the end of the graph) and logp [rows], the log-likelihood of
-// labels [rows] under the softmax of head's logits of x, with chunk rows of logits held at once. x: [rows, dim]; weights: [rows] float32.
-func CrossEntropy(x Tensor, head Head, labels, weights Tensor, chunk int) (loss, logp Tensor) {
-	var l, p C.hten
+// Labels is what the rows of a vocabulary projection are to say.
+type Labels struct {
+	IDs     Tensor // [rows] int64
+	Weights Tensor // [rows] float32
+	DFT     bool   // Weights are multiplied by the labels' probabilities, as constants (dynamic fine-tuning, Wu et al. 2025)
+}
+
+// CrossEntropy is -Σ weights·logp (a scalar that must be the end of the graph) and logp [rows], the log-likelihood of the labels
+// under the softmax of head's logits of x, with chunk rows of logits held at once; stats [rows, 2] is their Entropy and Likeliest.
+// x: [rows, dim].
+func CrossEntropy(x Tensor, head Head, l Labels, chunk int) (loss, logp, stats Tensor) {
+	var out, p, s C.hten
 	var e *C.char
-	check("cross entropy", C.hone_cross_entropy(&l, &p, x.h(), head.Weight.h(), labels.h(), weights.h(), C.double(head.Cap), C.int64_t(chunk), &e), e)
-	return wrap(l), wrap(p)
+	dft := C.int(0)
+	if l.DFT {
+		dft = 1
+	}
+	check("cross entropy", C.hone_cross_entropy(&out, &p, &s, x.h(), head.Weight.h(), l.IDs.h(), l.Weights.h(), dft, C.double(head.Cap), C.int64_t(chunk), &e), e)
+	return wrap(out), wrap(p), wrap(s)
 }
 
 // TokenStats is what a forward pass tells of a token beside its log-likelihood: three numbers a row of LogProbs' second result.

@@ -24,8 +24,17 @@ type State struct {
 	Numerics job.Numerics       `json:"numerics"`         // a resume under others would give other bits
 	Sums     map[string]float64 `json:"sums"`             // of metrics since they were last logged
 	Method   json.RawMessage    `json:"method,omitempty"` // what the method of training goes on from, besides
+	Best     Best               `json:"best"`             // of the evaluations so far
 	Digest   string             `json:"digest"`           // BLAKE3-256 of the buffers and of Method
 	Buffers  []tensor.Tensor    `json:"-"`
+}
+
+// Best is what the evaluations of a training have come to; zero before the first.
+type Best struct {
+	Evaluated int64   `json:"evaluated"` // step of the newest
+	Step      int64   `json:"step"`      // of the best
+	Loss      float64 `json:"loss"`      // of the best
+	Since     int     `json:"since"`     // evaluations since one that was better by the margin asked for
 }
 
 const (
@@ -170,7 +179,7 @@ func (s *State) Restore(dir string, warn func(format string, args ...any)) (bool
 			warn("checkpoint of step %d is passed over: %v", step, err)
 			continue
 		}
-		s.Step, s.Sums, s.Method, s.Digest = found.Step, found.Sums, found.Method, found.Digest
+		s.Step, s.Sums, s.Method, s.Best, s.Digest = found.Step, found.Sums, found.Method, found.Best, found.Digest
 		return true, nil
 	}
 	return false, nil

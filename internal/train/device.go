@@ -59,7 +59,7 @@ func (t *Trainer) Pending() (loss, norm float64, err error) {
 }
 
 // nll is Trainer.NLL, the loss summed in stats.
-func (d *device) nll(t *Trainer, batch []Example, weight float64) error {
+func (d *device) nll(t *Trainer, batch []Example, weight float64, dft bool) error {
 	defer tensor.Open().Close()
 	rows, at, labels := targets(batch)
 	n := len(labels)
@@ -87,7 +87,7 @@ func (d *device) nll(t *Trainer, batch []Example, weight float64) error {
 	var err error
 	p.record.Run(func() {
 		err = t.Model.WithHidden(p.in, t.Checkpointing, func(h tensor.Tensor) {
-			l, _ := tensor.CrossEntropy(h.Rows(p.at), t.Model.Head(), p.ids, p.weight, chunk)
+			l, _, _ := tensor.CrossEntropy(h.Rows(p.at), t.Model.Head(), tensor.Labels{IDs: p.ids, Weights: p.weight, DFT: dft}, chunk)
 			l.Backward()
 			d.stats.Narrow(0, tensor.StepLoss, 1).Accumulate(l)
 		})

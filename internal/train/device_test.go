@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/internal/optim"
 	"github.com/hone-ml/hone/internal/tensor"
 )
 
@@ -25,11 +26,11 @@ func TestUnreadStepsDoNotWait(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Free()
-		tr := newTrainer(m, &m.Base, 0.9, 0.999, 1e-8, 0, 1)
+		tr := newTrainer(t, m, &m.Base, optim.Config{Kind: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}, 1)
 		defer tr.Free()
 		batch := examples([]goldenRow{{IDs: []int32{5, 9, 7, 8}, Trained: []int{0, 0, 1, 1}}, {IDs: []int32{4, 6, 3}, Trained: []int{0, 1, 1}}})
 		step := func() Result {
-			r, err := tr.Step(context.Background(), 1, func(int) (float64, error) { return tr.NLL(batch, 0.25) }, 0)
+			r, err := tr.Step(context.Background(), 1, func(int) (float64, error) { sums, err := tr.NLL(batch, 0.25, false); return sums.Loss, err }, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

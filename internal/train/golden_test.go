@@ -53,21 +53,32 @@ type trainingFields struct {
 	LearningRate float64
 	Batch        struct{ Rows, Accumulate int }
 	Schedule     optim.Schedule
-	Optimizer    struct{ Beta1, Beta2, Epsilon, WeightDecay float64 }
+	Optimizer    optim.Config
 	Clip         float64
 	Dtype        string
 	MaxSteps     *int64
 	Epochs       float64
+	Objective    string
+	Eval         struct{ Batch int }
+	Freeze       *model.Freeze
 	LoRA         *struct{ LearningRateRatio float64 } `json:"lora"`
 }
 
 type trace struct {
 	Config trainingFields
 	Rows   []goldenRow
+	Bins   [][]int // rows that TRL packed together, where it did
 	Steps  []struct {
-		Loss, Epoch  float64
-		GradNorm     float64 `json:"grad_norm"`
-		LearningRate float64 `json:"learning_rate"`
+		Loss, Epoch, Entropy float64
+		GradNorm             float64 `json:"grad_norm"`
+		LearningRate         float64 `json:"learning_rate"`
+		Accuracy             float64 `json:"mean_token_accuracy"`
+		Tokens               float64 `json:"num_tokens"`
+	}
+	Evaluations []struct {
+		Step          int
+		Loss, Entropy float64
+		Accuracy      float64 `json:"mean_token_accuracy"`
 	}
 	Unseen struct {
 		Loss float64
@@ -124,6 +135,11 @@ func follow(t *testing.T, path, name string, recompute bool) {
 	}
 	defer m.Free()
 	store := &m.Base
+	if c.Freeze != nil {
+		if err := m.Freeze(*c.Freeze); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if c.LoRA != nil {
 		if err := m.LoadAdapter(filepath.Join("testdata/sft", name+"-init"), true); err != nil {
 			t.Fatal(err)
@@ -133,10 +149,21 @@ func follow(t *testing.T, path, name string, recompute bool) {
 		}
 		store = &m.Adapter
 	}
-	tr := newTrainer(m, store, c.Optimizer.Beta1, c.Optimizer.Beta2, c.Optimizer.Epsilon, c.Optimizer.WeightDecay, c.Clip)
+	tr := newTrainer(t, m, store, c.Optimizer, c.Clip)
+	defer tr.Free()
 	tr.Checkpointing = recompute
-	data := examples(g.Rows)
-	order := &Order{Examples: len(data), Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate}
+	bins := Unpacked(examples(g.Rows))
+	if g.Bins != nil {
+		bins = nil
+		for _, rows := range g.Bins {
+			var bin []Example
+			for _, k := range rows {
+				bin = append(bin, examples(g.Rows[k:k+1])...)
+			}
+			bins = append(bins, bin)
+		}
+	}
+	order := &Order{Examples: len(bins), Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate}
 	total := order.Steps(c.Epochs)
 	if c.MaxSteps != nil {
 		total = *c.MaxSteps
@@ -144,6 +171,7 @@ func follow(t *testing.T, path, name string, recompute bool) {
 	if int(total) != len(g.Steps) {
 		t.Fatalf("%d steps, TRL made %d", total, len(g.Steps))
 	}
+	var tokens int
 	for i, want := range g.Steps {
 		share, err := c.Schedule.At(int64(i), total)
 		if err != nil {
@@ -154,19 +182,31 @@ func follow(t *testing.T, path, name string, recompute bool) {
 		for _, batch := range order.Step(int64(i)) {
 			var rows []Example
 			for _, k := range batch {
-				rows = append(rows, data[k])
-				labels += data[k].Labels()
+				for _, e := range bins[k] {
+					labels += e.Labels()
+					tokens += len(e.IDs)
+				}
+				rows = append(rows, bins[k]...)
 			}
 			micro = append(micro, rows)
 		}
-		nll := func(k int) (float64, error) { return tr.NLL(micro[k], 1/float64(labels)) }
+		var mean Tally
+		nll := func(k int) (float64, error) {
+			sums, err := tr.NLL(micro[k], 1/float64(labels), c.Objective == "dft")
+			mean.Entropy += sums.Entropy / float64(len(micro))
+			mean.Accuracy += sums.Accuracy / float64(len(micro))
+			return sums.Loss, err
+		}
 		if name == "lora" || name == "completion-accumulate" { // the same loss by way of its log-likelihoods
 			nll = func(k int) (float64, error) {
 				return tr.Backward(micro[k], 1, func(l Likelihoods, grad []float32) (float64, error) {
 					for i := range grad {
 						grad[i] = -1 / float32(labels)
 					}
-					return -sum(l.LogProbs) / float64(labels), nil
+					sums := tally(l.LogProbs, l.Stats, tensor.TokenStats, false)
+					mean.Entropy += sums.Entropy / float64(len(micro))
+					mean.Accuracy += sums.Accuracy / float64(len(micro))
+					return sums.Loss / float64(labels), nil
 				})
 			}
 		}
@@ -178,6 +218,25 @@ func follow(t *testing.T, path, name string, recompute bool) {
 		near(t, i+1, "grad_norm", r.GradNorm, want.GradNorm, norms)
 		near(t, i+1, "learning_rate", share*c.LearningRate, want.LearningRate, 1e-6)
 		near(t, i+1, "epoch", order.Epoch(int64(i+1)), want.Epoch, 1e-3)
+		near(t, i+1, "entropy", mean.Entropy, want.Entropy, within)
+		if flips := 0.5 / float64(labels); dtype == tensor.Float32 { // no likeliest token is another
+			near(t, i+1, "mean_token_accuracy", mean.Accuracy, want.Accuracy, flips)
+		}
+		if float64(tokens) != want.Tokens {
+			t.Errorf("step %d: %d tokens, TRL %g", i+1, tokens, want.Tokens)
+		}
+		for _, want := range g.Evaluations {
+			if want.Step != i+1 {
+				continue
+			}
+			got, err := Measure(context.Background(), m, Unpacked(examples(g.Unseen.Rows)), c.Eval.Batch, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, i+1, "eval_loss", got.Loss, want.Loss, within)
+			near(t, i+1, "eval_entropy", got.Entropy, want.Entropy, within)
+			near(t, i+1, "eval_mean_token_accuracy", got.Accuracy, want.Accuracy, 1e-6)
+		}
 	}
 	ll, n, err := LogLikelihood(m, examples(g.Unseen.Rows))
 	if err != nil {
@@ -186,8 +245,13 @@ func follow(t *testing.T, path, name string, recompute bool) {
 	near(t, len(g.Steps), "loss of unseen rows", -ll/float64(n), g.Unseen.Loss, within)
 }
 
-func newTrainer(m *model.Model, s *nn.Store, beta1, beta2, epsilon, decay, clip float64) *Trainer {
-	return &Trainer{Model: m, Store: s, Optimizer: optim.NewAdamW(s, beta1, beta2, epsilon, decay), Clip: clip}
+func newTrainer(t *testing.T, m *model.Model, s *nn.Store, c optim.Config, clip float64) *Trainer {
+	t.Helper()
+	o, err := optim.New(c, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Trainer{Model: m, Store: s, Optimizer: o, Clip: clip}
 }
 
 func near(t *testing.T, step int, what string, got, want, within float64) {

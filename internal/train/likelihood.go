@@ -1,6 +1,8 @@
 package train
 
 import (
+	"math"
+
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/tensor"
 )
@@ -8,16 +10,21 @@ import (
 // chunk is the rows of logits held at once: 128 of a vocabulary of 150,000 in float32 are 77 MB.
 const chunk = 128
 
-// NLL adds the gradients of weight times the summed negative log-likelihood of the batch's labels, and returns that. On a device
-// it returns nothing: Step adds what the device has summed.
-func (t *Trainer) NLL(batch []Example, weight float64) (loss float64, err error) {
+// Tally is what a pass over a batch comes to: its share of the step's loss, and over its labels the mean entropy of the predictions
+// and the share of them whose likeliest token is the label.
+type Tally struct{ Loss, Entropy, Accuracy float64 }
+
+// NLL adds the gradients of weight times the summed negative log-likelihood of the batch's labels, and tells that as the loss. With
+// dft each label's part is multiplied by its probability, which counts as a constant (Wu et al. 2025). On a device it tells
+// nothing: Step adds the loss that the device has summed.
+func (t *Trainer) NLL(batch []Example, weight float64, dft bool) (sums Tally, err error) {
 	if tensor.OnDevice() {
-		return 0, t.onDevice().nll(t, batch, weight)
+		return sums, t.onDevice().nll(t, batch, weight, dft)
 	}
 	defer tensor.Open().Close()
 	in, at, labels := inputs(batch)
 	if len(labels) == 0 {
-		return 0, nil
+		return sums, nil
 	}
 	err = t.Model.WithHidden(in, t.Checkpointing, func(h tensor.Tensor) {
 		n := int64(len(labels))
@@ -25,11 +32,28 @@ func (t *Trainer) NLL(batch []Example, weight float64) (loss float64, err error)
 		for i := range weights {
 			weights[i] = float32(weight)
 		}
-		l, logp := tensor.CrossEntropy(h.Rows(tensor.Of(at, n)), t.Model.Head(), tensor.Of(labels, n), tensor.Of(weights, n), chunk)
+		l, logp, stats := tensor.CrossEntropy(h.Rows(tensor.Of(at, n)), t.Model.Head(),
+			tensor.Labels{IDs: tensor.Of(labels, n), Weights: tensor.Of(weights, n), DFT: dft}, chunk)
 		l.Backward()
-		loss = -weight * sum(logp.Floats()) // in double: the sum of a large batch is exact to the last digit that is shown
+		sums = tally(logp.Floats(), stats.Floats(), 2, dft)
+		sums.Loss *= weight
 	})
-	return loss, err
+	return sums, err
+}
+
+// tally sums up in double: the sum of a large batch is exact to the last digit that is shown. stats has width numbers a label.
+func tally(logp, stats []float32, width int, dft bool) (t Tally) {
+	n := float64(len(logp))
+	for i, l := range logp {
+		p := 1.0
+		if dft {
+			p = math.Exp(float64(l))
+		}
+		t.Loss -= p * float64(l)
+		t.Entropy += float64(stats[width*i+tensor.Entropy]) / n
+		t.Accuracy += float64(stats[width*i+tensor.Likeliest]) / n
+	}
+	return t
 }
 
 // Likelihoods is the log-likelihoods of a batch's labels, in the order of the examples and of their tokens, with what else a

@@ -9,6 +9,7 @@ package train
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // Example is a row made ready.
@@ -35,6 +36,7 @@ type Order struct {
 	Rows, Accumulate int
 	Repeat           int // steps that take the same examples; 0 is 1
 	Shuffle          bool
+	Lengths          []int // of the examples, where those of like length are to share a step
 	Seed             uint64
 
 	epoch       int64
@@ -78,12 +80,31 @@ func (o *Order) Step(step int64) [][]int {
 }
 
 func (o *Order) permute(epoch int64) []int {
-	if o.Shuffle {
-		return rand.New(rand.NewPCG(o.Seed, uint64(epoch))).Perm(o.Examples)
-	}
 	p := make([]int, o.Examples)
 	for i := range p {
 		p[i] = i
 	}
+	if o.Shuffle {
+		p = rand.New(rand.NewPCG(o.Seed, uint64(epoch))).Perm(o.Examples)
+	}
+	if o.Lengths != nil {
+		group(p, o.Lengths, o.Rows*o.Accumulate)
+	}
 	return p
+}
+
+// group sorts an order, part by part, by falling length, as transformers' get_length_grouped_indices does: a part is 50 steps, or a
+// fourth of all where that is less. The longest example comes first, so that memory runs out at once or never.
+func group(order, lengths []int, step int) {
+	part := max(1, min(len(order)/(4*step), 50)) * step
+	longest := 0
+	for from := 0; from < len(order); from += part {
+		slices.SortStableFunc(order[from:min(from+part, len(order))], func(a, b int) int { return lengths[b] - lengths[a] })
+		if lengths[order[from]] > lengths[order[longest]] {
+			longest = from
+		}
+	}
+	if len(order) > 0 {
+		order[0], order[longest] = order[longest], order[0]
+	}
 }

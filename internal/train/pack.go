@@ -55,3 +55,14 @@ func Unpacked(examples []Example) [][]Example {
 	}
 	return bins
 }
+
+// Lengths is the tokens of each bin.
+func Lengths(bins [][]Example) []int {
+	lengths := make([]int, len(bins))
+	for i, b := range bins {
+		for _, e := range b {
+			lengths[i] += len(e.IDs)
+		}
+	}
+	return lengths
+}

@@ -152,7 +152,7 @@ func prefer(t *testing.T, path, name string) {
 		referred(t, m, all...)
 	}
 
-	tr := newTrainer(m, store, c.Optimizer.Beta1, c.Optimizer.Beta2, c.Optimizer.Epsilon, c.Optimizer.WeightDecay, c.Clip)
+	tr := newTrainer(t, m, store, c.Optimizer, c.Clip)
 	norms := 1e-3
 	if c.Loss == "discopop" { // its slope turns within a twentieth of the margin, and so multiplies what differs
 		norms = 3e-3

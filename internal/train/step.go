@@ -14,7 +14,7 @@ import (
 type Trainer struct {
 	Model         *model.Model
 	Store         *nn.Store
-	Optimizer     *optim.AdamW
+	Optimizer     *optim.Optimizer
 	Clip          float64
 	Checkpointing bool // recompute layers in the backward pass
 	Seed          uint64
@@ -66,6 +66,7 @@ func (t *Trainer) Step(ctx context.Context, micro int, backward func(i int) (flo
 		}
 		r.Loss += loss
 	}
+	t.Store.DropFrozen()
 	if tensor.OnDevice() {
 		return t.advance(r, learningRate)
 	}

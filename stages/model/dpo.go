@@ -37,7 +37,7 @@ func TrainDPO(ctx context.Context, j *stages.Job) error {
 		still.Dropout = 0
 		lora = &still
 	}
-	m, store, err := openTrained(j, base, dtype, lora, c.Seed)
+	m, store, err := openTrained(j, base, dtype, lora, &c.Training)
 	if err != nil {
 		return err
 	}

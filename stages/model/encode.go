@@ -112,7 +112,7 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 	}
 	warnDiverged(j, diverged)
 	if len(m.examples) == 0 {
-		return nil, stages.Errorf("data", "no row with a trained token: %d rows, %d cut to nothing at maxLength %d", d.Rows, m.dropped, e.maxLength)
+		return nil, stages.Errorf(e.field, "no row with a trained token: %d rows, %d cut to nothing at maxLength %d", d.Rows, m.dropped, e.maxLength)
 	}
 	return m, nil
 }
@@ -170,7 +170,7 @@ func eachRow[T any](ctx context.Context, j *stages.Job, field string, d *dataset
 		made[i] = w.made
 	}
 	if err := bad.Err(); err != nil {
-		return nil, stages.Errorf("data", "%w", err)
+		return nil, stages.Errorf(field, "%w", err)
 	}
 	return made, nil
 }

@@ -39,22 +39,29 @@ const saveAfter = 2 * time.Minute
 
 // fit trains store (the base's weights, or an adapter's) by a method, from the newest checkpoint on.
 func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, f method) error {
-	order := &train.Order{Examples: f.items, Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Repeat: f.repeat, Shuffle: c.Shuffle, Seed: uint64(c.Seed)}
+	order := &train.Order{Examples: f.items, Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Repeat: f.repeat, Shuffle: c.Shuffle, Lengths: f.lengths, Seed: uint64(c.Seed)}
 	total := order.Steps(c.Epochs)
 	if c.MaxSteps != nil {
 		total = *c.MaxSteps
 	}
 	schedule := optim.Schedule(c.Schedule)
-	o := c.Optimizer
-	t := &train.Trainer{Model: m, Store: store, Clip: c.Clip, Checkpointing: c.GradientCheckpointing, Seed: uint64(c.Seed),
-		Optimizer: optim.NewAdamW(store, o.Beta1, o.Beta2, o.Epsilon, o.WeightDecay)}
+	optimizer, err := optim.New(optim.Config(c.Optimizer), store)
+	if err != nil {
+		return err
+	}
+	t := &train.Trainer{Model: m, Store: store, Clip: c.Clip, Checkpointing: c.GradientCheckpointing, Seed: uint64(c.Seed), Optimizer: optimizer}
 	defer t.Free()
 
 	numerics, err := Numerics(j.Job)
 	if err != nil {
 		return err
 	}
-	state := &train.State{Numerics: numerics, Sums: map[string]float64{}, Buffers: []tensor.Tensor{store.Values, t.Optimizer.M, t.Optimizer.V}}
+	state := &train.State{Numerics: numerics, Sums: map[string]float64{}, Buffers: append([]tensor.Tensor{store.Values}, optimizer.State...)}
+	if f.eval != nil && f.eval.KeepBest {
+		best := store.Values.Clone().Forget() // of the best step so far
+		defer best.Free()
+		state.Buffers = append(state.Buffers, best)
+	}
 	resumed, err := state.Restore(j.Checkpoints, j.Warn)
 	if err != nil {
 		return stages.Errorf("", "%w", err)
@@ -105,7 +112,19 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 	}
 
 	last := time.Now()
-	for state.Step < total {
+	evaluate := func() error {
+		if state.Best.Evaluated == state.Step || !f.eval.due(state.Step, total) {
+			return nil
+		}
+		began := time.Now()
+		err := f.eval.evaluate(ctx, j, t, state, order.Epoch(state.Step))
+		last = last.Add(time.Since(began)) // no part of tokens_per_second
+		return err
+	}
+	if err := evaluate(); err != nil { // of a step after which it was broken off
+		return err
+	}
+	for state.Step < total && !f.eval.stops(&state.Best) {
 		step := state.Step
 		share, err := schedule.At(step, total)
 		if err != nil {
@@ -139,7 +158,7 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			loss := state.Sums["loss"] / state.Sums["steps"]
 			values := map[string]float64{
 				"loss": loss, "grad_norm": r.GradNorm, "learning_rate": share * c.LearningRate,
-				"epoch": order.Epoch(state.Step), "tokens": state.Sums["total_tokens"],
+				"epoch": order.Epoch(state.Step), "tokens": state.Sums["total_tokens"], "num_tokens": state.Sums["total_tokens"],
 				"tokens_per_second": state.Sums["tokens"] / math.Max(now.Sub(last).Seconds(), 1e-9),
 			}
 			for sum, v := range state.Sums {
@@ -162,6 +181,9 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			last = now
 		}
 		j.Progress(state.Step, total, "steps")
+		if err := evaluate(); err != nil {
+			return errors.Join(err, save())
+		}
 		if state.Step%int64(c.SaveEvery) == 0 || time.Since(savedAt) > saveAfter {
 			if err := save(); err != nil {
 				return err
@@ -171,12 +193,25 @@ func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model
 			return errors.Join(ctx.Err(), save())
 		}
 	}
+	if c.CanGrow(f.settings()) { // a longer training goes on from here
+		if err := save(); err != nil {
+			return err
+		}
+	}
 	if saved != state.Step {
 		if !t.Finite() {
 			return hopeless(state.Step, "a weight")
 		}
 	}
-	j.Summary("steps", float64(total))
+	if f.eval != nil {
+		j.Summary("eval_loss", state.Best.Loss)
+		j.Summary("best_step", float64(state.Best.Step))
+		if f.eval.KeepBest {
+			store.Values.CopyFrom(state.Buffers[len(state.Buffers)-1])
+			store.Refresh()
+		}
+	}
+	j.Summary("steps", float64(state.Step))
 	j.Summary("loss", state.Sums["logged_loss"]) // of a checkpoint where that one is of the last step
 	for _, name := range summed {
 		if v, ok := state.Sums[metricLogged+name]; ok {

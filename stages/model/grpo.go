@@ -43,7 +43,7 @@ func TrainGRPO(ctx context.Context, j *stages.Job) error {
 		return stages.Errorf("rewards", "%w", err)
 	}
 	defer rewards.Close()
-	m, store, err := openTrained(j, base, dtype, c.LoRA, c.Seed)
+	m, store, err := openTrained(j, base, dtype, c.LoRA, &c.Training)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/model"
-	"github.com/hone-ml/hone/internal/nn"
 	"github.com/hone-ml/hone/internal/safetensors"
 	"github.com/hone-ml/hone/internal/tensor"
 	"github.com/hone-ml/hone/schemas"
@@ -186,7 +185,7 @@ func randomAdapter(t *testing.T, base, name string, l model.LoRA) peerCase {
 		}
 		for i := range linear.Adapter.Targets {
 			a, b := linear.Adapter.Factors(i)
-			for _, f := range []nn.Factor{a, b} {
+			for _, f := range []tensor.Place{a, b} {
 				for k := range f.Rows * f.Columns { // what pads a row stays zero
 					values[f.Offset+k/f.Columns*f.Width+k%f.Columns] = 0.3 * float32(random.NormFloat64())
 				}

@@ -151,8 +151,12 @@ func followGRPO(t *testing.T, path, name string) {
 		p.prompts = append(p.prompts, prompt{ids: x.IDs})
 	}
 	order := &train.Order{Examples: len(p.prompts), Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Repeat: c.Iterations}
-	tr := &train.Trainer{Model: m, Store: store, Optimizer: optim.NewAdamW(store, 0.9, 0.999, 1e-8, 0), Clip: c.Clip}
-	defer tr.Optimizer.Free()
+	optimizer, err := optim.New(optim.Config{Kind: "adamw", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer optimizer.Free()
+	tr := &train.Trainer{Model: m, Store: store, Optimizer: optimizer, Clip: c.Clip}
 	for i, want := range g.Steps {
 		r, err := p.step(context.Background(), tr, order.Step(int64(i)), want.LearningRate)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/hone-ml/hone/internal/dataset"
-	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/tensor"
 	"github.com/hone-ml/hone/internal/tokenizer"
 	"github.com/hone-ml/hone/internal/train"
@@ -25,31 +24,38 @@ func Pretrain(ctx context.Context, j *stages.Job) error {
 	if err != nil {
 		return stages.Errorf("dtype", "%w", err)
 	}
-	examples, err := blocks(ctx, j, base.Path, c.MaxLength)
+	examples, err := blocks(ctx, j, "data", base.Path, c.MaxLength)
 	if err != nil {
 		return err
 	}
-	m, err := model.Load(base.Path, dtype, true)
+	m, store, err := openTrained(j, base, dtype, nil, &c.Training)
 	if err != nil {
-		return stages.Errorf("model", "%w", err)
+		return err
 	}
 	defer m.Free()
-	j.Log("%d parameters", m.Parameters())
-	if err := fit(ctx, j, &c.Training, m, &m.Base, likelihood(train.Unpacked(examples))); err != nil {
+	f := likelihood(train.Unpacked(examples), false)
+	if c.Eval != nil {
+		others, err := blocks(ctx, j, "eval.data", base.Path, c.MaxLength)
+		if err != nil {
+			return err
+		}
+		f.eval = held(c.Eval, train.Unpacked(others), false)
+	}
+	if err := fit(ctx, j, &c.Training, m, store, f); err != nil {
 		return err
 	}
 	return m.Save(j.Out("model"), base.Path, tensor.Float32)
 }
 
 // blocks is the dataset's texts as rows of length tokens, all trained; the last may be shorter.
-func blocks(ctx context.Context, j *stages.Job, dir string, length int) ([]train.Example, error) {
-	d, err := dataset.Open(j.In("data").Path)
+func blocks(ctx context.Context, j *stages.Job, field, dir string, length int) ([]train.Example, error) {
+	d, err := dataset.Open(j.In(field).Path)
 	if err != nil {
-		return nil, stages.Errorf("data", "%w", err)
+		return nil, stages.Errorf(field, "%w", err)
 	}
 	defer d.Close()
 	if err := wants("model.pretrain", d.Format, dataset.Text); err != nil {
-		return nil, stages.Errorf("data", "%w", err)
+		return nil, stages.Errorf(field, "%w", err)
 	}
 	tok, err := tokenizer.Load(dir)
 	if err != nil {
@@ -74,7 +80,7 @@ func blocks(ctx context.Context, j *stages.Job, dir string, length int) ([]train
 		text, _ := d.Get(row, "text").(string)
 		ids, _, err := tok.Encode(text, false)
 		if err != nil {
-			bad.Add(&dataset.RowError{Where: j.Row("data", n), Err: err})
+			bad.Add(&dataset.RowError{Where: j.Row(field, n), Err: err})
 			continue
 		}
 		all = append(append(all, ids...), tok.EOS.ID)
@@ -82,7 +88,7 @@ func blocks(ctx context.Context, j *stages.Job, dir string, length int) ([]train
 		j.Progress(n, d.Rows, "rows")
 	}
 	if err := bad.Err(); err != nil {
-		return nil, stages.Errorf("data", "%w", err)
+		return nil, stages.Errorf(field, "%w", err)
 	}
 	var examples []train.Example
 	for from := 0; len(all)-from > 1; from += length {
@@ -95,9 +101,11 @@ func blocks(ctx context.Context, j *stages.Job, dir string, length int) ([]train
 		examples = append(examples, x)
 	}
 	if len(examples) == 0 {
-		return nil, stages.Errorf("data", "no text")
+		return nil, stages.Errorf(field, "no text")
 	}
-	j.Summary("rows", float64(n))
+	if field == "data" {
+		j.Summary("rows", float64(n))
+	}
 	j.Log("%d texts in %d rows of %d tokens", n, len(examples), length)
 	return examples, nil
 }

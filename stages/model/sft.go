@@ -29,51 +29,82 @@ func TrainSFT(ctx context.Context, j *stages.Job) error {
 	if err != nil {
 		return stages.Errorf("dtype", "%w", err)
 	}
-	d, err := dataset.Open(j.In("data").Path)
-	if err != nil {
-		return stages.Errorf("data", "%w", err)
-	}
-	defer d.Close()
-	if err := wants("train.sft", d.Format, taught...); err != nil {
-		return stages.Errorf("data", "%w", err)
-	}
-	rows, err := encode(ctx, j, d, encoding{field: "data", dir: base.Path, loss: c.LossOf(string(d.Format)), maxLength: c.MaxLength, date: c.Date})
+	rows, err := encodeFor(ctx, j, &c, "data")
 	if err != nil {
 		return err
 	}
 	rows.report(j, c.MaxLength)
-	bins := train.Unpacked(rows.examples)
+	bins := binned(&c, rows.examples)
 	if c.Packing {
-		bins = train.Pack(rows.examples, c.MaxLength)
 		j.Log("packed into %d rows of at most %d tokens", len(bins), c.MaxLength)
 	}
 
-	m, store, err := openTrained(j, base, dtype, c.LoRA, c.Seed)
+	m, store, err := openTrained(j, base, dtype, c.LoRA, &c.Training)
 	if err != nil {
 		return err
 	}
 	defer m.Free()
-	if err := fit(ctx, j, &c.Training, m, store, likelihood(bins)); err != nil {
+	m.Noise = c.NEFTuneAlpha
+	f := likelihood(bins, c.Objective == "dft")
+	if c.GroupByLength {
+		f.lengths = train.Lengths(bins)
+	}
+	if c.Eval != nil {
+		others, err := encodeFor(ctx, j, &c, "eval.data")
+		if err != nil {
+			return err
+		}
+		j.Log("evaluated on %d rows each %d steps", len(others.examples), c.Eval.Every)
+		f.eval = held(c.Eval, binned(&c, others.examples), c.Objective == "dft")
+	}
+	if err := fit(ctx, j, &c.Training, m, store, f); err != nil {
 		return err
 	}
 	return saveTrained(j, m, base, rows.template)
 }
 
+// encodeFor makes the rows of an input ready.
+func encodeFor(ctx context.Context, j *stages.Job, c *schemas.TrainSFT, field string) (*made, error) {
+	d, err := dataset.Open(j.In(field).Path)
+	if err != nil {
+		return nil, stages.Errorf(field, "%w", err)
+	}
+	defer d.Close()
+	if err := wants("train.sft", d.Format, taught...); err != nil {
+		return nil, stages.Errorf(field, "%w", err)
+	}
+	return encode(ctx, j, d, encoding{field: field, dir: j.In("model").Path, loss: c.LossOf(string(d.Format)), maxLength: c.MaxLength, date: c.Date})
+}
+
+// binned is examples as batch.rows counts them.
+func binned(c *schemas.TrainSFT, examples []train.Example) [][]train.Example {
+	if c.Packing {
+		return train.Pack(examples, c.MaxLength)
+	}
+	return train.Unpacked(examples)
+}
+
 // openTrained opens the model to train, with an adapter where there is lora, and tells which weights move.
-func openTrained(j *stages.Job, base job.Input, dtype tensor.Dtype, lora *schemas.LoRA, seed int64) (*model.Model, *nn.Store, error) {
+func openTrained(j *stages.Job, base job.Input, dtype tensor.Dtype, lora *schemas.LoRA, c *schemas.Training) (*model.Model, *nn.Store, error) {
 	m, err := model.Load(base.Path, dtype, lora == nil)
 	if err != nil {
 		return nil, nil, stages.Errorf("model", "%w", err)
 	}
 	store := &m.Base
+	if c.Freeze != nil {
+		if err := m.Freeze(model.Freeze(*c.Freeze)); err != nil {
+			m.Free()
+			return nil, nil, stages.Errorf("freeze", "%w", err)
+		}
+	}
 	if lora != nil {
-		if err := adapt(j, m, lora, seed); err != nil {
+		if err := adapt(j, m, lora, c.Seed); err != nil {
 			m.Free()
 			return nil, nil, stages.Errorf("lora", "%w", err)
 		}
 		store = &m.Adapter
 	}
-	j.Log("%d parameters, %d of them trained", m.Parameters(), trainable(m))
+	j.Log("%d parameters, %d of them trained", m.Parameters(), m.Trained())
 	return m, store, nil
 }
 
@@ -114,13 +145,6 @@ func initFolder(j *stages.Job, init *schemas.Ref) string {
 		return j.In("lora.init").Path
 	}
 	return j.File("lora.init")
-}
-
-func trainable(m *model.Model) int64 {
-	if m.LoRA != nil {
-		return m.AdapterParameters()
-	}
-	return m.Parameters()
 }
 
 // keepTemplate writes the template that the model was trained with where it had none of its own.

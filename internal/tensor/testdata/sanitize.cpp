@@ -34,7 +34,7 @@ static void rows_of(const Table<T> &k, int64_t rows, int64_t dim) {
   }
   k.swiglu(gu.data(), y.data(), rows, dim);
   k.swiglu_back(y.data(), gu.data(), dgu.data(), rows, dim);
-  k.cross_entropy(y.data(), label.data(), weight.data(), logp.data(), rows, dim);
+  k.cross_entropy(y.data(), label.data(), weight.data(), true, logp.data(), stats.data(), rows, dim);
   k.log_probs(x.data(), label.data(), A(0.5), logp.data(), lse.data(), stats.data(), rows, dim);
   k.log_probs_back(y.data(), label.data(), A(0.5), lse.data(), weight.data(), rows, dim);
   k.cap(y.data(), rows * dim, 30);
@@ -70,6 +70,10 @@ int main() {
   for (int64_t n : {1, 15, 16, 17, 4097}) {
     std::vector<float> a(n), b(n), c(n), d(n), e(n);
     k.adamw(a.data(), b.data(), c.data(), d.data(), n, 1, 1e-3, 0.9, 0.99, 1e-8, 0.1, 0.1, 0.1);
+    k.lion(a.data(), b.data(), c.data(), n, 1, 1e-3, 0.9, 0.99, 0.1);
+    k.squares(a.data(), n, 1, n, 1, 1e-30, d.data(), e.data());
+    k.factored_norm(a.data(), n, 1, n, 1, d.data(), e.data());
+    k.factored(b.data(), a.data(), n, 1, n, 1, d.data(), e.data(), 1);
     k.sum_squares(a.data(), n);
     k.dropout(a.data(), e.data(), n, 1, 2, 0.5);
   }

@@ -119,9 +119,9 @@ static void whole(at::ScalarType d, int64_t rows, int64_t in, int64_t n) {
     Tensor weights = at::ones({rows}, of(acc)), hidden = leaf({rows, in}, d, train), head = leaf({n, in}, d, train);
     for (double cap : {0.0, 3.0})
       for (int64_t chunk : {1, 7, 1000}) {
-        hten l = nullptr, p = nullptr;
-        accept("cross entropy", [&](char **e) { return hone_cross_entropy(&l, &p, h(hidden), h(head), h(id), h(weights), cap, chunk, e); });
-        Tensor loss = take(l), logp = take(p);
+        hten l = nullptr, p = nullptr, s = nullptr;
+        accept("cross entropy", [&](char **e) { return hone_cross_entropy(&l, &p, &s, h(hidden), h(head), h(id), h(weights), chunk == 7, cap, chunk, e); });
+        Tensor loss = take(l), logp = take(p), stats = take(s);
         hten o = &loss, g = nullptr;
         if (train) accept("cross entropy backward", [&](char **e) { return hone_backward(&o, &g, 1, e); });
         for (hten *stats : {(hten *)nullptr, &l}) {
@@ -266,8 +266,8 @@ static void misfits() {
   split(none, {8}), split(x, {4}), split(x, {4, 5}), split(x, {9, -1}), split(x, {}), split(x[0], {8}), split(x.unsqueeze(2), {8});
 
   auto entropy = [&](Tensor x, Tensor w, Tensor label, Tensor weight, int64_t chunk = 2) {
-    hten l = nullptr, p = nullptr;
-    refuse("cross entropy", [&](char **e) { return hone_cross_entropy(&l, &p, h(x), h(w), h(label), h(weight), 0, chunk, e); });
+    hten l = nullptr, p = nullptr, s = nullptr;
+    refuse("cross entropy", [&](char **e) { return hone_cross_entropy(&l, &p, &s, h(x), h(w), h(label), h(weight), 0, 0, chunk, e); });
   };
   auto log_probs = [&](Tensor x, Tensor w, Tensor label, double cap, int64_t chunk) {
     hten l = nullptr, s = nullptr;
@@ -282,9 +282,9 @@ static void misfits() {
   entropy(x, w, label, at::ones({6}).slice(0, 0, 6, 2)), entropy(x, w, label, weight.unsqueeze(1)), entropy(x, w.to(at::kDouble), label, weight), entropy(x, w.t(), label, weight);
   for (bool train : {true, false}) { // no trained token
     Tensor xe = leaf({0, 8}, at::kFloat, train), le = ids(0, 5), we = at::ones({0});
-    hten l = nullptr, p = nullptr;
-    accept("cross entropy", [&](char **e) { return hone_cross_entropy(&l, &p, h(xe), h(w), h(le), h(we), 0, 4, e); });
-    take(l), take(p);
+    hten l = nullptr, p = nullptr, s = nullptr;
+    accept("cross entropy", [&](char **e) { return hone_cross_entropy(&l, &p, &s, h(xe), h(w), h(le), h(we), 0, 0, 4, e); });
+    take(l), take(p), take(s);
     one("log probs", [&](hten *o, char **e) { return hone_log_probs(o, nullptr, h(xe), h(w), h(le), 1, 0, 4, e); });
   }
   auto embedding = [&](Tensor w, Tensor id) { not_one("embedding", [&](hten *o, char **e) { return hone_embedding(o, h(w), h(id), -1, e); }); };
@@ -302,6 +302,22 @@ static void flat_buffers() {
                        adamw(none, g, m, v, 0, n, 1), adamw(w, g, m.narrow(0, 0, n - 1), v, 0, n, 1)})
       refuse("adamw", call);
     if (n > 1) refuse("adamw", adamw(w, g, m, strided, 0, n, 1));
+    accept("lion", [&](char **e) { return hone_lion(h(w), h(g), h(m), 1, 1e-3, 0.9, 0.99, 0.1, e); });
+    refuse("lion", [&](char **e) { return hone_lion(h(w), h(wide), h(m), 1, 1e-3, 0.9, 0.99, 0.1, e); });
+    for (int64_t columns : {int64_t(1), n}) {
+      int64_t place[] = {0, n / columns, columns, columns}, beyond[] = {1, n / columns, columns, columns}, empty[] = {0, 0, columns, columns};
+      Tensor row = at::zeros({n / columns}), column = at::zeros({columns}), momentum = at::zeros({n / columns, columns});
+      accept("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(column), place, 1, 1e-3, 0.5, 1, e); });
+      accept("muon", [&](char **e) { return hone_muon(h(w), h(g), h(momentum), place, 1, 1e-3, 0.95, 1, e); });
+      for (int64_t *bad : {beyond, empty}) {
+        refuse("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(column), bad, 1, 1e-3, 0.5, 1, e); });
+        refuse("muon", [&](char **e) { return hone_muon(h(w), h(g), h(momentum), bad, 1, 1e-3, 0.95, 1, e); });
+      }
+      refuse("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(wide), place, 1, 1e-3, 0.5, 1, e); });
+      refuse("muon", [&](char **e) { return hone_muon(h(w), h(g), h(row), place, 1, 1e-3, 0.95, 1, e); });
+    }
+    accept("adafactor", [&](char **e) { return hone_adafactor_vector(h(w), h(g), h(v), 0, 1, 1e-3, 0.5, 1, e); });
+    refuse("adafactor", [&](char **e) { return hone_adafactor_vector(h(w), h(g), h(v), 1, 1, 1e-3, 0.5, 1, e); });
     double sum;
     accept("sum of squares", [&](char **e) { return hone_sum_squares(h(w), &sum, e); });
     refuse("sum of squares", [&](char **e) { return hone_sum_squares(h(wide), &sum, e); });
