@@ -77,7 +77,7 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 		return nil
 	}
 	if a.forced {
-		a.res.resume = false
+		a.res.resume, a.res.shorter = false, nil
 	}
 	started := time.Now()
 	end, err := a.process(ctx)
@@ -97,6 +97,7 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 		Key: a.res.key, Kind: a.stage.Kind, Pipeline: a.graph.Name, Ref: a.ref, Stage: a.stage.Name,
 		Ingredients: a.res.ingredients, Numerics: &end.numerics, Outputs: out.outputs, Metrics: out.metrics,
 		Started: started.UTC(), Seconds: time.Since(started).Seconds(), Resumed: out.resumed, Version: a.opts.Version,
+		Prefix: prefixKey(a.stage, a.res.ingredients),
 	}
 	first, note := a.first(rec)
 	if note != "" {
@@ -111,6 +112,9 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 		if first == nil {
 			if err := a.store.Commit(rec, a.log()); err != nil {
 				return err
+			}
+			if err := a.retire(rec); err != nil {
+				a.say("warn", fmt.Sprintf("a longer training will not go on from this one: %v", err))
 			}
 		}
 		os.RemoveAll(a.checkpoints())
@@ -164,7 +168,7 @@ func (a *attempt) verify() map[string]error {
 // machine: then it begins anew.
 func (a *attempt) process(ctx context.Context) (*ending, error) {
 	a.far = Unfinished{}
-	if a.res.resume {
+	if a.res.resume && a.res.shorter == nil {
 		a.far = Unfinished{Saved: a.res.unfinished.Saved, Resume: true}
 	} else if err := os.RemoveAll(a.checkpoints()); err != nil {
 		return nil, err
@@ -174,6 +178,13 @@ func (a *attempt) process(ctx context.Context) (*ending, error) {
 			return nil, err
 		}
 	}
+	if a.res.shorter != nil {
+		if err := a.goOn(); err != nil {
+			a.say("warn", fmt.Sprintf("the last state of a shorter training is of no use: %v", err))
+			a.res.resume, a.res.shorter = false, nil
+			return a.process(ctx)
+		}
+	}
 	if err := a.prepare(); err != nil {
 		return nil, err
 	}
@@ -181,7 +192,7 @@ func (a *attempt) process(ctx context.Context) (*ending, error) {
 	if errors.Is(err, errOtherNumerics) {
 		a.say("warn", "the checkpoint is of another processor or library: beginning anew")
 		os.RemoveAll(a.dir)
-		a.res.resume = false
+		a.res.resume, a.res.shorter = false, nil
 		return a.process(ctx)
 	}
 	return end, err

@@ -57,7 +57,10 @@ func fakeWorker(dir string) int {
 	if err != nil {
 		panic(err)
 	}
-	var config struct{ Command []string }
+	var config struct {
+		Command  []string
+		MaxSteps int
+	}
 	if err := json.Unmarshal(j.Config, &config); err != nil {
 		panic(err)
 	}
@@ -67,6 +70,9 @@ func fakeWorker(dir string) int {
 		path := filepath.Join(j.Out[port].Path, file)
 		os.MkdirAll(filepath.Dir(path), 0o755)
 		return path
+	}
+	if j.Kind == "train.sft" {
+		config.Command = []string{fmt.Sprintf("steps %d 1 out/t", config.MaxSteps)}
 	}
 	for _, order := range config.Command {
 		verb, rest, _ := strings.Cut(order, " ")

@@ -134,11 +134,15 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 		}
 	case res.gone != nil:
 		p.Why = []Change{{Field: "out", Old: res.gone.Tree, New: res.gone.Error(), Pos: position(s, "kind")}}
+	case res.shorter != nil:
+		p.Action = Resume
+		p.Why, p.Before, p.Renamed = r.why(s, res.key, res.ingredients, nil)
 	case res.resume:
 		p.Action = Resume
 		p.Why = []Change{{Field: "checkpoint", New: res.unfinished.String(), Pos: position(s, "kind")}}
 	default:
 		p.Why, p.Before, p.Renamed = r.why(s, res.key, res.ingredients, res.unknown)
+		p.Why = append(p.Why, lengthened(s, p.Why)...)
 	}
 	return p
 }

@@ -28,6 +28,7 @@ type resolution struct {
 	gone        *store.Damage // why a record that is there cannot be reused
 	resume      bool          // a checkpoint is there
 	unfinished  *Unfinished   // how far an attempt came that made no record
+	shorter     *finished     // the last state of a shorter training; then resume is set too
 }
 
 // resolve finds a stage's key from the outputs of the stages before it, and what the store has for it.
@@ -82,7 +83,7 @@ func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resol
 
 // lookup asks the store what it has for a key: a record to reuse, or a checkpoint to resume from.
 func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
-	res.record, res.gone, res.resume, res.unfinished = nil, nil, false, nil
+	res.record, res.gone, res.resume, res.unfinished, res.shorter = nil, nil, false, nil, nil
 	records, err := r.store.Records(res.key)
 	if err != nil {
 		return err
@@ -115,6 +116,8 @@ func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
 		if other := otherUnfinished(dir); other != nil {
 			res.unfinished = other
 		}
+		res.shorter = r.shorter(s, res.ingredients, res.numerics)
+		res.resume = res.shorter != nil
 	}
 	return nil
 }

@@ -75,6 +75,11 @@ func (s *Store) GC(dryRun bool) (*Freed, error) {
 			}
 		}
 	}
+	for _, r := range records {
+		if keys[r.Key] && r.Prefix != "" {
+			keys[r.Prefix] = true // its last state
+		}
+	}
 	objects := s.reachable(trees)
 	return freed, errors.Join(
 		s.sweepTrees(freed, trees, maker),

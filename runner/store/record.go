@@ -28,7 +28,8 @@ type Record struct {
 	Started     time.Time          `json:"started"`
 	Seconds     float64            `json:"seconds"`
 	Resumed     bool               `json:"resumed,omitempty"`
-	Version     string             `json:"version"` // of hone
+	Version     string             `json:"version"`          // of hone
+	Prefix      string             `json:"prefix,omitempty"` // the key under which a training's last state is kept for a longer one
 }
 
 // Ingredient is one part of a key. From says where it comes from: stage, config, input or source.
