@@ -69,9 +69,11 @@ func apart(rows [][]int32) (in Input, places [][]int64) {
 	return in, places
 }
 
-// shares reports whether a token is the same in all rows that begin alike: LongRoPE rotates by a row's length, and the dropout of
-// an adapter is drawn anew for each row.
-func (m *Model) shares() bool { return m.rope.Turn() == 0 && (m.LoRA == nil || m.LoRA.Dropout == 0) }
+// shares reports whether a token is the same in all rows that begin alike: LongRoPE rotates by a row's length, and an adapter's dropout
+// and NEFTune's noise are drawn anew for each row.
+func (m *Model) shares() bool {
+	return m.rope.Turn() == 0 && (m.LoRA == nil || m.LoRA.Dropout == 0) && m.Noise == 0
+}
 
 // alike is the number of tokens with which both rows begin.
 func alike(a, b []int32) int {

@@ -22,7 +22,7 @@ func (t *Trainer) NLL(batch []Example, weight float64, dft bool) (sums Tally, er
 		return sums, t.onDevice().nll(t, batch, weight, dft)
 	}
 	defer tensor.Open().Close()
-	in, at, labels := inputs(batch)
+	in, at, labels := shared(t.Model, batch)
 	if len(labels) == 0 {
 		return sums, nil
 	}
