@@ -55,7 +55,7 @@ TRACES = {
     # A matrix is a part of ours where its q, k and v are one; norms do not decay.
     "adafactor": ("messages", {"maxSteps": 14, "optimizer": {**BASE["optimizer"], "kind": "adafactor", "weightDecay": 0.1}}),
     "lion": ("messages", {"maxSteps": 14, "learningRate": 2e-3, "optimizer": {**BASE["optimizer"], "kind": "lion", "beta2": 0.99, "weightDecay": 0.5}}),
-    "muon": ("messages", {"maxSteps": 14, "optimizer": {**BASE["optimizer"], "kind": "muon", "momentum": 0.95, "weightDecay": 0.1}}),
+    "muon": ("messages", {"maxSteps": 14, "learningRate": 8e-3, "optimizer": {**BASE["optimizer"], "kind": "muon", "momentum": 0.95, "weightDecay": 0.1}}),
     # Its factors are matrices between layers too.
     "lora-muon": ("messages", {"maxSteps": 14, "learningRate": 4e-2, "optimizer": {**BASE["optimizer"], "kind": "muon", "momentum": 0.95}, "lora": LORA}),
     "lora-adafactor": ("messages", {"maxSteps": 14, "learningRate": 2e-2, "optimizer": {**BASE["optimizer"], "kind": "adafactor"}, "lora": LORA}),
@@ -128,7 +128,10 @@ class Muon(torch.optim.Optimizer):
         super().__init__([group for part in self.parts for group in part.param_groups], {})
 
     def step(self, closure=None):
+        rates = iter([group["lr"] for group in self.param_groups])  # accelerate gives the wrapper groups of its own
         for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = next(rates)
             part.step()
 
 
