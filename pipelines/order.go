@@ -107,7 +107,10 @@ func reference(s *Stage) *Stage {
 		Outputs: []Output{{Port: "logps", Kind: "files"}},
 	}
 	kept := map[string]bool{"model": true, "data": true, "reference": true, "maxLength": true, "dtype": true, "date": true}
-	kept["lora.init"], kept["batch.rows"] = own.LoRA != nil, own.Batch != nil
+	if lora := own.LoRA; lora != nil {
+		kept["lora.init"], kept["lora.quantize"], kept["lora.doubleQuantize"] = lora.Init != nil, lora.Quantize != "", lora.Quantize != ""
+	}
+	kept["batch.rows"] = own.Batch != nil
 	for _, in := range s.Inputs {
 		if kept[in.Field] {
 			r.Inputs = append(r.Inputs, in)

@@ -55,6 +55,7 @@ func (c *compiler) requireSense(s *stage) {
 	case *schemas.TrainSFT:
 		c.senseTraining(s, &v.Training, v.LoRA)
 		c.senseRate(s, &v.Training, sftRates, sftLoRARates, v.LoRA != nil)
+		c.senseLoRA(s, v.LoRA)
 	case *schemas.TrainDPO:
 		c.senseDPO(s, v)
 	case *schemas.TrainGRPO:
@@ -88,6 +89,21 @@ func (c *compiler) requireSense(s *stage) {
 		}
 	case *schemas.Exec:
 		c.senseExec(s, v)
+	}
+}
+
+// senseLoRA tells of fields that are written and not read.
+func (c *compiler) senseLoRA(s *stage, v *schemas.LoRA) {
+	if v == nil {
+		return
+	}
+	if s.wrote("lora.doubleQuantize") && v.Quantize == "" {
+		c.advisef(s, "lora.doubleQuantize", "read with quantize alone")
+	}
+	for _, field := range []string{"rank", "alpha", "targets", "rslora", "dora"} {
+		if path := "lora." + field; v.Init != nil && s.wrote(path) {
+			c.advisef(s, path, "the adapter of lora.init has its own, which counts")
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ var readBy = map[string][]string{
 
 func (c *compiler) senseDPO(s *stage, v *schemas.TrainDPO) {
 	c.senseTraining(s, &v.Training, v.LoRA)
+	c.senseLoRA(s, v.LoRA)
 	for _, field := range names(readBy) {
 		if s.wrote(field) && !slices.Contains(readBy[field], v.Loss) {
 			c.advisef(s, field, "loss %q does not read it", v.Loss)

@@ -5,6 +5,7 @@ import "github.com/hone-ml/hone/schemas"
 func (c *compiler) senseGRPO(s *stage, v *schemas.TrainGRPO) {
 	c.senseTraining(s, &v.Training, v.LoRA)
 	c.senseRate(s, &v.Training, rlRates, rlLoRARates, v.LoRA != nil)
+	c.senseLoRA(s, v.LoRA)
 	useful := false
 	for _, name := range names(v.Rewards) {
 		c.senseGrader(s, "rewards."+name, v.Rewards[name].Grader)

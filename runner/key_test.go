@@ -18,7 +18,7 @@ const sft = `{"model":{"kind":"model","from":"base","port":"model"},"data":{"kin
 "schedule":{"kind":"linear","warmup":0,"minimum":0},
 "optimizer":{"kind":"adamw","beta1":0.9,"beta2":0.999,"epsilon":1e-8,"weightDecay":0},
 "clip":1,"seed":42,"shuffle":true,"dtype":"auto","gradientCheckpointing":false,
-"logEvery":10,"saveEvery":500,"saveTotalLimit":2,"loss":"assistant","packing":false,"lora":{"rank":16,"alpha":32,"dropout":0,"targets":"all-linear","rslora":false}}`
+"logEvery":10,"saveEvery":500,"saveTotalLimit":2,"loss":"assistant","packing":false,"lora":{"rank":16,"alpha":32,"dropout":0,"targets":"all-linear","rslora":false,"dora":false,"doubleQuantize":false}}`
 
 func keyOf(t *testing.T, config string, change func(*pipelines.Stage, map[string]*Artifact, map[string]string)) string {
 	t.Helper()
@@ -69,7 +69,7 @@ func TestKey(t *testing.T) {
 	differs := map[string]string{
 		"learningRate":  edit(`"learningRate":2e-5`, `"learningRate":2.0001e-5`),
 		"seed":          edit(`"seed":42`, `"seed":43`),
-		"removing lora": edit(`,"lora":{"rank":16,"alpha":32,"dropout":0,"targets":"all-linear","rslora":false}`, ``),
+		"removing lora": edit(`,"lora":{"rank":16,"alpha":32,"dropout":0,"targets":"all-linear","rslora":false,"dora":false,"doubleQuantize":false}`, ``),
 		"another model": keyOf(t, sft, func(_ *pipelines.Stage, in map[string]*Artifact, _ map[string]string) { in["model"].Hash = "n" }),
 		"swapped inputs": keyOf(t, sft, func(_ *pipelines.Stage, in map[string]*Artifact, _ map[string]string) {
 			in["model"].Hash, in["data"].Hash = "d", "m"

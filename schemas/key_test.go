@@ -15,7 +15,7 @@ const tune = `{
 	"optimizer": {"kind": "adamw", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weightDecay": 0},
 	"clip": 1, "seed": 42, "shuffle": true, "dtype": "auto", "gradientCheckpointing": false, "date": "2024-07-26",
 	"logEvery": 10, "saveEvery": 500, "saveTotalLimit": 2, "packing": false,
-	"lora": {"rank": 16, "alpha": 32, "dropout": 0, "targets": "all-linear", "rslora": false, "init": "adapters/a"}}`
+	"lora": {"rank": 16, "alpha": 32, "dropout": 0, "targets": "all-linear", "rslora": false, "dora": false, "doubleQuantize": false, "init": "adapters/a"}}`
 
 func key(t *testing.T, kind, config string) string {
 	t.Helper()
@@ -60,6 +60,9 @@ func TestKeyConfigKeeps(t *testing.T) {
 		{`"adapters/a"`, `{"kind": "adapter", "from": "a", "port": "model"}`},
 		{`"all-linear"`, `["q_proj"]`},
 		{`"rslora": false`, `"rslora": false, "learningRateRatio": 16`},
+		{`"dora": false`, `"dora": true`},
+		{`"dora": false`, `"dora": false, "quantize": "nf4"`},
+		{`"doubleQuantize": false`, `"doubleQuantize": true`},
 		{`"packing": false`, `"packing": false, "loss": "all"`},
 		{`"packing": false`, `"packing": false, "objective": "dft"`},
 		{`"packing": false`, `"packing": false, "neftuneAlpha": 5`},

@@ -123,6 +123,9 @@ type LoRA struct {
 	Dropout           float64  `json:"dropout"`
 	Targets           Targets  `json:"targets"`
 	RSLoRA            bool     `json:"rslora"`
+	DoRA              bool     `json:"dora,omitempty"`
+	Quantize          string   `json:"quantize,omitempty"` // nf4
+	DoubleQuantize    bool     `json:"doubleQuantize,omitempty"`
 	LearningRateRatio *float64 `json:"learningRateRatio,omitempty"`               // of B's learning rate to A's
 	Init              *Ref     `json:"init,omitempty" edge:"adapter" hone:"file"` // an adapter to start from
 }
@@ -236,9 +239,11 @@ type TrainDPOReference struct {
 	Batch     *TrainDPOMismatch `json:"batch,omitempty"`
 }
 
-// TrainDPOInit is the adapter that training starts from, which is then the reference's too.
+// TrainDPOInit is what training starts from, which is then the reference too: the model as it is held, and an adapter on it.
 type TrainDPOInit struct {
-	Init *Ref `json:"init" edge:"adapter" hone:"file"`
+	Init           *Ref   `json:"init,omitempty" edge:"adapter" hone:"file"`
+	Quantize       string `json:"quantize,omitempty"`
+	DoubleQuantize *bool  `json:"doubleQuantize,omitempty"`
 }
 
 // TrainDPOMismatch is there for kto: see Mismatched.
@@ -252,8 +257,11 @@ func (t *TrainDPO) ReferenceOf() *TrainDPOReference {
 		return nil
 	}
 	r := &TrainDPOReference{Model: t.Model, Data: t.Data, Reference: t.Reference, MaxLength: t.MaxLength, Dtype: t.Dtype, Date: t.Date}
-	if t.Reference == nil && t.LoRA != nil && t.LoRA.Init != nil {
-		r.LoRA = &TrainDPOInit{t.LoRA.Init}
+	if t.Reference == nil && t.LoRA != nil && (t.LoRA.Init != nil || t.LoRA.Quantize != "") {
+		r.LoRA = &TrainDPOInit{Init: t.LoRA.Init, Quantize: t.LoRA.Quantize}
+		if t.LoRA.Quantize != "" {
+			r.LoRA.DoubleQuantize = &t.LoRA.DoubleQuantize
+		}
 	}
 	if t.Loss == KTO {
 		r.Batch = &TrainDPOMismatch{t.Batch.Rows}

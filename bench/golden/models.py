@@ -77,12 +77,17 @@ ADAPTERS = {
         "adapter-rslora": dict(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], use_rslora=True),
         "adapter-excluded": dict(r=2, lora_alpha=6, target_modules="all-linear", exclude_modules=["q_proj", "lm_head"]),
         "adapter-not": dict(r=2, lora_alpha=6, target_modules=["v_proj", "up_proj"], exclude_modules=r".*\.0\.self_attn.*"),
+        "adapter-dora": dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "o_proj", "gate_proj"], use_dora=True),
     },
     "gemma3": {"adapter-all": dict(r=4, lora_alpha=8, target_modules="all-linear")},
-    "phi3": {"adapter-fused": dict(r=4, lora_alpha=8, target_modules=["qkv_proj", "gate_up_proj"])},
+    "phi3": {
+        "adapter-fused": dict(r=4, lora_alpha=8, target_modules=["qkv_proj", "gate_up_proj"]),
+        "adapter-all": dict(r=2, lora_alpha=8, target_modules="all-linear"),
+    },
     "gpt2": {
         "adapter-all": dict(r=4, lora_alpha=8, target_modules="all-linear"),
         "adapter-attention": dict(r=4, lora_alpha=8, target_modules=["c_attn"], fan_in_fan_out=True),
+        "adapter-dora": dict(r=4, lora_alpha=8, target_modules="all-linear", use_dora=True),
     },
     "qwen3": {
         # Ranks and scales that differ by module, as PEFT's patterns give them.
@@ -142,7 +147,7 @@ def adapters(name, folder, base, by_length):
         with torch.no_grad():
             for key, parameter in model.named_parameters():
                 if "lora_" in key:  # B starts at zero: an adapter that changes nothing shows nothing
-                    parameter.normal_(0.0, 0.2, generator=generator)
+                    parameter.normal_(1.0 if "magnitude" in key else 0.0, 0.2, generator=generator)
         save_adapter(model, folder / adapter)
         loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder), folder / adapter).eval()
         found = {f"logits.{n}": logits(loaded, ids) for n, ids in by_length.items()}

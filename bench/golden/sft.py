@@ -29,7 +29,7 @@ import datasets
 import torch
 from peft import LoraConfig
 from peft.optimizers import create_loraplus_optimizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from common import INTERNAL, f32, save_adapter, versions, write_json
@@ -60,6 +60,16 @@ TRACES = {
     "lora-muon": ("messages", {"maxSteps": 14, "learningRate": 4e-2, "optimizer": {**BASE["optimizer"], "kind": "muon", "momentum": 0.95}, "lora": LORA}),
     "lora-adafactor": ("messages", {"maxSteps": 14, "learningRate": 2e-2, "optimizer": {**BASE["optimizer"], "kind": "adafactor"}, "lora": LORA}),
     "wsd": ("texts", {"maxSteps": 20, "loss": "completion", "schedule": {"kind": "wsd", "warmup": 3, "minimum": 0.1, "decay": 5}}),
+    # DoRA: its magnitudes decay too, and in LoRA+ they learn as B does.
+    "lora-dora": ("messages", {"maxSteps": 14, "learningRate": 2e-2, "optimizer": {**BASE["optimizer"], "weightDecay": 0.1}, "lora": {**LORA, "dora": True}}),
+    "lora-dora-plus": ("turns", {"maxSteps": 16, "learningRate": 1e-2, "loss": "assistant", "optimizer": {**BASE["optimizer"], "weightDecay": 0.1},
+                                 "lora": {"rank": 4, "alpha": 8, "targets": ["q_proj", "v_proj", "down_proj"], "dora": True, "learningRateRatio": 8}}),
+    "lora-dora-bfloat16": ("messages", {"maxSteps": 20, "learningRate": 8e-3, "lora": {**LORA, "dora": True}, "dtype": "bfloat16"}),
+    # QLoRA: bitsandbytes holds the base. TRL casts such an adapter to bfloat16; here it is float32, as PEFT has it.
+    "qlora": ("messages", {"maxSteps": 14, "learningRate": 2e-2, "lora": {**LORA, "quantize": "nf4"}}),
+    "qlora-double-dora": ("turns", {"maxSteps": 14, "learningRate": 2e-2, "loss": "assistant",
+                                    "lora": {**LORA, "quantize": "nf4", "doubleQuantize": True, "dora": True}}),
+    "qlora-bfloat16": ("messages", {"maxSteps": 20, "learningRate": 8e-3, "lora": {**LORA, "quantize": "nf4", "doubleQuantize": True}, "dtype": "bfloat16"}),
     "lora-rslora": ("turns", {"maxSteps": 16, "learningRate": 4e-2, "loss": "assistant",
                               "lora": {"rank": 4, "alpha": 8, "targets": ["q_proj", "v_proj", "down_proj"], "rslora": True}}),
     "completion-accumulate": ("completions", {"maxSteps": 14, "loss": "completion", "batch": {"rows": 2, "accumulate": 2}}),
@@ -153,6 +163,19 @@ def optimizer_of(trainer, config):
                 o["momentum"], lr=lr, betas=betas, eps=o["epsilon"])
 
 
+def quantization(lora):
+    """What from_pretrained takes for QLoRA. The layers compute in the dtype of their input: float32, or what autocast makes of it."""
+    if "quantize" not in lora:
+        return {}
+    import bitsandbytes
+
+    # In evaluation on such processors its layers would compute in bfloat16, whatever their input.
+    bitsandbytes.nn.modules.has_avx512bf16 = lambda: False
+    return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=lora["quantize"], bnb_4bit_compute_dtype=torch.float32,
+                                                      bnb_4bit_use_double_quant=lora.get("doubleQuantize", False)),
+            "device_map": {"": "cpu"}}
+
+
 class Trace(TrainerCallback):
     """Collects what TRL logs, and the rate that the optimiser really used."""
 
@@ -216,24 +239,27 @@ def run(name, data, overrides, folder):
     config = {**BASE, **overrides}
     set_seed(0)
     tok = AutoTokenizer.from_pretrained(DATA / "toy")
-    model = AutoModelForCausalLM.from_pretrained(DATA / "toy", dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(DATA / "toy", dtype=torch.float32, **quantization(config.get("lora") or {}))
     if freeze := config.get("freeze"):
         for n, p in model.named_parameters():
             layer = re.match(r"model\.layers\.(\d+)\.", n)
             if "embed_tokens" in n or layer and int(layer[1]) < freeze["layers"] or any(re.search(x, n) for x in freeze["parameters"]):
                 p.requires_grad = False
     lora = config.get("lora")
-    if lora and config["dtype"] == "bfloat16":  # a frozen base is held in bfloat16, as its checkpoint would be
+    if lora and "quantize" not in lora and config["dtype"] == "bfloat16":  # a frozen base is held in bfloat16, as its checkpoint would be
         with torch.no_grad():
             for p in model.parameters():
                 p.copy_(p.bfloat16())
     peft = lora and LoraConfig(r=lora["rank"], lora_alpha=lora["alpha"], target_modules=lora["targets"], lora_dropout=0.0,
-                               use_rslora=lora.get("rslora", False), task_type="CAUSAL_LM")
+                               use_rslora=lora.get("rslora", False), use_dora=lora.get("dora", False), task_type="CAUSAL_LM")
     trace = Trace()
     source = datasets.load_dataset("json", data_files=str(DATA / f"{data}.jsonl"), split="train", cache_dir=folder)
     others = "eval" in config and datasets.load_dataset("json", data_files=str(DATA / f"{config['eval']['data']}.jsonl"), split="train", cache_dir=folder)
     trainer = SFTTrainer(model=model, args=settings(config, folder), train_dataset=source, eval_dataset=others or None, processing_class=tok, peft_config=peft, callbacks=[trace])
     if lora:
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
         save_init(trainer.model, DATA / "sft" / f"{name}-init")
         if ratio := lora.get("learningRateRatio"):
             o = config["optimizer"]

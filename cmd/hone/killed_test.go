@@ -42,7 +42,7 @@ stages: {
 		batch: {rows: 3, accumulate: 2}
 	}
 	full: _train & {schedule: {kind: "cosine", warmup: 3}, saveEvery: 1, saveTotalLimit: 2, logEvery: 1}
-	lora: _train & {lora: {rank: 4, dropout: 0.3}, seed: 7, packing: true, maxLength: 128, saveEvery: 2, logEvery: 3}
+	lora: _train & {lora: {rank: 4, dropout: 0.3, dora: true}, seed: 7, packing: true, maxLength: 128, saveEvery: 2, logEvery: 3}
 	pairs: {kind: "data.load", source: _pairs}
 	prefer: {
 		kind: "train.dpo", model: stages.base.out.model, data: stages.pairs.out.data, learningRate: 1e-3, maxSteps: 9, seed: 3
@@ -55,7 +55,7 @@ stages: {
 		rewards: short: cel: expression: "1.0 / double(1 + size(completion))"
 		learningRate: 1e-2, maxSteps: 9, iterations: 2, beta: 0.1, generations: 3, maxNewTokens: 6
 		batch: {rows: 2, accumulate: 2}
-		lora: {rank: 4, dropout: 0.2}
+		lora: {rank: 4, dropout: 0.2, quantize: "nf4", doubleQuantize: true}
 		saveEvery: 1, logEvery: 2
 	}
 	merged: {kind: "model.merge", model: stages.lora.out.model}

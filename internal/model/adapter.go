@@ -54,7 +54,7 @@ func (m *Model) loadAdapter(l *LoRA, dir string, trained bool) error {
 		if !ok {
 			return fmt.Errorf("tensor %s: missing", x.name)
 		}
-		if want := []int64{x.Rows, x.Columns}; !slices.Equal(t.Shape, want) {
+		if want := x.shape(); !slices.Equal(t.Shape, want) {
 			return fmt.Errorf("tensor %s: shape %v, this base and adapter_config.json want %v", x.name, t.Shape, want)
 		}
 		scope := tensor.Open()
@@ -83,7 +83,7 @@ func (m *Model) SaveAdapter(dir, base string) error {
 	l := m.LoRA
 	config := map[string]any{
 		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": nil, "inference_mode": true,
-		"r": l.Rank, "lora_alpha": l.Alpha, "lora_dropout": l.Dropout, "use_rslora": l.RSLoRA, "use_dora": false,
+		"r": l.Rank, "lora_alpha": l.Alpha, "lora_dropout": l.Dropout, "use_rslora": l.RSLoRA, "use_dora": l.DoRA,
 		"bias": "none", "fan_in_fan_out": m.Linears()[0].Weight.Parts[0].Transposed, "init_lora_weights": true, "modules_to_save": nil,
 		"rank_pattern": orEmpty(l.RankPattern), "alpha_pattern": orEmpty(l.AlphaPattern),
 		"target_modules": m.targetModules(), "layers_to_transform": nil, "exclude_modules": nil,
@@ -116,7 +116,7 @@ func (m *Model) SaveAdapter(dir, base string) error {
 		for i, v := range x.values {
 			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(v))
 		}
-		tensors = append(tensors, safetensors.Tensor{Name: x.name, Dtype: "F32", Shape: []int64{x.Rows, x.Columns}, Data: data})
+		tensors = append(tensors, safetensors.Tensor{Name: x.name, Dtype: "F32", Shape: x.shape(), Data: data})
 		return nil
 	})
 	if err != nil {
@@ -160,7 +160,7 @@ func orEmpty[V any](m map[string]V) map[string]V {
 }
 
 // Merge adds the adapter's product to the base's weights and takes the adapter off. The sum is in float32, as PEFT's
-// merge_and_unload does it on a float32 model.
+// merge_and_unload does it on a float32 model; DoRA then gives each row its magnitude.
 func (m *Model) Merge() {
 	scope := tensor.Open()
 	defer scope.Close()
@@ -169,17 +169,29 @@ func (m *Model) Merge() {
 			if l.Adapter == nil {
 				continue
 			}
+			step := tensor.Open()
+			var lengths []float32
+			if l.Adapter.Magnitude != nil {
+				lengths = l.AdaptedNorms().Floats()
+			}
 			for i, t := range l.Adapter.Targets {
-				step := tensor.Open()
 				a, b := l.Adapter.Factors(i)
 				A := m.Adapter.Values.Slice(a.Offset, a.Rows, a.Columns)
 				B := m.Adapter.Values.Slice(b.Offset, b.Rows, b.Width).Narrow(1, 0, b.Columns)
 				out := l.Projections[t.Index].Out
 				w := m.Base.Values.Slice(l.Weight.PartAt(t.Index), out, l.In)
-				delta := B.MatMul(A).Mul(tensor.Of([]float32{float32(t.Scale)}))
-				w.CopyFrom(w.To(tensor.Float32).Add(delta))
-				step.Close()
+				sum := w.To(tensor.Float32).Add(B.MatMul(A).Mul(tensor.Of([]float32{float32(t.Scale)})))
+				if lengths != nil {
+					own := slices.Clone(m.Adapter.Values.Slice(l.Adapter.Magnitudes(i).Offset, out).Floats())
+					for k := range own {
+						own[k] /= lengths[k]
+					}
+					sum, lengths = sum.Mul(tensor.Of(own, out, 1)), lengths[out:]
+				}
+				w.CopyFrom(sum)
 			}
+			step.Close()
+			l.Adapter.Free()
 			l.Adapter = nil
 		}
 	})

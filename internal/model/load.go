@@ -14,6 +14,16 @@ import (
 // Load opens a Hugging Face folder. Trained, the weights are float32 with gradients and compute in dtype; else they are
 // held in dtype alone.
 func Load(dir string, dtype tensor.Dtype, trained bool) (*Model, error) {
+	return load(dir, dtype, trained, func(*nn.Weight) {})
+}
+
+// LoadNF4 opens a Hugging Face folder frozen, with every linear layer but the head in NF4, as transformers has bitsandbytes do it;
+// double quantises the scales too.
+func LoadNF4(dir string, dtype tensor.Dtype, double bool) (*Model, error) {
+	return load(dir, dtype, false, func(w *nn.Weight) { w.Pack(dtype, double) })
+}
+
+func load(dir string, dtype tensor.Dtype, trained bool, pack func(*nn.Weight)) (*Model, error) {
 	m, f, err := open(dir)
 	if err != nil {
 		return nil, err
@@ -23,6 +33,9 @@ func Load(dir string, dtype tensor.Dtype, trained bool) (*Model, error) {
 	values := dtype
 	if trained {
 		values = tensor.Float32
+	}
+	for _, l := range m.Linears() {
+		pack(l.Weight)
 	}
 	m.Base.Allocate(values, dtype, trained)
 	if err := fill(&m.Base, f); err != nil {
@@ -118,15 +131,33 @@ func Inspect(dir string) (c *Config, unexpected []string, err error) {
 	return m.Config, unexpected, nil
 }
 
-// fill copies every tensor that s declares from f into its buffer, converting the dtype.
+// fill copies every tensor that s declares from f into its buffer, converting the dtype, or packs it.
 func fill(s *nn.Store, f *safetensors.Checkpoint) error {
-	return s.Each(func(t nn.Tensor, offset int64) error {
+	read := func(t nn.Tensor, to tensor.Tensor, offset int64) error {
 		found, _ := lookup(f, t.Name)
-		if err := put(s.Values, offset, &found, t.Transposed); err != nil {
+		if err := put(to, offset, &found, t.Transposed); err != nil {
 			return fmt.Errorf("tensor %s: %w", t.Name, err)
 		}
 		return nil
-	})
+	}
+	for _, w := range s.Weights {
+		for i := range w.Parts {
+			if !w.Packed {
+				break
+			}
+			scope := tensor.Open()
+			dense := tensor.Empty(tensor.Float32, w.Parts[i].Shape...)
+			err := read(w.Parts[i], dense.Slice(0, dense.Count()), 0)
+			if err == nil {
+				w.Tensor.Pack(i, dense)
+			}
+			scope.Close()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return s.Each(func(t nn.Tensor, offset int64) error { return read(t, s.Values, offset) })
 }
 
 var dtypes = map[safetensors.Dtype]tensor.Dtype{"F32": tensor.Float32, "F16": tensor.Float16, "BF16": tensor.BFloat16, "F64": tensor.Float64}

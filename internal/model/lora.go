@@ -24,6 +24,7 @@ type LoRA struct {
 	Alpha        float64
 	Dropout      float64
 	RSLoRA       bool
+	DoRA         bool
 	AllLinear    bool     // target_modules: "all-linear"
 	Targets      []string // suffixes of module names
 	Pattern      string   // target_modules as a regular expression
@@ -100,7 +101,8 @@ func byPattern[V any](patterns map[string]V, name string, otherwise V) (V, error
 }
 
 // Adapt puts l on the model's linear layers and lays the factors out; trained, they have gradients. A is drawn as PEFT draws
-// it (kaiming_uniform(√5): uniform within 1/√in), from seed and the module's name; B is zero.
+// it (kaiming_uniform(√5): uniform within 1/√in), from seed and the module's name; B is zero. DoRA's magnitudes are the lengths of
+// the rows that there are: the weights must be loaded.
 func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
 	if m.LoRA != nil {
 		return errors.New("the model has an adapter")
@@ -134,7 +136,7 @@ func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
 			targets = append(targets, nn.Target{Index: i, Rank: rank, Scale: scale})
 		}
 		if targets != nil {
-			linear.Adapt(&m.Adapter, l.Dropout, &m.Draws, targets...)
+			linear.Adapt(&m.Adapter, l.DoRA, l.Dropout, &m.Draws, targets...)
 		}
 	}
 	for i, u := range used {
@@ -142,14 +144,13 @@ func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
 			return fmt.Errorf("target %q names no linear layer; %s are there", l.Targets[i], strings.Join(m.moduleNames(), ", "))
 		}
 	}
-	if m.Adapter.Size == 0 {
+	if len(m.Adapter.Weights) == 0 {
 		return fmt.Errorf("no linear layer is targeted; %s are there", strings.Join(m.moduleNames(), ", "))
 	}
 	m.LoRA = l
 	m.Adapter.Allocate(tensor.Float32, m.Dtype, trained)
-	defer m.Adapter.Refresh()
-	return m.factors(func(f factor) error {
-		if !f.isA {
+	err := m.factors(func(f factor) error {
+		if f.kind != factorA {
 			return nil
 		}
 		h := fnv.New64a()
@@ -161,14 +162,28 @@ func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
 		}
 		return nil
 	})
+	m.Adapter.Refresh()
+	if err == nil && l.DoRA {
+		for _, linear := range m.Linears() {
+			if linear.Adapter != nil {
+				linear.KeepLengths()
+			}
+		}
+		m.Adapter.Refresh()
+	}
+	return err
 }
 
-// LearnB has each B learn at ratio times the learning rate of A: LoRA+ (Hayou et al. 2024), as PEFT's create_loraplus_optimizer
-// groups them. It counts for the optimiser that is made afterwards.
+// LearnB has each B, and DoRA's magnitudes, learn at ratio times the learning rate of A: LoRA+ (Hayou et al. 2024), as PEFT's
+// create_loraplus_optimizer groups them. It counts for the optimiser that is made afterwards.
 func (m *Model) LearnB(ratio float64) {
 	for _, l := range m.Linears() {
-		if l.Adapter != nil {
-			l.Adapter.B.Rate = ratio
+		if l.Adapter == nil {
+			continue
+		}
+		l.Adapter.B.Rate = ratio
+		if l.Adapter.Magnitude != nil {
+			l.Adapter.Magnitude.Rate = ratio
 		}
 	}
 }
@@ -185,12 +200,27 @@ func (m *Model) moduleNames() []string {
 	return names
 }
 
-// factor is A or B of one module: values is a copy, row-major, that is stored back when f returns.
+// factor is A, B or the magnitudes of one module: values is a copy, row-major, that is stored back when f returns.
 type factor struct {
 	tensor.Place
+	kind   string
 	name   string // PEFT's
-	isA    bool
 	values []float32
+}
+
+// The kinds of factor: what follows the module in PEFT's name of it.
+const (
+	factorA    = ".lora_A.weight"
+	factorB    = ".lora_B.weight"
+	magnitudes = ".lora_magnitude_vector"
+)
+
+// shape is the tensor's in a PEFT folder.
+func (f *factor) shape() []int64 {
+	if f.kind == magnitudes {
+		return []int64{f.Columns}
+	}
+	return []int64{f.Rows, f.Columns}
 }
 
 // factors calls f with each factor of the adapter and stores its values.
@@ -204,8 +234,12 @@ func (m *Model) factors(f func(factor) error) error {
 			}
 			for i, t := range l.Adapter.Targets {
 				a, b := l.Adapter.Factors(i)
-				name := peftPrefix + l.Projections[t.Index].Name
-				for _, x := range []factor{{Place: a, name: name + ".lora_A.weight", isA: true}, {Place: b, name: name + ".lora_B.weight"}} {
+				own := []factor{{Place: a, kind: factorA}, {Place: b, kind: factorB}}
+				if l.Adapter.Magnitude != nil {
+					own = append(own, factor{Place: l.Adapter.Magnitudes(i), kind: magnitudes})
+				}
+				for _, x := range own {
+					x.name = peftPrefix + l.Projections[t.Index].Name + x.kind
 					x.values = make([]float32, x.Rows*x.Columns)
 					for r := range x.Rows {
 						copy(x.values[r*x.Columns:(r+1)*x.Columns], flat[x.Offset+r*x.Width:])
@@ -258,7 +292,7 @@ func parseLoRA(b []byte) (*LoRA, error) {
 	if err := errors.Join(json.Unmarshal(b, &f), json.Unmarshal(b, &all)); err != nil {
 		return nil, err
 	}
-	l := &LoRA{Rank: f.Rank, Alpha: 8, Dropout: f.Dropout, RSLoRA: f.RSLoRA, RankPattern: f.RankPattern, AlphaPattern: f.AlphaPattern}
+	l := &LoRA{Rank: f.Rank, Alpha: 8, Dropout: f.Dropout, RSLoRA: f.RSLoRA, DoRA: f.DoRA, RankPattern: f.RankPattern, AlphaPattern: f.AlphaPattern}
 	if f.Alpha != nil {
 		l.Alpha = *f.Alpha
 	}
@@ -267,8 +301,6 @@ func parseLoRA(b []byte) (*LoRA, error) {
 		return nil, fmt.Errorf("peft_type %q is not known (LORA is)", f.Type)
 	case f.Rank <= 0 || f.Rank > 1<<16:
 		return nil, fmt.Errorf("r is %d", f.Rank)
-	case f.DoRA:
-		return nil, errors.New("use_dora is not known")
 	case f.Bias != "" && f.Bias != "none":
 		return nil, fmt.Errorf("bias %q is not known (none is)", f.Bias)
 	case f.LoRABias:

@@ -16,7 +16,6 @@ func TestAdaptersRefused(t *testing.T) {
 		`"trainable_token_indices": [1]`:        "trainable_token_indices",
 		`"modules_to_save": ["lm_head"]`:        "modules_to_save",
 		`"bias": "lora_only"`:                   "bias",
-		`"use_dora": true`:                      "use_dora",
 	} {
 		_, err := parseLoRA([]byte(`{"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"], ` + field + `}`))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -264,6 +264,9 @@ func (m *Model) AdapterParameters() int64 {
 		for i := range l.Adapter.Targets {
 			a, b := l.Adapter.Factors(i)
 			n += a.Rows*a.Columns + b.Rows*b.Columns
+			if l.Adapter.Magnitude != nil {
+				n += b.Rows
+			}
 		}
 	}
 	return n
@@ -271,6 +274,11 @@ func (m *Model) AdapterParameters() int64 {
 
 // Free releases the weights.
 func (m *Model) Free() {
+	for _, l := range m.Linears() {
+		if l.Adapter != nil {
+			l.Adapter.Free()
+		}
+	}
 	m.Base.Free()
 	m.Adapter.Free()
 	for _, r := range m.ropes {

@@ -3,14 +3,13 @@
 //	Weight     a matrix or vector that the model uses; one or several checkpoint tensors behind one another
 //	Store      all weights of a model, declared first, then laid out in flat buffers
 //	Linear     a projection; several that share an input are one weight (q, k and v; gate and up)
-//	Adapter    LoRA on a Linear
+//	Adapter    LoRA or DoRA on a Linear
 //
 // Flat buffers are why an update is one pass, a checkpoint one write and a gradient norm one sum; every weight starts at a
 // multiple of 64 bytes, because bits depend on alignment where one row is multiplied.
 package nn
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/hone-ml/hone/internal/tensor"
@@ -59,6 +58,8 @@ type Weight struct {
 	Exact  tensor.Tensor // what norms and look-ups take: float32 where the store has it so
 	Rate   float64       // learns at so many times the learning rate; 0 is once
 	Hidden bool          // a matrix between layers: neither the embedding nor the head
+	Decays bool          // though it is a vector
+	Packed bool          // held in NF4 apart from the buffers: Tensor alone, no Exact
 
 	offset int64
 	places []tensor.Place // of an adapter's factors
@@ -109,7 +110,8 @@ type Store struct {
 	Grads   tensor.Tensor // flat float32; absent where it is frozen
 	Compute tensor.Tensor // flat; what the leaves slice: Values, or its copy in bfloat16
 
-	compute tensor.Dtype
+	compute   tensor.Dtype
+	refreshed int // times
 }
 
 // Declare adds a weight made of parts, which agree in all but their first dimension.
@@ -118,15 +120,34 @@ func (s *Store) Declare(parts ...Tensor) *Weight {
 	for _, p := range parts[1:] {
 		w.Shape[0] += p.Shape[0]
 	}
-	s.Size = (s.Size + w.Count() + align - 1) / align * align
+	s.Size = s.after(w)
 	s.Weights = append(s.Weights, w)
 	return w
+}
+
+// after is where what follows a weight at the end of the buffer begins.
+func (s *Store) after(w *Weight) int64 { return (s.Size + w.Count() + align - 1) / align * align }
+
+// Pack takes w, a matrix, out of the buffers: it is held in NF4, of zeros until its parts are packed. Call it before Allocate, and
+// train other stores alone.
+func (w *Weight) Pack(compute tensor.Dtype, double bool) {
+	outs := make([]int64, len(w.Parts))
+	for i, p := range w.Parts {
+		outs[i] = p.Shape[0]
+	}
+	w.Packed, w.Tensor = true, tensor.NF4(compute, double, w.Shape[1], outs...).Forget()
 }
 
 // Allocate lays the weights out: values in one dtype, what operators compute with in another, gradients (float32) where the
 // store is trained. Values are zero until they are loaded; after each change of them call Refresh.
 func (s *Store) Allocate(values, compute tensor.Dtype, trained bool) {
-	s.compute = compute
+	s.compute, s.Size = compute, 0
+	for _, w := range s.Weights {
+		if !w.Packed {
+			w.offset = s.Size
+			s.Size = s.after(w)
+		}
+	}
 	if trained {
 		s.Grads = tensor.Zeros(tensor.Float32, s.Size).Forget()
 	}
@@ -145,6 +166,9 @@ func (s *Store) Allocate(values, compute tensor.Dtype, trained bool) {
 // bind makes the tensors of the weights.
 func (s *Store) bind() {
 	for _, w := range s.Weights {
+		if w.Packed {
+			continue
+		}
 		w.Tensor = tensor.Leaf(s.Compute, w.offset, s.Grads, w.Shape...).Forget()
 		switch {
 		case s.Compute != s.Values:
@@ -168,7 +192,9 @@ func (s *Store) Narrow() bool {
 	s.Values.CopyFrom(wide)
 	s.Compute = s.Values
 	for _, w := range s.Weights {
-		w.Tensor.Free()
+		if !w.Packed {
+			w.Tensor.Free()
+		}
 	}
 	wide.Free()
 	s.bind()
@@ -209,12 +235,13 @@ func (s *Store) DropFrozen() {
 
 // Refresh brings the copies that operators compute with up to date with the values.
 func (s *Store) Refresh() {
+	s.refreshed++
 	if s.Compute != s.Values {
 		s.Compute.CopyFrom(s.Values)
 		return
 	}
 	for _, w := range s.Weights {
-		if w.Exact != w.Tensor {
+		if w.Exact != w.Tensor && !w.Packed {
 			w.Exact.CopyFrom(w.Tensor)
 		}
 	}
@@ -248,9 +275,12 @@ func (s *Store) Free() {
 	s.Values, s.Grads, s.Compute = tensor.Tensor{}, tensor.Tensor{}, tensor.Tensor{}
 }
 
-// Each calls f with every checkpoint tensor and its place in the buffer.
+// Each calls f with every checkpoint tensor that is not packed and its place in the buffer.
 func (s *Store) Each(f func(t Tensor, offset int64) error) error {
 	for _, w := range s.Weights {
+		if w.Packed {
+			continue
+		}
 		for i, p := range w.Parts {
 			if err := f(p, w.PartAt(i)); err != nil {
 				return err
@@ -345,7 +375,8 @@ func (l *Linear) Apply(x tensor.Tensor) tensor.Tensor {
 	if l.Adapter == nil {
 		return tensor.Linear(x, l.Weight.Tensor, bias, l.store.compute)
 	}
-	return l.Adapter.apply(x, l.Weight.Tensor, bias, l.store.compute)
+	dropout, seed := l.Adapter.draw()
+	return tensor.LoRA(x, l.Weight.Tensor, bias, l.factors(), dropout, seed, l.store.compute)
 }
 
 // Sizes is the outputs of the projections, for Split.
@@ -355,88 +386,4 @@ func (l *Linear) Sizes() []int64 {
 		sizes = append(sizes, p.Out)
 	}
 	return sizes
-}
-
-// Adapter is LoRA (Hu et al. 2021) on some projections of a Linear. Ranks may differ: A and B are padded with zeros to the
-// largest, and what is zero stays zero in training, since each factor's gradient is a product with the other.
-type Adapter struct {
-	Targets []Target
-	Dropout float64
-	A, B    *Weight // [targets·rank, in], [Σ out, rank]
-	rank    int64
-	in      int64
-	parts   []tensor.Part
-	draws   *Draws
-}
-
-// Target is a projection with an adapter.
-type Target struct {
-	Index int // in Projections
-	Rank  int64
-	Scale float64 // alpha/rank, or alpha/√rank for rsLoRA (Kalajdzievski 2023)
-}
-
-// Draws numbers the dropout draws of a forward pass: the seed of a draw is that of the step and its number within it.
-type Draws struct {
-	On   bool // training
-	Seed uint64
-	next uint64
-}
-
-// Begin starts a forward pass whose draws depend on seed alone.
-func (d *Draws) Begin(seed uint64) { d.Seed, d.next = seed, 0 }
-
-// Next is the seed of the next draw.
-func (d *Draws) Next() uint64 {
-	d.next++
-	return d.Seed*0x9e3779b97f4a7c15 + d.next
-}
-
-// At is the number of the next draw; Rewind sets it, so that a recomputed layer draws what it drew before.
-func (d *Draws) At() uint64       { return d.next }
-func (d *Draws) Rewind(at uint64) { d.next = at }
-
-// Adapt puts an adapter on l, with its factors declared in s.
-func (l *Linear) Adapt(s *Store, dropout float64, draws *Draws, targets ...Target) *Adapter {
-	a := &Adapter{Targets: targets, Dropout: dropout, in: l.In, draws: draws}
-	offsets := make([]int64, len(l.Projections))
-	for i := 1; i < len(offsets); i++ {
-		offsets[i] = offsets[i-1] + l.Projections[i-1].Out
-	}
-	var rows int64
-	for _, t := range targets {
-		a.rank = max(a.rank, t.Rank)
-		out := l.Projections[t.Index].Out
-		a.parts = append(a.parts, tensor.Part{From: offsets[t.Index], Rows: out, Scale: t.Scale})
-		rows += out
-	}
-	name := l.Projections[targets[0].Index].Name
-	a.A = s.Declare(Tensor{Name: fmt.Sprintf("%s.lora_A", name), Shape: []int64{int64(len(targets)) * a.rank, l.In}})
-	a.B = s.Declare(Tensor{Name: fmt.Sprintf("%s.lora_B", name), Shape: []int64{rows, a.rank}})
-	a.A.Hidden, a.B.Hidden = true, true
-	for i := range targets {
-		A, B := a.Factors(i)
-		a.A.places, a.B.places = append(a.A.places, A), append(a.B.places, B)
-	}
-	l.Adapter = a
-	return a
-}
-
-func (a *Adapter) apply(x, weight, bias tensor.Tensor, compute tensor.Dtype) tensor.Tensor {
-	dropout, seed := 0.0, uint64(0)
-	if a.Dropout > 0 && a.draws.On {
-		dropout, seed = a.Dropout, a.draws.Next()
-	}
-	return tensor.LoRA(x, weight, bias, tensor.Adapter{A: a.A.Tensor, B: a.B.Tensor, Parts: a.parts}, dropout, seed, compute)
-}
-
-// Factors is where target i's A [rank, in] and B [out, rank] lie.
-func (a *Adapter) Factors(i int) (A, B tensor.Place) {
-	var row int64
-	for _, p := range a.parts[:i] {
-		row += p.Rows
-	}
-	A = tensor.Place{Offset: a.A.offset + int64(i)*a.rank*a.in, Rows: a.Targets[i].Rank, Width: a.in, Columns: a.in}
-	B = tensor.Place{Offset: a.B.offset + row*a.rank, Rows: a.parts[i].Rows, Width: a.rank, Columns: a.Targets[i].Rank}
-	return A, B
 }

@@ -123,7 +123,7 @@ func size(all []tensor.Span) (n int64) {
 }
 
 func decayOf(w *nn.Weight, decay float64) float64 {
-	if vector(w) {
+	if vector(w) && !w.Decays {
 		return 0
 	}
 	return decay

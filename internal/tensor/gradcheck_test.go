@@ -52,6 +52,16 @@ func operators() []operator {
 	}
 	c, s := Of(cos, 8, 2).Forget(), Of(sin, 8, 2).Forget()
 	none := Tensor{}
+	frozen, norms := normal(rand.New(rand.NewPCG(11, 12)), 9, 6).Forget(), normal(rand.New(rand.NewPCG(13, 14)), 7).Forget()
+	packed := func(to Dtype) Tensor {
+		w := NF4(to, true, 6, 4, 5)
+		w.Pack(0, frozen.Narrow(0, 0, 4).Contiguous().To(Float32))
+		w.Pack(1, frozen.Narrow(0, 4, 5).Contiguous().To(Float32))
+		return w
+	}
+	doraOn := func(in []Tensor) Adapter { // norms count as constants
+		return Adapter{A: in[2], B: in[3], Magnitudes: in[4], Norms: norms.To(in[0].Dtype()), Parts: []Part{{From: 0, Rows: 4, Scale: 1.5}, {From: 6, Rows: 3, Scale: -0.5}}}
+	}
 	all := []operator{
 		{"rmsnorm", [][]int64{{5, 6}, {6}}, func(in []Tensor) []Tensor {
 			_, y := RMSNorm(in[0], none, in[1], 1e-5, 0, in[0].Dtype())
@@ -88,6 +98,15 @@ func operators() []operator {
 			parts := []Part{{From: 0, Rows: 4, Scale: 1.5}, {From: 6, Rows: 3, Scale: -0.5}}
 			return []Tensor{LoRA(in[0], in[1], in[2], Adapter{A: in[3], B: in[4], Parts: parts}, 0, 0, in[1].Dtype())}
 		}},
+		{"lora with dropout", [][]int64{{5, 6}, {9, 6}, {9}, {4, 6}, {7, 2}}, func(in []Tensor) []Tensor {
+			return []Tensor{LoRA(in[0], in[1], in[2], Adapter{A: in[3], B: in[4], Parts: []Part{{From: 0, Rows: 4, Scale: 1.5}, {From: 6, Rows: 3, Scale: -0.5}}}, 0.3, 9, in[0].Dtype())}
+		}},
+		{"dora on the first and last of three projections", [][]int64{{5, 6}, {9}, {4, 6}, {7, 2}, {7}}, func(in []Tensor) []Tensor {
+			return []Tensor{LoRA(in[0], frozen.To(in[0].Dtype()), in[1], doraOn(in), 0, 0, in[0].Dtype())}
+		}},
+		{"dora with dropout", [][]int64{{5, 6}, {9}, {4, 6}, {7, 2}, {7}}, func(in []Tensor) []Tensor {
+			return []Tensor{LoRA(in[0], frozen.To(in[0].Dtype()), in[1], doraOn(in), 0.3, 9, in[0].Dtype())}
+		}},
 		{"attention of two rows, heads in groups", [][]int64{{5, 4, 8}, {5, 2, 8}, {5, 2 * 8}}, func(in []Tensor) []Tensor {
 			return []Tensor{Attention(in[0], in[1], in[2], NewRows([]int64{0, 3, 5}), Scoring{Scale: 0.3})}
 		}},
@@ -100,6 +119,13 @@ func operators() []operator {
 		{"attention in a window with capped scores, over several blocks", [][]int64{{67, 2, 2}, {67, 1, 2}, {67, 1, 2}}, func(in []Tensor) []Tensor {
 			return []Tensor{Attention(in[0], in[1], in[2], NewRows([]int64{0, 67}), Scoring{Scale: 0.9, Cap: 2, Window: 5})}
 		}},
+	}
+	if !OnDevice() {
+		all = append(all, operator{"a linear layer in NF4", [][]int64{{5, 6}, {9}}, func(in []Tensor) []Tensor {
+			return []Tensor{Linear(in[0], packed(in[0].Dtype()), in[1], in[0].Dtype())}
+		}}, operator{"dora with dropout on a layer in NF4", [][]int64{{5, 6}, {9}, {4, 6}, {7, 2}, {7}}, func(in []Tensor) []Tensor {
+			return []Tensor{LoRA(in[0], packed(in[0].Dtype()), in[1], doraOn(in), 0.3, 9, in[0].Dtype())}
+		}})
 	}
 	for _, cap := range []float64{0, 3} {
 		labels, weights := []int64{2, 0, 9, 4, 4}, []float64{0.5, 1, 0.25, 2, 0}
@@ -489,6 +515,44 @@ func TestNarrowWeight(t *testing.T) {
 				logp, _ := LogProbs(x, Head{Weight: w}, Of(labels, rows), 1, 5, false)
 				return logp
 			})
+		}
+	})
+}
+
+// DoRA by its definition: a linear layer whose adapted rows are magnitude/‖w + scale·b·a‖ times w + scale·b·a, the others as they
+// are. Rows are so many that their norms are computed a block at a time.
+func TestDoRA(t *testing.T) {
+	if OnDevice() {
+		t.Skip("rows are changed in place")
+	}
+	guarded(t, func() {
+		const rows, in, rank, out, from, adapted = 7, 1 << 12, 2, 700, 100, 520
+		r := rand.New(rand.NewPCG(15, 16))
+		x, w, bias := normal(r, rows, in), normal(r, out, in), normal(r, out)
+		a, b, m := normal(r, rank, in), normal(r, adapted, rank), normal(r, adapted)
+		low := Adapter{A: a, B: b, Parts: []Part{{From: from, Rows: adapted, Scale: 0.7}}, Magnitudes: m}
+		low.Norms = RowNorms(w, low)
+		sum := w.Clone()
+		own := sum.Narrow(0, from, adapted)
+		own.CopyFrom(own.Add(b.MatMul(a).Mul(Of([]float64{0.7}))))
+		values, magnitudes, norms := sum.Doubles(), m.Doubles(), low.Norms.Doubles()
+		for i := range adapted {
+			row, squares := values[(from+i)*in:][:in], 0.0
+			for _, v := range row {
+				squares += v * v
+			}
+			if norm := math.Sqrt(squares); math.Abs(norms[i]-norm) > 1e-9*norm {
+				t.Fatalf("row %d: norm %g, want %g", i, norms[i], norm)
+			}
+			for k := range row {
+				row[k] *= magnitudes[i] / norms[i]
+			}
+		}
+		got, want := LoRA(x, w, bias, low, 0, 0, Float64).Doubles(), x.MatMul(sum.Transpose()).Add(bias).Doubles()
+		for i, v := range want {
+			if math.Abs(got[i]-v) > 1e-9*(1+math.Abs(v)) {
+				t.Fatalf("element %d: %g, want %g", i, got[i], v)
+			}
 		}
 	})
 }

@@ -26,6 +26,12 @@ using Acc = typename AccOf<T>::type;
 // Cols of a weight that one call of `skinny` takes.
 constexpr int64_t kSkinnyColumns = 16;
 
+// NF4 (Dettmers et al. 2023) as bitsandbytes publishes it: the values of the sixteen codes, over the greatest magnitude of a block.
+constexpr int64_t kNF4Block = 64;
+constexpr float kNF4Levels[16] = {-1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f,
+                                  -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f,
+                                  0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
+
 // Norms of a stream of X whose parts are Y: in mixed precision the stream and the norms' weights are float32 and what is
 // multiplied is bfloat16, as under torch.autocast; else both are the same.
 template <class X, class Y>
@@ -82,6 +88,9 @@ struct Table {
   void (*weigh)(T *z, int64_t columns, int64_t first, int64_t last, double scale, double cap);
   // dp, the gradient of the weights p that came of z, becomes that of z.
   void (*weigh_back)(const T *z, const T *p, T *dp, int64_t columns, int64_t first, int64_t last, double scale, double cap);
+  // Elements first … first+n of a row of NF4 codes, two a byte, that begins at a block; scales are those of the blocks from first's on.
+  // Whole blocks of codes are read.
+  void (*nf4)(const uint8_t *codes, const float *scales, T *y, int64_t first, int64_t n);
 };
 
 struct Kernels {

@@ -655,6 +655,57 @@ static void weigh_back(const T *z, const T *p, T *dp, int64_t columns, int64_t f
   }
 }
 
+// The values of a block's codes.
+static inline void nf4_levels(const uint8_t *codes, float *level) {
+#if defined(HONE_AVX512)
+  const __m512 table = _mm512_loadu_ps(kNF4Levels);
+  const __m512i lo = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), hi = _mm512_add_epi32(lo, _mm512_set1_epi32(8));
+  for (int i = 0; i < kNF4Block / 2; i += 16) {
+    const __m512i pairs = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(codes + i)));
+    const __m512 even = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), table); // four bits of the index count
+    const __m512 odd = _mm512_permutexvar_ps(pairs, table);
+    _mm512_storeu_ps(level + 2 * i, _mm512_permutex2var_ps(even, lo, odd));
+    _mm512_storeu_ps(level + 2 * i + 16, _mm512_permutex2var_ps(even, hi, odd));
+  }
+#elif defined(HONE_AVX2)
+  const __m256 low = _mm256_loadu_ps(kNF4Levels), high = _mm256_loadu_ps(kNF4Levels + 8);
+  auto look = [&](__m256i code) { // three bits choose within a half, the fourth, moved to the sign, between them
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, code), _mm256_permutevar8x32_ps(high, code), _mm256_castsi256_ps(_mm256_slli_epi32(code, 28)));
+  };
+  for (int i = 0; i < kNF4Block / 2; i += 8) {
+    const __m256i pairs = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(codes + i)));
+    const __m256 even = look(_mm256_srli_epi32(pairs, 4)), odd = look(pairs);
+    const __m256 lo = _mm256_unpacklo_ps(even, odd), hi = _mm256_unpackhi_ps(even, odd);
+    _mm256_storeu_ps(level + 2 * i, _mm256_permute2f128_ps(lo, hi, 0x20));
+    _mm256_storeu_ps(level + 2 * i + 8, _mm256_permute2f128_ps(lo, hi, 0x31));
+  }
+#else
+  for (int i = 0; i < kNF4Block / 2; i++) {
+    level[2 * i] = kNF4Levels[codes[i] >> 4];
+    level[2 * i + 1] = kNF4Levels[codes[i] & 15];
+  }
+#endif
+}
+
+template <class T>
+static void nf4(const uint8_t *codes, const float *scales, T *y, int64_t first, int64_t n) {
+  for (int64_t i = first; i < first + n;) {
+    const int64_t block = i / kNF4Block, skip = i % kNF4Block;
+    const int64_t count = first + n - i < kNF4Block - skip ? first + n - i : kNF4Block - skip;
+    float level[kNF4Block];
+    nf4_levels(codes + block * (kNF4Block / 2), level);
+    const float scale = scales[block - first / kNF4Block];
+    if (count == kNF4Block) {
+#pragma omp simd
+      for (int64_t j = 0; j < kNF4Block; j++) y[j] = store<T>(level[j] * scale);
+    } else {
+      for (int64_t j = 0; j < count; j++) y[j] = store<T>(level[skip + j] * scale);
+    }
+    y += count;
+    i += count;
+  }
+}
+
 static void adamw(float *w, float *g, float *m, float *v, int64_t n, float scale, float lr, float beta1, float beta2, float eps,
                   float decay, float correction1, float correction2) {
   const float step = lr / correction1, spread = 1 / std::sqrt(correction2), keep = 1 - lr * decay, one1 = 1 - beta1, one2 = 1 - beta2;
@@ -756,7 +807,7 @@ static void dropout(const float *x, float *y, int64_t n, uint64_t seed, uint64_t
 template <class T>
 static constexpr Table<T> table() {
   return {rope<T>, swiglu<T>, swiglu_back<T>, geglu<T>, geglu_back<T>,
-          gelu<T>, gelu_back<T>, cross_entropy<T>, log_probs<T>, log_probs_back<T>, cap<T>, cap_back<T>, skinny<T, T>, attend<T>, weigh<T>, weigh_back<T>};
+          gelu<T>, gelu_back<T>, cross_entropy<T>, log_probs<T>, log_probs_back<T>, cap<T>, cap_back<T>, skinny<T, T>, attend<T>, weigh<T>, weigh_back<T>, nf4<T>};
 }
 template <class X, class Y>
 static constexpr Norms<X, Y> norms() {

@@ -52,8 +52,12 @@ int hone_swiglu(hten *out, hten gate_up, char **err);
 int hone_geglu(hten *out, hten gate_up, char **err);
 int hone_gelu(hten *out, hten x, char **err);
 int hone_linear(hten *out, hten x, hten weight, hten bias, int compute, char **err);
-int hone_lora(hten *out, hten x, hten weight, hten bias, hten a, hten b, const int64_t *parts, int nparts, const double *scales,
-              double dropout, uint64_t seed, int compute, char **err);
+int hone_lora(hten *out, hten x, hten weight, hten bias, hten a, hten b, hten magnitude, hten norms, const int64_t *parts, int nparts,
+              const double *scales, double dropout, uint64_t seed, int compute, char **err);
+int hone_row_norms(hten *out, hten weight, hten a, hten b, const int64_t *parts, int nparts, const double *scales, char **err);
+int hone_nf4_empty(hten *out, int dtype, int nested, int64_t in, const int64_t *rows, int parts, char **err);
+int hone_nf4_pack(hten w, int64_t part, hten x, char **err);
+int hone_nf4_block(hten *out, hten w, int64_t r, int64_t rows, int64_t c, int64_t columns, char **err);
 int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, hten device, int64_t longest, double scale,
                    int64_t window, double cap, char **err);
 int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,

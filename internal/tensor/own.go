@@ -82,7 +82,7 @@ func GELU(x Tensor) Tensor {
 	return wrap(out)
 }
 
-// Linear is x·weightᵀ + bias, in dtype compute; bias may be absent. x: [tokens, in], weight: [out, in]. compute is the weight's
+// Linear is x·weightᵀ + bias, in dtype compute; bias may be absent. x: [tokens, in], weight: [out, in], or an NF4. compute is the weight's
 // dtype; a frozen weight may be in bfloat16 where it is float32, and gives what the same values in float32 would, bit for bit in a
 // few rows.
 func Linear(x, weight, bias Tensor, compute Dtype) Tensor {
@@ -98,23 +98,41 @@ type Part struct {
 	Scale      float64
 }
 
-// Adapter is LoRA on parts of a fused weight: A [parts·rank, in] and B [Σ rows, rank], both in the order of Parts.
+// Adapter is LoRA on parts of a fused weight: A [parts·rank, in] and B [Σ rows, rank], both in the order of Parts. With Magnitudes and
+// Norms, [Σ rows] each, it is DoRA: an adapted row of the weight is Magnitudes/Norms times what LoRA makes of it, and Norms, those of
+// LoRA's rows, count as constants.
 type Adapter struct {
-	A, B  Tensor
-	Parts []Part
+	A, B              Tensor
+	Magnitudes, Norms Tensor // absent, both, in LoRA
+	Parts             []Part
+}
+
+// split is the parts as C takes them.
+func (a *Adapter) split() (parts *C.int64_t, n C.int, scales *C.double) {
+	pairs := make([]int64, 0, 2*len(a.Parts))
+	all := make([]C.double, 0, len(a.Parts))
+	for _, p := range a.Parts {
+		pairs, all = append(pairs, p.From, p.Rows), append(all, C.double(p.Scale))
+	}
+	return shapePtr(pairs), C.int(len(a.Parts)), &all[0]
 }
 
 // LoRA is Linear with scale·B·A·dropout(x) of each part added to the parts' outputs. The draw of dropout depends on seed alone.
 func LoRA(x, weight, bias Tensor, a Adapter, dropout float64, seed uint64, compute Dtype) Tensor {
-	parts := make([]int64, 0, 2*len(a.Parts))
-	scales := make([]C.double, 0, len(a.Parts))
-	for _, p := range a.Parts {
-		parts, scales = append(parts, p.From, p.Rows), append(scales, C.double(p.Scale))
-	}
+	parts, n, scales := a.split()
 	var out C.hten
 	var e *C.char
-	check("lora", C.hone_lora(&out, x.h(), weight.h(), bias.h(), a.A.h(), a.B.h(), shapePtr(parts), C.int(len(a.Parts)),
-		&scales[0], C.double(dropout), C.uint64_t(seed), C.int(compute), &e), e)
+	check("lora", C.hone_lora(&out, x.h(), weight.h(), bias.h(), a.A.h(), a.B.h(), a.Magnitudes.h(), a.Norms.h(), parts, n, scales,
+		C.double(dropout), C.uint64_t(seed), C.int(compute), &e), e)
+	return wrap(out)
+}
+
+// RowNorms is the lengths of the parts' rows of weight + scale·B·A, in the dtype of A and B: [Σ rows], without gradient.
+func RowNorms(weight Tensor, a Adapter) Tensor {
+	parts, n, scales := a.split()
+	var out C.hten
+	var e *C.char
+	check("row norms", C.hone_row_norms(&out, weight.h(), a.A.h(), a.B.h(), parts, n, scales, &e), e)
 	return wrap(out)
 }
 

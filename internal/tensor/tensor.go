@@ -30,6 +30,7 @@ type Dtype int
 
 // The element types in use.
 const (
+	Uint8    Dtype = 0
 	Int32    Dtype = 3
 	Int64    Dtype = 4
 	Float16  Dtype = 5
@@ -41,6 +42,8 @@ const (
 // Size is the bytes of an element.
 func (d Dtype) Size() int {
 	switch d {
+	case Uint8:
+		return 1
 	case BFloat16, Float16:
 		return 2
 	case Float32, Int32:
@@ -53,6 +56,8 @@ func (d Dtype) String() string {
 	switch d {
 	case Int32:
 		return "int32"
+	case Uint8:
+		return "uint8"
 	case Int64:
 		return "int64"
 	case Float16:

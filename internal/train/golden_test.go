@@ -61,7 +61,11 @@ type trainingFields struct {
 	Objective    string
 	Eval         struct{ Batch int }
 	Freeze       *model.Freeze
-	LoRA         *struct{ LearningRateRatio float64 } `json:"lora"`
+	LoRA         *struct {
+		LearningRateRatio float64
+		Quantize          string
+		DoubleQuantize    bool
+	} `json:"lora"`
 }
 
 type trace struct {
@@ -90,13 +94,13 @@ type trace struct {
 // the last, within 1e-3 relative in float32. With and without recomputing layers.
 func TestTraces(t *testing.T) {
 	paths, _ := filepath.Glob("testdata/sft/*.json")
-	if len(paths) < 8 {
+	if len(paths) < 17 {
 		t.Fatalf("%d traces", len(paths))
 	}
 	for _, path := range paths {
 		name := strings.TrimSuffix(filepath.Base(path), ".json")
 		for _, recompute := range []bool{false, true} {
-			if recompute && name != "full" && name != "lora" {
+			if recompute && name != "full" && name != "lora" && name != "lora-dora" && name != "qlora" {
 				continue
 			}
 			label := name
@@ -129,7 +133,11 @@ func follow(t *testing.T, path, name string, recompute bool) {
 			norms = 5e-2 // hone's own on the processor it follows within 1%: stages/model/device_test.go
 		}
 	}
-	m, err := model.Load("testdata/toy", dtype, c.LoRA == nil)
+	open := func() (*model.Model, error) { return model.Load("testdata/toy", dtype, c.LoRA == nil) }
+	if c.LoRA != nil && c.LoRA.Quantize == "nf4" {
+		open = func() (*model.Model, error) { return model.LoadNF4("testdata/toy", dtype, c.LoRA.DoubleQuantize) }
+	}
+	m, err := open()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,13 +129,14 @@ func TestReferenceIsTheStart(t *testing.T) {
 	}
 	plain := do(t, prefer(t, data, nil, nil))
 	first := do(t, prefer(t, data, nil, lora))
+	quantised := do(t, prefer(t, data, nil, func(c *schemas.TrainDPO) { lora(c); c.LoRA.Quantize, c.LoRA.DoubleQuantize = "nf4", true }))
 	base := toy(t)
 	adapter := job.Input{Kind: "adapter", Path: first.Out("model"), Base: &base}
 	again := do(t, prefer(t, data, map[string]job.Input{"lora.init": adapter}, func(c *schemas.TrainDPO) {
 		lora(c)
 		c.LoRA.Init = &schemas.Ref{Edge: &schemas.Edge{Kind: "adapter", From: "a", Port: "model"}}
 	}))
-	for name, r := range map[string]stagetest.Result{"plain": plain, "lora": first, "from the adapter": again} {
+	for name, r := range map[string]stagetest.Result{"plain": plain, "lora": first, "in four bits": quantised, "from the adapter": again} {
 		if m := logged(r, "rewards/margins"); math.Abs(m[0]) > 1e-4 {
 			t.Errorf("%s: the first margin is %g", name, m[0])
 		}

@@ -243,6 +243,17 @@ var summed = []string{
 	"reward", "reward_std", "frac_reward_zero_std", "completions/mean_length", "kl",
 }
 
+// loadFrozen opens a model as an adapter is trained on it: in dtype, or its linear layers in four bits.
+func loadFrozen(in job.Input, dtype tensor.Dtype, quantize string, double bool) (*model.Model, error) {
+	if quantize == "" {
+		return loadModel(in, dtype)
+	}
+	if tensor.OnDevice() {
+		return nil, errors.New("lora.quantize: nf4 is computed on the CPU alone; leave it out, or run with --device cpu")
+	}
+	return model.LoadNF4(in.Path, dtype, double)
+}
+
 // loadModel opens a model, or an adapter on its base, for reading.
 func loadModel(in job.Input, dtype tensor.Dtype) (*model.Model, error) {
 	base := in

@@ -27,6 +27,7 @@ type peerCase struct {
 	Adapter  string    `json:"adapter"`
 	File     string    `json:"file"`   // a GGUF file in Model
 	Config   string    `json:"config"` // the folder of its config.json, where the peer's own reading of the file is not enough
+	Quantize string    `json:"quantize"`
 	IDs      [][]int32 `json:"ids"`
 	Expected string    `json:"expected"`
 }
@@ -68,6 +69,9 @@ var adapters = map[string]model.LoRA{
 		RankPattern: map[string]int64{"down_proj": 2, "layers.0.self_attn.q_proj": 6}, AlphaPattern: map[string]float64{"o_proj": 3}},
 	"rslora patterns": {Rank: 4, Alpha: 8, RSLoRA: true, AllLinear: true,
 		RankPattern: map[string]int64{"k_proj": 1, `.*\.1\.mlp\.up_proj`: 7}, AlphaPattern: map[string]float64{"k_proj": 5}},
+	"dora": {Rank: 4, Alpha: 8, DoRA: true, AllLinear: true},
+	"dora patterns": {Rank: 4, Alpha: 8, DoRA: true, Targets: []string{"q_proj", "o_proj", "mlp.down_proj"},
+		RankPattern: map[string]int64{"down_proj": 2, "layers.0.self_attn.q_proj": 6}, AlphaPattern: map[string]float64{"o_proj": 3}},
 	"expression":   {Rank: 3, Alpha: 6, Pattern: `.*\.layers\.1\..*(gate|up)_proj`},
 	"layers":       {Rank: 3, Alpha: 6, Targets: []string{"k_proj", "up_proj"}, Layers: []int64{1}},
 	"but excluded": {Rank: 3, Alpha: 6, AllLinear: true, Exclude: []string{"down_proj"}},
@@ -90,14 +94,18 @@ func TestPeersComputeTheSame(t *testing.T) {
 	}
 	for base, targets := range map[string]string{"gemma2": "o_proj", "gemma3": "q_proj", "phi3": "gate_up_proj", "olmo2": "k_proj", "gpt2": "c_proj"} {
 		cases = append(cases, randomAdapter(t, base, "all-linear", model.LoRA{Rank: 4, Alpha: 4, AllLinear: true}),
-			randomAdapter(t, base, targets, model.LoRA{Rank: 4, Alpha: 4, Targets: []string{targets}}))
+			randomAdapter(t, base, targets, model.LoRA{Rank: 4, Alpha: 4, Targets: []string{targets}}),
+			randomAdapter(t, base, "dora", model.LoRA{Rank: 4, Alpha: 4, DoRA: true, AllLinear: true}))
 	}
 	dirs, err := filepath.Glob(filepath.Join(toys, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range dirs {
-		cases = append(cases, saved(t, dir))
+		if !exists(dir, "config.json") {
+			continue
+		}
+		cases = append(cases, saved(t, dir), quantised(t, dir))
 	}
 	for kind, config := range freshConfigs {
 		r := stagetest.Run(t.Context(), t, freshJob(t, `{"model_type": "`+kind+`", "vocab_size": 128, `+config+`}`, 7, ""), Load)
@@ -130,14 +138,37 @@ func TestPeersComputeTheSame(t *testing.T) {
 		c.LoRA = &schemas.LoRA{Rank: 4, Alpha: 8, Dropout: 0.1, RSLoRA: true, Targets: schemas.Targets{AllLinear: true}}
 	})
 	open("trained adapter", adapter)
-	j := stagetest.New(t, "model.merge", `{"model": {"kind": "adapter", "from": "m", "port": "model"}}`, map[string]string{"model": "model"})
-	j.Inputs["model"] = adapter
-	do(t, j)
-	merged := job.Input{Kind: "model", Path: j.Out["model"].Path}
-	open("merged", merged)
-	same := cases[len(cases)-1]
-	same.Name, same.Model, same.Adapter = "merged, as its adapter", adapter.Base.Path, adapter.Path
-	compare(t, python, append(cases, same))
+	dora, _ := tune(t, data, nil, func(c *schemas.TrainSFT) {
+		c.LearningRate = 2e-2
+		c.LoRA = &schemas.LoRA{Rank: 4, Alpha: 8, Dropout: 0.1, DoRA: true, Targets: schemas.Targets{AllLinear: true}}
+	})
+	open("trained with DoRA", dora)
+	onNF4, _ := tune(t, data, nil, func(c *schemas.TrainSFT) {
+		c.LearningRate = 2e-2
+		c.LoRA = &schemas.LoRA{Rank: 4, Alpha: 8, Quantize: "nf4", DoubleQuantize: true, Targets: schemas.Targets{AllLinear: true}}
+	})
+	open("trained on NF4, over the whole model", onNF4)
+	m, err := model.LoadNF4(onNF4.Base.Path, tensor.Float32, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.LoadAdapter(onNF4.Path, false); err != nil {
+		t.Fatal(err)
+	}
+	over := peered(t, "trained on NF4, over it", m, onNF4.Base.Path, onNF4.Path)
+	over.Quantize = "nf4"
+	cases = append(cases, over)
+	m.Free()
+	for name, a := range map[string]job.Input{"merged": adapter, "merged DoRA": dora} {
+		j := stagetest.New(t, "model.merge", `{"model": {"kind": "adapter", "from": "m", "port": "model"}}`, map[string]string{"model": "model"})
+		j.Inputs["model"] = a
+		do(t, j)
+		open(name, job.Input{Kind: "model", Path: j.Out["model"].Path})
+		same := cases[len(cases)-1]
+		same.Name, same.Model, same.Adapter = name+", as its adapter", a.Base.Path, a.Path
+		cases = append(cases, same)
+	}
+	compare(t, python, cases)
 }
 
 // freshConfigs are small models of each architecture.
@@ -165,6 +196,19 @@ func saved(t *testing.T, dir string) peerCase {
 	return peered(t, "saved "+filepath.Base(dir), m, out, "")
 }
 
+// quantised holds a toy's linear layers in NF4.
+func quantised(t *testing.T, dir string) peerCase {
+	t.Helper()
+	m, err := model.LoadNF4(dir, tensor.Float32, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Free()
+	c := peered(t, "NF4 "+filepath.Base(dir), m, dir, "")
+	c.Quantize = "nf4"
+	return c
+}
+
 // randomAdapter writes an adapter whose factors are drawn.
 func randomAdapter(t *testing.T, base, name string, l model.LoRA) peerCase {
 	t.Helper()
@@ -185,7 +229,11 @@ func randomAdapter(t *testing.T, base, name string, l model.LoRA) peerCase {
 		}
 		for i := range linear.Adapter.Targets {
 			a, b := linear.Adapter.Factors(i)
-			for _, f := range []tensor.Place{a, b} {
+			all := []tensor.Place{a, b}
+			if l.DoRA {
+				all = append(all, linear.Adapter.Magnitudes(i))
+			}
+			for _, f := range all {
 				for k := range f.Rows * f.Columns { // what pads a row stays zero
 					values[f.Offset+k/f.Columns*f.Width+k%f.Columns] = 0.3 * float32(random.NormFloat64())
 				}
@@ -225,6 +273,7 @@ func compare(t *testing.T, python string, cases []peerCase) {
 			Name       string
 			Difference float64
 			Moved      *float64
+			Others     []string
 		}{Difference: math.NaN()}
 		if err := d.Decode(&r); err == io.EOF {
 			break
@@ -233,6 +282,9 @@ func compare(t *testing.T, python string, cases []peerCase) {
 		}
 		if !(r.Difference <= 1e-4) {
 			t.Errorf("%s: logits are %g from ours", r.Name, r.Difference)
+		}
+		if len(r.Others) > 0 {
+			t.Errorf("%s: %d tensors are not on both sides: %s, …", r.Name, len(r.Others), r.Others[0])
 		}
 		if r.Moved != nil && !(*r.Moved > 1e-2) {
 			t.Errorf("%s: the adapter moves logits by %g", r.Name, *r.Moved)

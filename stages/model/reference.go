@@ -19,7 +19,7 @@ import (
 const referenceFile = "logps.safetensors"
 
 // Reference is train.dpo.reference: what the model that train.dpo is held to says of every answer. It is the stage's own model as
-// it starts, with the adapter of lora.init where there is one, unless `reference` names another.
+// it starts, quantised where it is trained so and with the adapter of lora.init where there is one, unless `reference` names another.
 func Reference(ctx context.Context, j *stages.Job) error {
 	var c schemas.TrainDPOReference
 	if err := j.Decode(&c); err != nil {
@@ -38,13 +38,17 @@ func Reference(ctx context.Context, j *stages.Job) error {
 	if c.Reference != nil {
 		field = "reference"
 	}
-	m, err := loadModel(j.In(field), dtype)
+	var start schemas.TrainDPOInit
+	if c.LoRA != nil {
+		start = *c.LoRA
+	}
+	m, err := loadFrozen(j.In(field), dtype, start.Quantize, start.DoubleQuantize != nil && *start.DoubleQuantize)
 	if err != nil {
 		return stages.Errorf(field, "%w", err)
 	}
 	defer m.Free()
-	if c.LoRA != nil && c.LoRA.Init != nil {
-		if err := m.LoadAdapter(initFolder(j, c.LoRA.Init), false); err != nil {
+	if start.Init != nil {
+		if err := m.LoadAdapter(initFolder(j, start.Init), false); err != nil {
 			return stages.Errorf("lora.init", "%w", err)
 		}
 	}

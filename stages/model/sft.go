@@ -86,7 +86,13 @@ func binned(c *schemas.TrainSFT, examples []train.Example) [][]train.Example {
 
 // openTrained opens the model to train, with an adapter where there is lora, and tells which weights move.
 func openTrained(j *stages.Job, base job.Input, dtype tensor.Dtype, lora *schemas.LoRA, c *schemas.Training) (*model.Model, *nn.Store, error) {
-	m, err := model.Load(base.Path, dtype, lora == nil)
+	var m *model.Model
+	var err error
+	if lora == nil {
+		m, err = model.Load(base.Path, dtype, true)
+	} else {
+		m, err = loadFrozen(base, dtype, lora.Quantize, lora.DoubleQuantize)
+	}
 	if err != nil {
 		return nil, nil, stages.Errorf("model", "%w", err)
 	}
@@ -128,7 +134,7 @@ func saveTrained(j *stages.Job, m *model.Model, base job.Input, t *chat.Template
 func adapt(j *stages.Job, m *model.Model, l *schemas.LoRA, seed int64) error {
 	var err error
 	if l.Init == nil {
-		err = m.Adapt(&model.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.RSLoRA,
+		err = m.Adapt(&model.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.RSLoRA, DoRA: l.DoRA,
 			AllLinear: l.Targets.AllLinear, Targets: l.Targets.Suffixes}, seed, true)
 	} else {
 		err = m.LoadAdapterAs(initFolder(j, l.Init), l.Dropout, true)

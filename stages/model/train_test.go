@@ -186,20 +186,32 @@ func TestAdapters(t *testing.T) {
 		c.LearningRate, c.LoRA.LearningRateRatio = 4e-3, &ratio
 	})
 	falls(t, "lora, B learns faster", plus)
-	j := stagetest.New(t, "model.merge", `{"model": {"kind": "adapter", "from": "a", "port": "model"}}`, map[string]string{"model": "model"})
-	j.Inputs["model"] = adapter
-	do(t, j)
-	one, _ := measure(t, adapter, data, perplexed)
-	merged, _ := measure(t, job.Input{Kind: "model", Path: j.Out["model"].Path}, data, perplexed)
-	if math.Abs(one.Value-merged.Value) > 1e-3*one.Value {
-		t.Errorf("perplexity %g with the adapter, %g merged", one.Value, merged.Value)
+	dora, lengthened := tune(t, data, nil, func(c *schemas.TrainSFT) { lora(c); c.LoRA.DoRA = true })
+	falls(t, "dora", lengthened)
+	if lengthened[0] != losses[0] {
+		t.Errorf("the first loss is %g with DoRA, %g without", lengthened[0], losses[0])
 	}
-	_, again := tune(t, data, map[string]job.Input{"lora.init": adapter}, func(c *schemas.TrainSFT) {
-		lora(c)
-		c.LoRA.Init = &schemas.Ref{Edge: &schemas.Edge{Kind: "adapter", From: "a", Port: "model"}}
-	})
-	if !(again[0] < losses[0]*2/3) {
-		t.Errorf("from the adapter the first loss is %g, from nothing %g", again[0], losses[0])
+	_, quantised := tune(t, data, nil, func(c *schemas.TrainSFT) { lora(c); c.LoRA.Quantize = "nf4" })
+	falls(t, "qlora", quantised)
+	if quantised[0] == losses[0] {
+		t.Errorf("the first loss is %g in four bits too", losses[0])
+	}
+	for what, a := range map[string]job.Input{"lora": adapter, "dora": dora} {
+		j := stagetest.New(t, "model.merge", `{"model": {"kind": "adapter", "from": "a", "port": "model"}}`, map[string]string{"model": "model"})
+		j.Inputs["model"] = a
+		do(t, j)
+		one, _ := measure(t, a, data, perplexed)
+		merged, _ := measure(t, job.Input{Kind: "model", Path: j.Out["model"].Path}, data, perplexed)
+		if math.Abs(one.Value-merged.Value) > 1e-3*one.Value {
+			t.Errorf("%s: perplexity %g with the adapter, %g merged", what, one.Value, merged.Value)
+		}
+		_, again := tune(t, data, map[string]job.Input{"lora.init": a}, func(c *schemas.TrainSFT) {
+			lora(c)
+			c.LoRA.Init = &schemas.Ref{Edge: &schemas.Edge{Kind: "adapter", From: "a", Port: "model"}}
+		})
+		if !(again[0] < losses[0]*2/3) {
+			t.Errorf("%s: from the adapter the first loss is %g, from nothing %g", what, again[0], losses[0])
+		}
 	}
 }
 

@@ -43,6 +43,9 @@ static void rows_of(const Table<T> &k, int64_t rows, int64_t dim) {
     std::vector<float> cos(3 * dim / 2), sin(3 * dim / 2);
     k.rope(gu.data(), 2 * dim, dgu.data(), cos.data(), sin.data(), position.data(), rows, 2, dim, dim, 1);
   }
+  std::vector<uint8_t> codes((rows * dim + kNF4Block - 1) / kNF4Block * kNF4Block / 2, 0x5a);
+  std::vector<float> scales(codes.size() / 32, 2);
+  for (int64_t i = 0; i < rows; i++) k.nf4(codes.data(), scales.data() + i * dim / kNF4Block, y.data() + i * dim, i * dim, dim);
   for (int64_t n : {1, 15, 16, 31, 33, 71}) {
     std::vector<T> matrix(n * dim), bias(n), out(rows * n);
     k.skinny(x.data(), matrix.data(), bias.data(), out.data(), rows, dim, n, 0, n);

@@ -3,6 +3,7 @@
 // message. What the operators compute is tested in Go.
 #include <ATen/ATen.h>
 
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -136,8 +137,28 @@ static void whole(at::ScalarType d, int64_t rows, int64_t in, int64_t n) {
     double scales[] = {2, 0.5};
     Tensor a = leaf({6, in}, d), b = leaf({n, 3}, d);
     for (double dropout : {0.0, 0.5}) {
-      y = one("lora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(w), h(bias), h(a), h(b), part, 2, scales, dropout, 7, int(w.scalar_type()), e); });
+      y = one("lora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(w), h(bias), h(a), h(b), nullptr, nullptr, part, 2, scales, dropout, 7, int(w.scalar_type()), e); });
       back("lora backward", {y});
+    }
+    int64_t rows_of[] = {1, n - 1};
+    Tensor m = leaf({n}, acc), frozen = w.detach();
+    for (int nested : {-1, 0, 1}) { // dense, NF4, quantised doubly
+      Tensor weight = frozen;
+      if (nested >= 0) {
+        weight = one("nf4", [&](hten *o, char **e) { return hone_nf4_empty(o, int(d), nested, in, rows_of, 2, e); });
+        for (int64_t i : {0, 1}) {
+          Tensor dense = at::randn({rows_of[i], in});
+          accept("nf4 pack", [&](char **e) { return hone_nf4_pack(h(weight), i, h(dense), e); });
+        }
+        y = one("linear in NF4", [&](hten *o, char **e) { return hone_linear(o, h(x), h(weight), h(bias), int(d), e); });
+        back("linear in NF4 backward", {y});
+      }
+      Tensor wide_a = a.detach().to(acc), wide_b = b.detach().to(acc);
+      Tensor norms = one("row norms", [&](hten *o, char **e) { return hone_row_norms(o, h(weight), h(wide_a), h(wide_b), part, 2, scales, e); });
+      for (double dropout : {0.0, 0.5}) {
+        y = one("dora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(weight), h(bias), h(a), h(b), h(m), h(norms), part, 2, scales, dropout, 7, int(d), e); });
+        back("dora backward", {y});
+      }
     }
   }
 }
@@ -238,10 +259,27 @@ static void misfits() {
   }
   auto lora = [&](Tensor a, Tensor b, Ints parts, double dropout = 0) {
     std::vector<double> scales(parts.size() / 2, 1);
-    not_one("lora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(w), nullptr, h(a), h(b), parts.data(), int(parts.size() / 2), scales.data(), dropout, 1, int(w.scalar_type()), e); });
+    not_one("lora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(w), nullptr, h(a), h(b), nullptr, nullptr, parts.data(), int(parts.size() / 2), scales.data(), dropout, 1, int(w.scalar_type()), e); });
   };
   Tensor a = leaf({2, 8}, at::kFloat), b = leaf({5, 2}, at::kFloat);
   lora(none, b, {0, 5}), lora(a, none, {0, 5}), lora(a, b, {0, 6}), lora(a, b, {1, 5}), lora(a, b, {-1, 5}), lora(a, b, {0, 5, 0, 5}), lora(a, b, {0, -5}), lora(a, b, {});
+  auto dora = [&](Tensor w, Tensor m, Tensor n) {
+    int64_t parts[] = {0, 5};
+    double scale = 1;
+    not_one("dora", [&](hten *o, char **e) { return hone_lora(o, h(x), h(w), nullptr, h(a), h(b), h(m), h(n), parts, 1, &scale, 0, 1, int(at::kFloat), e); });
+  };
+  Tensor five = at::ones({5}), bytes = at::zeros({4000}, at::kByte), sizes = at::zeros({3}, at::kByte);
+  dora(w, five, five), dora(w.detach(), five, none), dora(w.detach(), five, ones), dora(w.detach(), ones, five), dora(bytes, five, five);
+  linear(x, bytes, none), linear(x, sizes, none), linear(x, at::zeros({5, 8}, at::kByte), none);
+  for (int64_t rows : {-1, 0}) not_one("nf4", [&](hten *o, char **e) { return hone_nf4_empty(o, int(at::kFloat), 0, 8, &rows, 1, e); });
+  int64_t five_rows = 5;
+  Tensor packed = one("nf4", [&](hten *o, char **e) { return hone_nf4_empty(o, int(at::kFloat), 1, 8, &five_rows, 1, e); });
+  linear(leaf({3, 7}, at::kFloat), packed, none), linear(x, packed, at::ones({4})), linear(x, packed.slice(0, 0, packed.numel() - 1), none);
+  for (Tensor dense : {none, x, w.detach().to(at::kDouble), at::ones({8, 5}).t()}) refuse("nf4 pack", [&](char **e) { return hone_nf4_pack(h(packed), 0, h(dense), e); });
+  Tensor dense = w.detach();
+  for (int64_t part : {-1, 1}) refuse("nf4 pack", [&](char **e) { return hone_nf4_pack(h(packed), part, h(dense), e); });
+  for (auto [r, n, c, k] : std::vector<std::array<int64_t, 4>>{{0, 6, 0, 8}, {-1, 2, 0, 8}, {0, 5, 1, 8}, {0, 5, -1, 3}, {0, -1, 0, 8}})
+    not_one("nf4 block", [&, r = r, n = n, c = c, k = k](hten *o, char **e) { return hone_nf4_block(o, h(packed), r, n, c, k, e); });
   lora(a[0], b, {0, 5}), lora(a, b[0], {0, 5}), lora(a.t(), b, {0, 5}), lora(a.to(at::kDouble), b, {0, 5}), lora(a, b.to(at::kDouble), {0, 5}), lora(w, b, {0, 5}, 0.5);
 
   auto norm = [&](Tensor x, Tensor r, Tensor w) {
