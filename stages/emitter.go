@@ -17,7 +17,7 @@ import (
 
 const (
 	heartbeatAfter = 4 * time.Second        // of silence; the protocol promises five at most
-	progressEvery  = 100 * time.Millisecond // a line; the last one always goes out
+	progressEvery  = 100 * time.Millisecond // a line; the first and the last of a unit always go out
 	messageLimit   = 64 << 10               // bytes of a message
 )
 
@@ -27,6 +27,7 @@ type emitter struct {
 	w        io.Writer
 	last     time.Time // of the newest line
 	progress time.Time // of the newest progress line
+	unit     string    // that it counts
 	quit     chan struct{}
 	ended    sync.WaitGroup
 }
@@ -66,10 +67,10 @@ func (e *emitter) send(event job.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if event.Event == "progress" {
-		if time.Since(e.progress) < progressEvery && event.Done != event.Total {
+		if time.Since(e.progress) < progressEvery && event.Done != event.Total && event.Unit == e.unit {
 			return
 		}
-		e.progress = time.Now()
+		e.progress, e.unit = time.Now(), event.Unit
 	}
 	event.Message = shorten(event.Message)
 	line, err := json.Marshal(event)

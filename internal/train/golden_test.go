@@ -128,10 +128,13 @@ func follow(t *testing.T, path, name string, recompute bool) {
 	}
 	within, norms := 1e-3, 1e-3
 	if dtype != tensor.Float32 { // TRL's own traces on two processors differ by 2e-3 and 1.4e-2
-		within, norms = 8e-3, 2e-2
+		within, norms = 8e-3, 3e-2
 		if tensor.OnDevice() {
 			norms = 5e-2 // hone's own on the processor it follows within 1%: stages/model/device_test.go
 		}
+	}
+	if c.Optimizer.Kind == "muon" { // its iteration is in bfloat16: a rounding of the gradient becomes one of 2⁻⁸
+		norms = max(norms, 5e-3)
 	}
 	open := func() (*model.Model, error) { return model.Load("testdata/toy", dtype, c.LoRA == nil) }
 	if c.LoRA != nil && c.LoRA.Quantize == "nf4" {
