@@ -113,14 +113,8 @@ func LogLikelihood(m *model.Model, batch []Example) (total float64, count int64,
 	return sum(l.LogProbs), int64(len(l.LogProbs)), err
 }
 
-// inputs is a batch as the model reads it, with the places whose prediction is trained and the labels there.
-func inputs(batch []Example) (in model.Input, at, labels []int64) {
-	rows, at, labels := targets(batch)
-	in, _ = model.Packed(rows)
-	return in, at, labels
-}
-
-// shared is inputs where what rows have in common at their beginnings is computed once.
+// shared is a batch as the model reads it, what rows have in common at their beginnings once, with the places whose prediction is
+// trained and the labels there.
 func shared(m *model.Model, batch []Example) (in model.Input, at, labels []int64) {
 	rows := make([][]int32, len(batch))
 	for i, e := range batch {
