@@ -13,22 +13,23 @@ const leastShared = 0.1
 // Shared is Packed where rows that begin alike have their beginning computed once, as the answers to one prompt do: a token's
 // output depends on what stands before it alone. places[i][j] is where token j of row i is among the tokens of the pass.
 func (m *Model) Shared(rows [][]int32) (in Input, places [][]int64) {
+	if !m.shares() {
+		return apart(rows)
+	}
 	var heads []int // rows that share nothing with those before them
 	total := 0
 	for i, row := range rows {
 		from, common := 0, 0
-		if m.shares() {
-			for _, h := range heads {
-				if n := alike(rows[h], row); n > common {
-					from, common = h, n
-				}
+		for _, h := range heads {
+			if n := alike(rows[h], row); n > common {
+				from, common = h, n
 			}
 		}
 		if common == 0 {
 			heads = append(heads, i)
 		}
 		p := make([]int64, 0, len(row))
-		if common > 0 {
+		if common > 0 { // the first row has none before it
 			p = append(p, places[from][:common]...)
 		}
 		for j, id := range row[common:] {

@@ -26,8 +26,7 @@ void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Ten
   for (int64_t i = 0; i < n; i += chunk) {
     int64_t rows = std::min(chunk, n - i), count = rows * w.size(0);
     Tensor xi = x.narrow(0, i, rows), z = composite(x) ? stock::product(xi, w.t()) : logits.narrow(0, 0, rows);
-    if (narrow(x, w)) each_wide(w, [&](int64_t r, const Tensor &v) { Tensor part = z.narrow(1, r, v.size(0)); at::mm_out(part, xi, v.t()); });
-    else if (!composite(x)) at::mm_out(z, xi, w.t());
+    if (!composite(x)) mm_into(z, xi, w);
     if (cap > 0 && composite(x)) z = kept = stock::capped(z, 1, cap);
     else if (cap > 0) {
       dispatch(x, [&](auto zero, auto &k) {
@@ -44,11 +43,7 @@ void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Ten
         at::parallel_for(0, count, 16384, [&](int64_t a, int64_t b) { k.cap_back(ptr<K>(z) + a, ptr<K>(kept) + a, b - a, cap); });
       });
     }
-    if (dx) {
-      Tensor d = dx->narrow(0, i, rows);
-      if (narrow(x, w)) each_wide(w, [&, first = true](int64_t r, const Tensor &v) mutable { d.addmm_(z.narrow(1, r, v.size(0)), v, first ? 0 : 1); first = false; });
-      else at::mm_out(d, z, w);
-    }
+    if (dx) mm_back_into(dx->narrow(0, i, rows), z, w);
     if (dw) add_product(*dw, z.t(), xi);
   }
 }

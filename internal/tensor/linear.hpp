@@ -30,7 +30,7 @@ Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
   }
   if (narrow(x, w)) {
     Tensor y = at::empty({rows, n}, x.options());
-    each_wide(w, [&](int64_t r, const Tensor &v) { Tensor part = y.narrow(1, r, v.size(0)); at::mm_out(part, x, v.t()); });
+    mm_into(y, x, w);
     return bias ? y.add_(*bias) : y;
   }
   return bias ? at::addmm(*bias, x, w.t()) : at::mm(x, w.t());
@@ -39,7 +39,7 @@ Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
 Tensor product_back(const Tensor &dy, const Tensor &w) {
   if (!narrow(dy, w)) return at::mm(dy, w);
   Tensor dx = at::zeros({dy.size(0), w.size(1)}, dy.options());
-  each_wide(w, [&](int64_t r, const Tensor &v) { dx.addmm_(dy.narrow(1, r, v.size(0)), v); });
+  mm_back_into(dx, dy, w);
   return dx;
 }
 

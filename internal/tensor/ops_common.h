@@ -90,6 +90,15 @@ void each_wide(const Tensor &w, F f) {
   int64_t step = grain_of(w.size(1), 1 << 19);
   for (int64_t r = 0; r < w.size(0); r += step) f(r, w.narrow(0, r, std::min(step, w.size(0) - r)).to(at::kFloat));
 }
+// y = x·wᵀ and dx = dy·w, written to y and dx, for a weight that may be narrow.
+inline void mm_into(Tensor y, const Tensor &x, const Tensor &w) {
+  if (!narrow(x, w)) at::mm_out(y, x, w.t());
+  else each_wide(w, [&](int64_t r, const Tensor &v) { Tensor part = y.narrow(1, r, v.size(0)); at::mm_out(part, x, v.t()); });
+}
+inline void mm_back_into(Tensor dx, const Tensor &dy, const Tensor &w) {
+  if (!narrow(dy, w)) at::mm_out(dx, dy, w);
+  else each_wide(w, [&](int64_t r, const Tensor &v) { dx.addmm_(dy.narrow(1, r, v.size(0)), v, r ? 1 : 0); });
+}
 
 inline bool recording(std::initializer_list<optional<Tensor>> ts) {
   if (!at::GradMode::is_enabled()) return false;

@@ -61,7 +61,8 @@ func (t *Trainer) Pending() (loss, norm float64, err error) {
 // nll is Trainer.NLL, the loss summed in stats.
 func (d *device) nll(t *Trainer, batch []Example, weight float64, dft bool) error {
 	defer tensor.Open().Close()
-	rows, at, labels := targets(batch)
+	in, borders := model.Packed(tokens(batch))
+	at, labels := targets(batch, func(row, token int) int64 { return borders[row] + int64(token) })
 	n := len(labels)
 	if n == 0 {
 		return nil
@@ -70,7 +71,6 @@ func (d *device) nll(t *Trainer, batch []Example, weight float64, dft bool) erro
 	for i := range weights {
 		weights[i] = float32(weight)
 	}
-	in, borders := model.Packed(rows)
 	p := &pass{in: in}
 	if t.Model.TrainsRecorded() {
 		var err error

@@ -116,34 +116,30 @@ func LogLikelihood(m *model.Model, batch []Example) (total float64, count int64,
 // shared is a batch as the model reads it, what rows have in common at their beginnings once, with the places whose prediction is
 // trained and the labels there.
 func shared(m *model.Model, batch []Example) (in model.Input, at, labels []int64) {
+	in, places := m.Shared(tokens(batch))
+	at, labels = targets(batch, func(row, token int) int64 { return places[row][token] })
+	return in, at, labels
+}
+
+// tokens is a batch's rows.
+func tokens(batch []Example) [][]int32 {
 	rows := make([][]int32, len(batch))
 	for i, e := range batch {
 		rows[i] = e.IDs
 	}
-	in, places := m.Shared(rows)
+	return rows
+}
+
+// targets is the places whose prediction is trained and the labels there; place is where a row's token is in the pass.
+func targets(batch []Example, place func(row, token int) int64) (at, labels []int64) {
 	for i, e := range batch {
 		for j := 1; j < len(e.IDs); j++ {
 			if e.Trained[j] {
-				at, labels = append(at, places[i][j-1]), append(labels, int64(e.IDs[j]))
+				at, labels = append(at, place(i, j-1)), append(labels, int64(e.IDs[j]))
 			}
 		}
 	}
-	return in, at, labels
-}
-
-// targets is a batch's rows, with the places whose prediction is trained and the labels there.
-func targets(batch []Example) (rows [][]int32, at, labels []int64) {
-	var base int64
-	for _, e := range batch {
-		rows = append(rows, e.IDs)
-		for j := 1; j < len(e.IDs); j++ {
-			if e.Trained[j] {
-				at, labels = append(at, base+int64(j)-1), append(labels, int64(e.IDs[j]))
-			}
-		}
-		base += int64(len(e.IDs))
-	}
-	return rows, at, labels
+	return at, labels
 }
 
 func sum(x []float32) float64 {
