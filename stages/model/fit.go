@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -39,185 +38,199 @@ const saveAfter = 2 * time.Minute
 
 // fit trains store (the base's weights, or an adapter's) by a method, from the newest checkpoint on.
 func fit(ctx context.Context, j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, f method) error {
+	l, err := begin(j, c, m, store, f)
+	if err != nil {
+		return err
+	}
+	defer l.free()
+	if err := l.restore(); err != nil {
+		return err
+	}
+	if err := l.evaluate(ctx); err != nil { // a step after which it was broken off
+		return err
+	}
+	for l.state.Step < l.total && !f.eval.stops(&l.state.Best) {
+		if err := l.step(ctx); err != nil {
+			return err
+		}
+		if err := l.evaluate(ctx); err != nil {
+			return errors.Join(err, l.save())
+		}
+		if l.state.Step%int64(c.SaveEvery) == 0 || time.Since(l.savedAt) > saveAfter {
+			if err := l.save(); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), l.save())
+		}
+	}
+	return l.finish()
+}
+
+// fitting is a training on its way.
+type fitting struct {
+	*schemas.Training
+	job     *stages.Job
+	method  method
+	trainer *train.Trainer
+	order   *train.Order
+	total   int64 // steps
+	state   *train.State
+	best    tensor.Tensor // weights of the best step so far, where they are kept
+	micro   [][]int       // items of the newest step
+
+	saved   int64 // step of the newest checkpoint
+	savedAt time.Time
+	logged  time.Time
+}
+
+func begin(j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, f method) (*fitting, error) {
 	order := &train.Order{Examples: f.items, Rows: c.Batch.Rows, Accumulate: c.Batch.Accumulate, Repeat: f.repeat, Shuffle: c.Shuffle, Lengths: f.lengths, Seed: uint64(c.Seed)}
 	total := order.Steps(c.Epochs)
 	if c.MaxSteps != nil {
 		total = *c.MaxSteps
 	}
-	schedule := optim.Schedule(c.Schedule)
-	optimizer, err := optim.New(optim.Config(c.Optimizer), store)
-	if err != nil {
-		return err
-	}
-	t := &train.Trainer{Model: m, Store: store, Clip: c.Clip, Checkpointing: c.GradientCheckpointing, Seed: uint64(c.Seed), Optimizer: optimizer}
-	defer t.Free()
-
 	numerics, err := Numerics(j.Job)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	state := &train.State{Numerics: numerics, Sums: map[string]float64{}, Buffers: append([]tensor.Tensor{store.Values}, optimizer.State...)}
+	optimizer, err := optim.New(optim.Config(c.Optimizer), store)
+	if err != nil {
+		return nil, err
+	}
+	t := &train.Trainer{Model: m, Store: store, Clip: c.Clip, Checkpointing: c.GradientCheckpointing, Seed: uint64(c.Seed), Optimizer: optimizer}
+	l := &fitting{Training: c, job: j, method: f, trainer: t, order: order, total: total, logged: time.Now()}
+	l.state = &train.State{Numerics: numerics, Sums: map[string]float64{}, Buffers: append([]tensor.Tensor{store.Values}, optimizer.State...)}
 	if f.eval != nil && f.eval.KeepBest {
-		best := store.Values.Clone().Forget() // of the best step so far
-		defer best.Free()
-		state.Buffers = append(state.Buffers, best)
+		l.best = store.Values.Clone().Forget()
+		l.state.Buffers = append(l.state.Buffers, l.best)
 	}
-	resumed, err := state.Restore(j.Checkpoints, j.Warn)
+	return l, nil
+}
+
+func (l *fitting) free() {
+	l.best.Free()
+	l.trainer.Free()
+}
+
+// restore goes on from the newest checkpoint, where there is one.
+func (l *fitting) restore() error {
+	resumed, err := l.state.Restore(l.job.Checkpoints, l.job.Warn)
 	if err != nil {
 		return stages.Errorf("", "%w", err)
 	}
-	if resumed {
-		store.Refresh()
-		t.Optimizer.Step = state.Step
-		if f.carried != nil {
-			if err := json.Unmarshal(state.Method, f.carried); err != nil {
-				return stages.Errorf("", "checkpoint of step %d: %w", state.Step, err)
-			}
-		}
-		if err := j.Resumed(state.Step); err != nil {
-			return err
-		}
-	}
-	var micro [][]int // of the newest step
-	hopeless := func(step int64, what string) error {
-		return stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help; the rows of the step: %s",
-			step, &train.NotFinite{What: what}, named(j, f.rowsOf(micro)))
-	}
-	saved, savedAt := state.Step, time.Now()
-	save := func() error {
-		if saved == state.Step {
-			return nil
-		}
-		pending, _, err := t.Pending()
-		if bad := (*train.NotFinite)(nil); errors.As(err, &bad) {
-			return hopeless(state.Step, bad.What)
-		} else if err != nil {
-			return err
-		}
-		state.Sums["loss"] += pending
-		if !t.Finite() {
-			return hopeless(state.Step, "a weight")
-		}
-		if f.carried != nil {
-			if state.Method, err = json.Marshal(f.carried); err != nil {
-				return err
-			}
-		}
-		if err := state.Save(j.Checkpoints, c.SaveTotalLimit); err != nil {
-			return err
-		}
-		saved, savedAt = state.Step, time.Now()
-		j.Checkpoint(state.Step)
+	l.saved, l.savedAt = l.state.Step, time.Now()
+	if !resumed {
 		return nil
 	}
+	l.trainer.Store.Refresh()
+	l.trainer.Optimizer.Step = l.state.Step
+	if carried := l.method.carried; carried != nil {
+		if err := json.Unmarshal(l.state.Method, carried); err != nil {
+			return stages.Errorf("", "checkpoint of step %d: %w", l.state.Step, err)
+		}
+	}
+	return l.job.Resumed(l.state.Step)
+}
 
-	last := time.Now()
-	evaluate := func() error {
-		if state.Best.Evaluated == state.Step || !f.eval.due(state.Step, total) {
-			return nil
-		}
-		began := time.Now()
-		err := f.eval.evaluate(ctx, j, t, state, order.Epoch(state.Step))
-		last = last.Add(time.Since(began)) // no part of tokens_per_second
+// save writes a checkpoint of the newest step.
+func (l *fitting) save() error {
+	if l.saved == l.state.Step {
+		return nil
+	}
+	pending, _, err := l.trainer.Pending()
+	if bad := (*train.NotFinite)(nil); errors.As(err, &bad) {
+		return l.hopeless(l.state.Step, bad.What)
+	} else if err != nil {
 		return err
 	}
-	if err := evaluate(); err != nil { // of a step after which it was broken off
-		return err
+	l.state.Sums["loss"] += pending
+	if !l.trainer.Finite() {
+		return l.hopeless(l.state.Step, "a weight")
 	}
-	for state.Step < total && !f.eval.stops(&state.Best) {
-		step := state.Step
-		share, err := schedule.At(step, total)
-		if err != nil {
-			return err
-		}
-		micro = order.Step(step)
-		logged := (step+1)%int64(c.LogEvery) == 0 || step+1 == total
-		t.Unread = !logged
-		r, err := f.step(ctx, t, micro, share*c.LearningRate)
-		if err != nil {
-			var bad *train.NotFinite
-			if errors.As(err, &bad) {
-				return hopeless(step+1, bad.What) // no save: it would push out a checkpoint that is better
-			}
-			if lost := save(); lost != nil {
-				return errors.Join(err, lost)
-			}
-			return err // as it is, with its place
-		}
-		state.Step++
-		state.Sums["steps"]++
-		state.Sums["loss"] += r.Loss
-		state.Sums["tokens"] += float64(r.tokens)
-		state.Sums["total_tokens"] += float64(r.tokens)
-		for name, v := range r.metrics {
-			state.Sums[metricSum+name] += v
-			state.Sums[metricCount+name]++ // kto's batch may lack a label
-		}
-		if logged {
-			now := time.Now()
-			loss := state.Sums["loss"] / state.Sums["steps"]
-			values := map[string]float64{
-				"loss": loss, "grad_norm": r.GradNorm, "learning_rate": share * c.LearningRate,
-				"epoch": order.Epoch(state.Step), "tokens": state.Sums["total_tokens"], "num_tokens": state.Sums["total_tokens"],
-				"tokens_per_second": state.Sums["tokens"] / math.Max(now.Sub(last).Seconds(), 1e-9),
-			}
-			for sum, v := range state.Sums {
-				if name, ok := strings.CutPrefix(sum, metricSum); ok {
-					values[name] = v / state.Sums[metricCount+name]
-					delete(state.Sums, sum)
-					delete(state.Sums, metricCount+name)
-				}
-			}
-			if err := j.Metric(state.Step, values); err != nil {
-				return err
-			}
-			state.Sums["logged_loss"] = loss
-			for _, name := range summed {
-				if v, ok := values[name]; ok {
-					state.Sums[metricLogged+name] = v
-				}
-			}
-			state.Sums["steps"], state.Sums["loss"], state.Sums["tokens"] = 0, 0, 0
-			last = now
-		}
-		j.Progress(state.Step, total, "steps")
-		if err := evaluate(); err != nil {
-			return errors.Join(err, save())
-		}
-		if state.Step%int64(c.SaveEvery) == 0 || time.Since(savedAt) > saveAfter {
-			if err := save(); err != nil {
-				return err
-			}
-		}
-		if ctx.Err() != nil {
-			return errors.Join(ctx.Err(), save())
-		}
-	}
-	if c.CanGrow(f.settings()) { // a longer training goes on from here
-		if err := save(); err != nil {
+	if carried := l.method.carried; carried != nil {
+		if l.state.Method, err = json.Marshal(carried); err != nil {
 			return err
 		}
 	}
-	if saved != state.Step {
-		if !t.Finite() {
-			return hopeless(state.Step, "a weight")
+	if err := l.state.Save(l.job.Checkpoints, l.SaveTotalLimit); err != nil {
+		return err
+	}
+	l.saved, l.savedAt = l.state.Step, time.Now()
+	l.job.Checkpoint(l.state.Step)
+	return nil
+}
+
+// hopeless is the error of a step with a number that is not finite.
+func (l *fitting) hopeless(step int64, what string) error {
+	return stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help; the rows of the step: %s",
+		step, &train.NotFinite{What: what}, named(l.job, l.method.rowsOf(l.micro)))
+}
+
+// step makes the next update, and logs it where its turn has come.
+func (l *fitting) step(ctx context.Context) error {
+	step := l.state.Step
+	schedule := optim.Schedule(l.Schedule)
+	share, err := schedule.At(step, l.total)
+	if err != nil {
+		return err
+	}
+	rate := share * l.LearningRate
+	l.micro = l.order.Step(step)
+	logged := (step+1)%int64(l.LogEvery) == 0 || step+1 == l.total
+	l.trainer.Unread = !logged
+	o, err := l.method.step(ctx, l.trainer, l.micro, rate)
+	if bad := (*train.NotFinite)(nil); errors.As(err, &bad) {
+		return l.hopeless(step+1, bad.What) // no save: it would push out a checkpoint that is better
+	} else if err != nil {
+		if lost := l.save(); lost != nil {
+			return errors.Join(err, lost)
+		}
+		return err // as it is, with its place
+	}
+	l.state.Step++
+	l.add(o)
+	if logged {
+		if err := l.log(o.GradNorm, rate); err != nil {
+			return err
 		}
 	}
-	if f.eval != nil {
-		j.Summary("eval_loss", state.Best.Loss)
-		j.Summary("best_step", float64(state.Best.Step))
-		if f.eval.KeepBest {
-			store.Values.CopyFrom(state.Buffers[len(state.Buffers)-1])
-			store.Refresh()
+	l.job.Progress(l.state.Step, l.total, "steps")
+	return nil
+}
+
+// evaluate measures the newest step, where it is due and was not measured.
+func (l *fitting) evaluate(ctx context.Context) error {
+	e := l.method.eval
+	if l.state.Best.Evaluated == l.state.Step || !e.due(l.state.Step, l.total) {
+		return nil
+	}
+	began := time.Now()
+	err := e.evaluate(ctx, l.job, l.trainer, l.state, l.order.Epoch(l.state.Step))
+	l.logged = l.logged.Add(time.Since(began)) // no part of tokens_per_second
+	return err
+}
+
+// finish ends a training that has made its steps: the model is left as it is to be kept.
+func (l *fitting) finish() error {
+	if l.CanGrow(l.method.settings()) { // a longer training goes on from here
+		if err := l.save(); err != nil {
+			return err
 		}
 	}
-	j.Summary("steps", float64(state.Step))
-	j.Summary("loss", state.Sums["logged_loss"]) // of a checkpoint where that one is of the last step
-	for _, name := range summed {
-		if v, ok := state.Sums[metricLogged+name]; ok {
-			j.Summary(name, v)
+	if l.saved != l.state.Step && !l.trainer.Finite() {
+		return l.hopeless(l.state.Step, "a weight")
+	}
+	if e := l.method.eval; e != nil {
+		l.job.Summary("eval_loss", l.state.Best.Loss)
+		l.job.Summary("best_step", float64(l.state.Best.Step))
+		if e.KeepBest {
+			l.trainer.Store.Values.CopyFrom(l.best)
+			l.trainer.Store.Refresh()
 		}
 	}
+	l.summarize()
 	return nil
 }
 
@@ -232,15 +245,6 @@ func named(j *stages.Job, rows []int64) string {
 		said = append(said, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(said, ", ")
-}
-
-// The names of the sums of a method's metrics, of how many steps had them, and of what was logged last begin so.
-const metricSum, metricCount, metricLogged = "metric/", "count/", "logged/"
-
-// summed is the metrics of methods, under TRL's names, that stand beside the loss in a stage's record, as they were logged last.
-var summed = []string{
-	"rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected", "log_odds_ratio",
-	"reward", "reward_std", "frac_reward_zero_std", "completions/mean_length", "kl",
 }
 
 // loadFrozen opens a model as an adapter is trained on it: in dtype, or its linear layers in four bits.
