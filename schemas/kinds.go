@@ -32,7 +32,7 @@ var kinds = map[string]struct {
 	"train.grpo":     {2, reflect.TypeFor[TrainGRPO]()},
 	"model.merge":    {1, reflect.TypeFor[ModelMerge]()},
 	"generate":       {1, reflect.TypeFor[Generate]()},
-	"eval":           {2, reflect.TypeFor[Eval]()},
+	"eval":           {3, reflect.TypeFor[Eval]()},
 	"export":         {1, reflect.TypeFor[Export]()},
 	"exec":           {1, reflect.TypeFor[Exec]()},
 }
