@@ -18,7 +18,7 @@ var kinds = map[string]struct {
 	config         reflect.Type
 }{
 	"model.load":     {1, reflect.TypeFor[ModelLoad]()},
-	"model.pretrain": {3, reflect.TypeFor[ModelPretrain]()},
+	"model.pretrain": {4, reflect.TypeFor[ModelPretrain]()},
 	"template.set":   {1, reflect.TypeFor[TemplateSet]()},
 	"data.load":      {2, reflect.TypeFor[DataLoad]()},
 	"curate.filter":  {1, reflect.TypeFor[CurateFilter]()},
@@ -26,10 +26,10 @@ var kinds = map[string]struct {
 	"curate.mix":     {1, reflect.TypeFor[CurateMix]()},
 	"curate.distill": {1, reflect.TypeFor[CurateDistill]()},
 	"curate.reject":  {1, reflect.TypeFor[CurateReject]()},
-	"train.sft":      {3, reflect.TypeFor[TrainSFT]()},
-	"train.dpo":      {2, reflect.TypeFor[TrainDPO]()},
+	"train.sft":      {4, reflect.TypeFor[TrainSFT]()},
+	"train.dpo":      {3, reflect.TypeFor[TrainDPO]()},
 	Reference:        {2, reflect.TypeFor[TrainDPOReference]()},
-	"train.grpo":     {2, reflect.TypeFor[TrainGRPO]()},
+	"train.grpo":     {3, reflect.TypeFor[TrainGRPO]()},
 	"model.merge":    {1, reflect.TypeFor[ModelMerge]()},
 	"generate":       {1, reflect.TypeFor[Generate]()},
 	"eval":           {3, reflect.TypeFor[Eval]()},

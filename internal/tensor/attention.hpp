@@ -161,6 +161,9 @@ struct Attention : Function<Attention> {
       return {gq, gk, gv.reshape(v.sizes()), Tensor(), Tensor()};
     }
     Tensor dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options()), dv = at::empty(vh.sizes(), v.options());
+    // libtorch's backward pass makes a product a block and head, each so small that in bfloat16 oneDNN's preparations outlast it.
+    auto wide = [](const Tensor &x) { return x.to(acc_dtype(x)); };
+    const Tensor wdy = wide(dy), wq = wide(q), wk = wide(k), wv = wide(vh), wy = wide(y);
     for (size_t i = 0; i + 1 < borders.size(); i++) {
       int64_t a = borders[i], b = borders[i + 1];
       if (composite(q) || !how.plain(b - a)) {
@@ -171,7 +174,7 @@ struct Attention : Function<Attention> {
         continue;
       }
       auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-          sequence(dy, a, b), sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), sequence(y, a, b), s[5 + i], 0, true, {}, how.scale);
+          sequence(wdy, a, b), sequence(wq, a, b), sequence(wk, a, b), sequence(wv, a, b), sequence(wy, a, b), s[5 + i], 0, true, {}, how.scale);
       sequence(dq, a, b).copy_(gq);
       sequence(dk, a, b).copy_(gk);
       sequence(dv, a, b).copy_(gv);
