@@ -154,7 +154,7 @@ inline void cross_entropy(Tensor &z, const Tensor &label, const optional<Tensor>
   logp.copy_(lp.gather(1, l).squeeze(1));
   if (z.is_cpu()) { // on a device nobody reads them
     stats.select(1, 0).copy_((lp.exp() * lp).sum(1).neg_());
-    stats.select(1, 1).copy_(z.gather(1, l).eq(z.amax(1, true)).squeeze(1));
+    stats.select(1, 1).copy_(z.argmax(1).eq(label));
   }
   if (!weight) return;
   Tensor p = lp.exp_();
@@ -168,7 +168,7 @@ inline void log_probs(const Tensor &z, const Tensor &label, double scale, Tensor
   lse.copy_((wide(z.gather(1, l)) * scale).squeeze(1) - logp);
   if (!stats) return;
   stats->select(1, 0).copy_((lp.exp() * lp).sum(1).neg_());
-  stats->select(1, 1).copy_(z.gather(1, l).eq(z.amax(1, true)).squeeze(1));
+  stats->select(1, 1).copy_(z.argmax(1).eq(label));
   stats->select(1, 2).copy_(wide(z).mean(1));
 }
 inline void log_probs_back(Tensor &z, const Tensor &label, double scale, const Tensor &lse, const Tensor &grad, at::ScalarType to) {

@@ -236,6 +236,7 @@ func testLogProbs(t *testing.T) {
 		const rows, dim, vocabulary, scale = 5, 6, 37, 0.6
 		r := rand.New(rand.NewPCG(9, 10))
 		x, head, labels := normal(r, rows, dim).To(Float32), normal(r, vocabulary, dim).To(Float32), []int64{3, 36, 0, 17, 8}
+		clear(x.Floats()[dim : 2*dim]) // all tokens as likely: the first counts
 		z := Linear(x, head, Tensor{}, x.Dtype()).Floats()
 		labels[2] = int64(argmax(z[2*vocabulary : 3*vocabulary]))
 		got, stats := LogProbs(x, Head{Weight: head}, Of(labels, rows), scale, 2, true)

@@ -67,7 +67,7 @@ struct Table {
   void (*gelu)(const T *x, T *y, int64_t n);
   void (*gelu_back)(const T *dy, const T *x, T *dx, int64_t n);
   // Rows of logits z [rows, v] with row stride v. logp[i] = log softmax(z[i])[label[i]]. stats [rows, 2]: the entropy of the softmax, and
-  // 1 where the label is its likeliest token. Where weight is given z becomes weight[i]·(softmax(z[i]) - onehot(label[i])): the
+  // 1 where the label is its likeliest token, the first of equals. Where weight is given z becomes weight[i]·(softmax(z[i]) - onehot(label[i])): the
   // gradient of -weight·logp; with dft that of weight times the label's probability, which counts as a constant.
   void (*cross_entropy)(T *z, const int64_t *label, const Acc<T> *weight, bool dft, Acc<T> *logp, Acc<T> *stats, int64_t rows, int64_t v);
   // Rows of logits z [rows, v]. logp[i] = log softmax(scale·z[i])[label[i]], lse[i] = log Σ exp(scale·z[i]). stats [rows, 3],

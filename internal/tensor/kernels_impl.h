@@ -285,6 +285,15 @@ static void cap_back(T *dz, const T *z, int64_t n, double cap) {
   }
 }
 
+// 1 where z[label], scaled, is the greatest, and the first of those that are: what argmax gives.
+template <class T>
+static inline Acc<T> likeliest(const T *z, int64_t label, Acc<T> scale, Acc<T> top) {
+  if (load(z[label]) * scale != top) return 0;
+  for (int64_t j = 0; j < label; j++)
+    if (load(z[j]) * scale == top) return 0;
+  return 1;
+}
+
 template <class T>
 static void cross_entropy(T *z, const int64_t *label, const Acc<T> *weight, bool dft, Acc<T> *logp, Acc<T> *stats, int64_t rows, int64_t v) {
   using A = Acc<T>;
@@ -297,6 +306,7 @@ static void cross_entropy(T *z, const int64_t *label, const Acc<T> *weight, bool
       top = x > top ? x : top;
     }
     const A target = load(zi[label[i]]);
+    stats[2 * i + 1] = likeliest(zi, label[i], A(1), top); // before z is overwritten
     // A NaN anywhere in the row reaches the loss through the sum; the maximum alone would skip it.
 #pragma omp simd reduction(+ : sum, weighted)
     for (int64_t j = 0; j < v; j++) {
@@ -313,7 +323,6 @@ static void cross_entropy(T *z, const int64_t *label, const Acc<T> *weight, bool
     const A log_sum = std::log(sum);
     logp[i] = target - top - log_sum;
     stats[2 * i] = log_sum - weighted / sum;
-    stats[2 * i + 1] = target == top;
   }
 }
 
@@ -345,7 +354,7 @@ static void log_probs(const T *z, const int64_t *label, Acc<T> scale, Acc<T> *lo
     logp[i] = target - top - log_sum;
     if (stats) {
       stats[3 * i] = log_sum - weighted / sum;
-      stats[3 * i + 1] = target == top;
+      stats[3 * i + 1] = likeliest(zi, label[i], scale, top);
       stats[3 * i + 2] = plain / A(v);
     }
   }

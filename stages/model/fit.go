@@ -83,6 +83,7 @@ type fitting struct {
 	saved   int64 // step of the newest checkpoint
 	savedAt time.Time
 	logged  time.Time
+	still   bool // it was said that the gradient is zero
 }
 
 func begin(j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, f method) (*fitting, error) {

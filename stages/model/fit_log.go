@@ -43,6 +43,10 @@ func (l *fitting) log(gradNorm, rate float64) error {
 			delete(sums, metricCount+name)
 		}
 	}
+	if gradNorm == 0 && !l.still && values["frac_reward_zero_std"] != 1 { // equal rewards have a warning of their own
+		l.job.Warn("step %d: the gradient is zero: nothing is learned; weights that a learningRate too high has thrown far off give this", l.state.Step)
+		l.still = true
+	}
 	if err := l.job.Metric(l.state.Step, values); err != nil {
 		return err
 	}
