@@ -10,6 +10,7 @@ absolute difference; of an adapter also how much it moves the logits of its base
 and the other lacks.
 """
 
+import ctypes
 import json
 import pathlib
 import sys
@@ -22,6 +23,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 # In evaluation on such processors its layers would compute in bfloat16, whatever their input.
 bitsandbytes.nn.modules.has_avx512bf16 = lambda: False
+# Its AVX-512 code takes the scales of other blocks where a row is not whole ones, as those of toys are not: let all be one row.
+native = bitsandbytes.cextension.lib
+dequantize = native.cdequantize_blockwise_cpu_nf4_fp32
+native.cdequantize_blockwise_cpu_nf4_fp32 = lambda codes, scales, out, block, rows, columns: dequantize(
+    codes, scales, out, block, ctypes.c_longlong(1), ctypes.c_longlong(rows.value * columns.value))
 
 
 def logits(model, rows):

@@ -4,7 +4,7 @@
 // A packed matrix is one uint8 tensor: a Head and a Part for each tensor of the checkpoint [rows, in] that stands in it, then the
 // parts' codes, two a byte with the first in the high half, and their scales: of each 64 elements along the rows the greatest
 // magnitude, float32. Quantised doubly a scale is a byte: the index of its distance from their mean, over the greatest distance
-// among 256 of them, in the signed dynamic map of 8 bits (Dettmers 2015).
+// among 256 of them, in the signed dynamic map of 8 bits (Dettmers 2015). The mean is torch's, summed in its order.
 #include "ops_common.h"
 #include <cmath>
 using namespace hone;
@@ -69,11 +69,23 @@ Tensor empty4(at::ScalarType dtype, bool nested, int64_t in, const int64_t *rows
   return w;
 }
 
-// Where v is in sorted values: the nearest, of two as near the lower.
-int64_t nearest(const std::vector<float> &values, float v) {
-  int64_t i = std::lower_bound(values.begin(), values.end(), v) - values.begin();
-  if (i == int64_t(values.size())) return i - 1;
-  return i > 0 && v <= (values[i - 1] + values[i]) / 2 ? i - 1 : i;
+// Where v, of -1 to 1, is in the dynamic map. bitsandbytes' CPU code first rounds v to the nearest of 65536 steps and takes what is
+// nearest to that, of two as near the lower: the many values of the map that lie close to 0 share a few steps.
+uint8_t dynamic_code(float v) {
+  constexpr int kSteps = 65536;
+  static const std::vector<uint8_t> codes = [] {
+    const std::vector<float> &map = dynamic_map();
+    std::vector<uint8_t> codes(kSteps);
+    size_t code = 0;
+    for (int i = 0; i < kSteps; i++) {
+      const float step = -1.0f + 2.0f * i / (kSteps - 1);
+      while (code + 1 < map.size() && 0.5f * (map[code] + map[code + 1]) < step) code++;
+      codes[i] = uint8_t(code);
+    }
+    return codes;
+  }();
+  v = v > -1 ? std::min(v, 1.0f) : -1; // -1 also for what is no number
+  return codes[int((v + 1) * 0.5f * (kSteps - 1) + 0.5f)];
 }
 
 // Quantises x [rows, in], float32, to a part of w.
@@ -94,10 +106,10 @@ void pack4(const Tensor &w, int64_t part, const Tensor &x) {
       float most = 0;
       for (int64_t i = 0; i < count; i++) most = std::max(most, std::abs(v[i]));
       ptr<float>(scales)[b] = most;
-      const float scale = 1 / std::max(most, 1e-38f);
+      const float least = std::max(most, 1e-38f), scale = 1 / least;
       uint8_t code[kBlock] = {};
       for (int64_t i = 0; i < count; i++) {
-        const float s = v[i] * scale;
+        const float s = count < kBlock ? v[i] / least : v[i] * scale; // bitsandbytes divides in a last block that is not whole
         for (float bound : bounds) code[i] += s > bound;
       }
       for (int64_t i = 0; i < kBlock / 2; i++) codes[b * kBlock / 2 + i] = uint8_t(code[2 * i] << 4 | code[2 * i + 1]);
@@ -113,7 +125,7 @@ void pack4(const Tensor &w, int64_t part, const Tensor &x) {
     const int64_t count = std::min(kGroup, blocks - b);
     const float *v = ptr<float>(far) + b, most = far.narrow(0, b, count).abs().max().item<float>(), scale = 1 / std::max(most, 1e-38f);
     at4<float>(w, p->groups)[b / kGroup] = most;
-    for (int64_t i = 0; i < count; i++) at4<uint8_t>(w, p->scales)[b + i] = uint8_t(nearest(dynamic_map(), v[i] * scale));
+    for (int64_t i = 0; i < count; i++) at4<uint8_t>(w, p->scales)[b + i] = dynamic_code(v[i] * scale);
   }
 }
 
