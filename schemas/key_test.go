@@ -157,7 +157,7 @@ func TestLonger(t *testing.T) {
 
 func TestDecodeIsStrict(t *testing.T) {
 	for _, bad := range []string{`{"learningRte": 1}`, `{"model": {"kind": "model", "frm": "x"}}`, `{"lora": {"init": {"x": 1}}}`,
-		`{"lora": {"targets": "some"}}`, `{"epochs": "one"}`, `{} {}`, `[]`, ``} {
+		`{"lora": {"targets": 1}}`, `{"epochs": "one"}`, `{} {}`, `[]`, ``} {
 		if v, err := schemas.Decode("train.sft", []byte(bad)); err == nil {
 			t.Errorf("%s decodes to %+v", bad, v)
 		}

@@ -3,21 +3,25 @@ package schemas
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 )
 
-// Targets are the linear layers that an adapter covers: every one but the head, or those whose names end so.
+// Targets are the linear layers that an adapter covers: every one but the head, those whose names end so, or those whose whole names
+// an expression matches.
 type Targets struct {
 	AllLinear bool
 	Suffixes  []string
+	Pattern   string
 }
 
 const allLinear = "all-linear"
 
-// MarshalJSON writes "all-linear" or the list of suffixes.
+// MarshalJSON writes "all-linear", the expression or the list of suffixes.
 func (t Targets) MarshalJSON() ([]byte, error) {
-	if t.AllLinear {
+	switch {
+	case t.AllLinear:
 		return json.Marshal(allLinear)
+	case t.Pattern != "":
+		return json.Marshal(t.Pattern)
 	}
 	return json.Marshal(t.Suffixes)
 }
@@ -26,14 +30,12 @@ func (t Targets) MarshalJSON() ([]byte, error) {
 func (t *Targets) UnmarshalJSON(b []byte) error {
 	*t = Targets{}
 	if bytes.HasPrefix(b, []byte(`"`)) {
-		var s string
-		if err := json.Unmarshal(b, &s); err != nil {
+		if err := json.Unmarshal(b, &t.Pattern); err != nil {
 			return err
 		}
-		if s != allLinear {
-			return errors.New(`targets: "all-linear" or a list of suffixes`)
+		if t.Pattern == allLinear {
+			*t = Targets{AllLinear: true}
 		}
-		t.AllLinear = true
 		return nil
 	}
 	return json.Unmarshal(b, &t.Suffixes)

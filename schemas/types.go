@@ -116,7 +116,7 @@ type Optimizer struct {
 	Momentum    float64 `json:"momentum,omitempty"` // muon alone
 }
 
-// LoRA is PEFT's LoraConfig. Targets is "all-linear" or a list of module-name suffixes.
+// LoRA is PEFT's LoraConfig. Targets is "all-linear", a list of module-name suffixes, or an expression.
 type LoRA struct {
 	Rank              int      `json:"rank"`
 	Alpha             float64  `json:"alpha"`

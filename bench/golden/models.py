@@ -78,6 +78,7 @@ ADAPTERS = {
         "adapter-excluded": dict(r=2, lora_alpha=6, target_modules="all-linear", exclude_modules=["q_proj", "lm_head"]),
         "adapter-not": dict(r=2, lora_alpha=6, target_modules=["v_proj", "up_proj"], exclude_modules=r".*\.0\.self_attn.*"),
         "adapter-dora": dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "o_proj", "gate_proj"], use_dora=True),
+        "adapter-expression": dict(r=2, lora_alpha=6, target_modules=r".*\.1\..*\.(q|v|down)_proj"),
     },
     "gemma3": {"adapter-all": dict(r=4, lora_alpha=8, target_modules="all-linear")},
     "phi3": {

@@ -43,6 +43,9 @@ func (m *Model) loadAdapter(l *LoRA, dir string, trained bool) error {
 		return err
 	}
 	defer f.Close()
+	if err := m.takes(f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	if err := m.Adapt(l, 0, trained); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
@@ -77,6 +80,32 @@ func (m *Model) loadAdapter(l *LoRA, dir string, trained bool) error {
 	return nil
 }
 
+// takes names the first tensor of an adapter's file that no layer of this base takes, or none of its shape.
+func (m *Model) takes(f *safetensors.Checkpoint) error {
+	type size struct{ in, out int64 }
+	sizes := map[string]size{}
+	for _, l := range m.Linears() {
+		for _, p := range l.Projections {
+			sizes[p.Name] = size{l.In, p.Out}
+		}
+	}
+	for _, t := range f.Tensors() {
+		module, kind := factorOf(t.Name)
+		s, ok := sizes[module]
+		if !ok {
+			return fmt.Errorf("tensor %s of shape %v: no linear layer of this base takes it; there are %s", t.Name, t.Shape, m.someLinears())
+		}
+		matrix := len(t.Shape) == 2
+		switch {
+		case kind == factorA && matrix && t.Shape[1] == s.in, kind == factorB && matrix && t.Shape[0] == s.out,
+			kind == magnitudes && slices.Equal(t.Shape, []int64{s.out}):
+		default:
+			return fmt.Errorf("tensor %s of shape %v: this base's %s has %d inputs and %d outputs", t.Name, t.Shape, module, s.in, s.out)
+		}
+	}
+	return nil
+}
+
 // SaveAdapter writes a PEFT folder. base is what adapter_config.json names as base_model_name_or_path: a name, never a path
 // of this machine; "" is none.
 func (m *Model) SaveAdapter(dir, base string) error {
@@ -90,9 +119,6 @@ func (m *Model) SaveAdapter(dir, base string) error {
 	}
 	if base != "" {
 		config["base_model_name_or_path"] = base
-	}
-	if l.Pattern != "" {
-		config["target_modules"] = l.Pattern
 	}
 	if l.Layers != nil {
 		config["layers_to_transform"] = l.Layers
@@ -125,7 +151,8 @@ func (m *Model) SaveAdapter(dir, base string) error {
 	return safetensors.Write(filepath.Join(dir, adapterWeights), tensors, safetensors.PyTorch)
 }
 
-// targetModules is the last names of the adapted modules, as PEFT spells all-linear out when it saves.
+// targetModules is what PEFT finds the adapted modules by: their last names, as it spells all-linear out when it saves, the names
+// that were given, or where they were an expression the whole names. PEFT would match an expression with every module, linear or not.
 func (m *Model) targetModules() []string {
 	var names []string
 	for _, l := range m.Linears() {
@@ -136,11 +163,7 @@ func (m *Model) targetModules() []string {
 			name := l.Projections[t.Index].Name
 			if m.LoRA.AllLinear {
 				name = name[strings.LastIndex(name, ".")+1:]
-			} else {
-				i := slices.IndexFunc(m.LoRA.Targets, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) })
-				if i < 0 {
-					continue
-				}
+			} else if i := slices.IndexFunc(m.LoRA.Targets, func(s string) bool { return endsWith(name, s) }); i >= 0 {
 				name = m.LoRA.Targets[i]
 			}
 			if !slices.Contains(names, name) {

@@ -26,8 +26,8 @@ type LoRA struct {
 	RSLoRA       bool
 	DoRA         bool
 	AllLinear    bool     // target_modules: "all-linear"
-	Targets      []string // suffixes of module names
-	Pattern      string   // target_modules as a regular expression
+	Targets      []string // what module names end with, or are
+	Pattern      string   // target_modules as a regular expression (RE2) that whole names match
 	RankPattern  map[string]int64
 	AlphaPattern map[string]float64
 	Layers       []int64 // layers_to_transform
@@ -39,7 +39,7 @@ const peftPrefix = "base_model.model."
 
 // matches reports whether PEFT would adapt the module of that name (tuners_utils.check_target_module_exists).
 func (l *LoRA) matches(name string) (bool, error) {
-	if slices.ContainsFunc(l.Exclude, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) }) {
+	if slices.ContainsFunc(l.Exclude, func(s string) bool { return endsWith(name, s) }) {
 		return false, nil
 	}
 	if l.NotPattern != "" {
@@ -54,10 +54,10 @@ func (l *LoRA) matches(name string) (bool, error) {
 		ok, err := matchesWhole(l.Pattern, name)
 		return ok, within("target_modules", err)
 	}
-	if !slices.ContainsFunc(l.Targets, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) }) {
+	if !slices.ContainsFunc(l.Targets, func(s string) bool { return endsWith(name, s) }) {
 		return false, nil
 	}
-	if len(l.Layers) == 0 {
+	if len(l.Layers) == 0 || slices.Contains(l.Targets, name) {
 		return true, nil
 	}
 	for _, part := range strings.Split(name, ".") {
@@ -68,6 +68,9 @@ func (l *LoRA) matches(name string) (bool, error) {
 	}
 	return false, nil
 }
+
+// endsWith reports whether suffix is a module's name or its last parts.
+func endsWith(name, suffix string) bool { return name == suffix || strings.HasSuffix(name, "."+suffix) }
 
 func matchesWhole(pattern, name string) (bool, error) {
 	re, err := regexp.Compile("^(?:" + pattern + ")$")
@@ -112,7 +115,7 @@ func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
 		var targets []nn.Target
 		for i, p := range linear.Projections {
 			for k, t := range l.Targets { // PEFT spells all-linear out before it takes exclude_modules away
-				used[k] = used[k] || p.Name == t || strings.HasSuffix(p.Name, "."+t)
+				used[k] = used[k] || endsWith(p.Name, t)
 			}
 			ok, err := l.matches(p.Name)
 			if err != nil {
@@ -145,6 +148,9 @@ func (m *Model) Adapt(l *LoRA, seed int64, trained bool) error {
 		}
 	}
 	if len(m.Adapter.Weights) == 0 {
+		if l.Pattern != "" {
+			return fmt.Errorf("%q matches no linear layer's whole name; there are %s", l.Pattern, m.someLinears())
+		}
 		return fmt.Errorf("no linear layer is targeted; %s are there", strings.Join(m.moduleNames(), ", "))
 	}
 	m.LoRA = l
@@ -200,6 +206,17 @@ func (m *Model) moduleNames() []string {
 	return names
 }
 
+// someLinears names the first few linear layers.
+func (m *Model) someLinears() string {
+	var names []string
+	for _, l := range m.Linears() {
+		for _, p := range l.Projections {
+			names = append(names, p.Name)
+		}
+	}
+	return strings.Join(names[:3], ", ") + ", …"
+}
+
 // factor is A, B or the magnitudes of one module: values is a copy, row-major, that is stored back when f returns.
 type factor struct {
 	tensor.Place
@@ -214,6 +231,17 @@ const (
 	factorB    = ".lora_B.weight"
 	magnitudes = ".lora_magnitude_vector"
 )
+
+// factorOf is the module and the kind of what PEFT names so; "" where it names no factor.
+func factorOf(name string) (module, kind string) {
+	name, _ = strings.CutPrefix(name, peftPrefix)
+	for _, kind := range []string{factorA, factorB, magnitudes} {
+		if module, ok := strings.CutSuffix(name, kind); ok {
+			return module, kind
+		}
+	}
+	return "", ""
+}
 
 // shape is the tensor's in a PEFT folder.
 func (f *factor) shape() []int64 {

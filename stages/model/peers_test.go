@@ -92,10 +92,12 @@ func TestPeersComputeTheSame(t *testing.T) {
 			cases = append(cases, randomAdapter(t, base, name, l))
 		}
 	}
-	for base, targets := range map[string]string{"gemma2": "o_proj", "gemma3": "q_proj", "phi3": "gate_up_proj", "olmo2": "k_proj", "gpt2": "c_proj"} {
+	for base, targets := range map[string][]string{"gemma2": {"o_proj"}, "gemma3": {"q_proj"}, "phi3": {"gate_up_proj", "qkv_proj"}, "olmo2": {"k_proj"}, "gpt2": {"c_proj", "c_attn", "h.1.mlp.c_fc"}} {
 		cases = append(cases, randomAdapter(t, base, "all-linear", model.LoRA{Rank: 4, Alpha: 4, AllLinear: true}),
-			randomAdapter(t, base, targets, model.LoRA{Rank: 4, Alpha: 4, Targets: []string{targets}}),
 			randomAdapter(t, base, "dora", model.LoRA{Rank: 4, Alpha: 4, DoRA: true, AllLinear: true}))
+		for _, target := range targets {
+			cases = append(cases, randomAdapter(t, base, target, model.LoRA{Rank: 4, Alpha: 4, Targets: []string{target}}))
+		}
 	}
 	dirs, err := filepath.Glob(filepath.Join(toys, "*"))
 	if err != nil {
@@ -143,6 +145,17 @@ func TestPeersComputeTheSame(t *testing.T) {
 		c.LoRA = &schemas.LoRA{Rank: 4, Alpha: 8, Dropout: 0.1, DoRA: true, Targets: schemas.Targets{AllLinear: true}}
 	})
 	open("trained with DoRA", dora)
+	for kind, targets := range map[string]schemas.Targets{
+		"gpt2": {Suffixes: []string{"c_attn", "mlp.c_proj"}}, "phi3": {Pattern: `.*\.(qkv|gate_up)_proj`}, "qwen3": {Pattern: `.*\.layers\.1\.mlp\..*`},
+	} {
+		j := freshJob(t, `{"model_type": "`+kind+`", `+freshConfigs[kind]+`}`, 7, "smollm")
+		do(t, j)
+		adapter, _ := tune(t, data, map[string]job.Input{"model": {Kind: "model", Path: j.Out["model"].Path}}, func(c *schemas.TrainSFT) {
+			c.LearningRate = 2e-2
+			c.LoRA = &schemas.LoRA{Rank: 4, Alpha: 8, Targets: targets}
+		})
+		open("trained adapter of "+kind, adapter)
+	}
 	onNF4, _ := tune(t, data, nil, func(c *schemas.TrainSFT) {
 		c.LearningRate = 2e-2
 		c.LoRA = &schemas.LoRA{Rank: 4, Alpha: 8, Quantize: "nf4", DoubleQuantize: true, Targets: schemas.Targets{AllLinear: true}}

@@ -135,7 +135,7 @@ func adapt(j *stages.Job, m *model.Model, l *schemas.LoRA, seed int64) error {
 	var err error
 	if l.Init == nil {
 		err = m.Adapt(&model.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.RSLoRA, DoRA: l.DoRA,
-			AllLinear: l.Targets.AllLinear, Targets: l.Targets.Suffixes}, seed, true)
+			AllLinear: l.Targets.AllLinear, Targets: l.Targets.Suffixes, Pattern: l.Targets.Pattern}, seed, true)
 	} else {
 		err = m.LoadAdapterAs(initFolder(j, l.Init), l.Dropout, true)
 	}

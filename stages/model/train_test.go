@@ -91,11 +91,11 @@ func sftConfig(change func(*schemas.TrainSFT)) string {
 func tune(t *testing.T, data job.Input, extra map[string]job.Input, change func(*schemas.TrainSFT)) (job.Input, []float64) {
 	t.Helper()
 	j := stagetest.New(t, "train.sft", sftConfig(change), map[string]string{"model": "model"})
-	base := toy(t)
-	j.Inputs["model"], j.Inputs["data"] = base, data
+	j.Inputs["model"], j.Inputs["data"] = toy(t), data
 	for field, in := range extra {
 		j.Inputs[field] = in
 	}
+	base := j.Inputs["model"]
 	r := do(t, j)
 	var losses []float64
 	for _, e := range r.Events {
@@ -372,11 +372,18 @@ func TestBadRows(t *testing.T) {
 		"target": {lines(t, good), func(c *schemas.TrainSFT) {
 			c.LoRA = &schemas.LoRA{Rank: 2, Alpha: 4, Targets: schemas.Targets{Suffixes: []string{"query"}}}
 		}, `target "query" names no linear layer; q_proj`},
+		"expression": {lines(t, good), func(c *schemas.TrainSFT) {
+			c.LoRA = &schemas.LoRA{Rank: 2, Alpha: 4, Targets: schemas.Targets{Pattern: ".*query"}}
+		}, `lora: ".*query" matches no linear layer's whole name; there are model.layers.0.self_attn.q_proj, `},
+		"another's adapter": {lines(t, good), func(c *schemas.TrainSFT) {
+			c.LoRA = &schemas.LoRA{Rank: 2, Alpha: 4, Init: &schemas.Ref{Edge: &schemas.Edge{Kind: "adapter", From: "a", Port: "model"}}}
+		}, "tensor base_model.model.transformer.h.0.attn.c_attn.lora_A.weight of shape [4 32]: no linear layer of this base takes it; there are model.layers.0.self_attn.q_proj, "},
 		"diverges": {lines(t, good), func(c *schemas.TrainSFT) { c.LearningRate, c.Clip = 1e30, 0 }, "is not finite; the checkpoint before it is kept; a lower learningRate or a clip may help; the rows of the step: row "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := stagetest.New(t, "train.sft", sftConfig(c.change), map[string]string{"model": "model"})
 			j.Inputs["model"], j.Inputs["data"] = toy(t), c.data
+			j.Inputs["lora.init"] = job.Input{Kind: "adapter", Path: absolute(t, toys, "gpt2", "adapter-attention")}
 			r := try(t, j)
 			if e := r.Last(); r.Code != 1 || !strings.Contains(e.Path+": "+e.Message, c.want) {
 				t.Errorf("exit %d: %s: %s", r.Code, e.Path, e.Message)
