@@ -40,6 +40,7 @@ type StagePlan struct {
 	Predicted *float64           `json:"predicted_seconds"`
 
 	Record     *store.Record    `json:"-"` // what a reuse reuses
+	Gone       *store.Damage    `json:"-"` // why what a record promises cannot be reused
 	Unfinished *Unfinished      `json:"-"` // how far an attempt came, where there is no record
 	Before     *store.Record    `json:"-"` // the run that Since compares with; nil where there is none
 	Renamed    string           `json:"-"` // the name that the stage had in it, where the pipeline has none of that name any more
@@ -108,7 +109,7 @@ func (r *Runner) planStage(s *pipelines.Stage, plan *Plan, outputs map[string]Ou
 func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 	p := &StagePlan{
 		Name: s.Name, Kind: s.Kind, Internal: s.Internal, Stage: s, Action: Run, Why: []Change{},
-		Inputs: map[string]*string{}, Outputs: map[string]*string{}, Unfinished: res.unfinished,
+		Inputs: map[string]*string{}, Outputs: map[string]*string{}, Unfinished: res.unfinished, Gone: res.gone,
 	}
 	for field, in := range res.inputs {
 		p.Inputs[field] = nil

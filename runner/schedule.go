@@ -102,7 +102,7 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 			return false, err
 		}
 		n.res = res
-		if res.gone != nil {
+		if res.gone != nil && n.rebuilt == 0 { // else it is said already
 			n.note("%v: made again", res.gone)
 		}
 	}

@@ -77,6 +77,14 @@ func isPath(arg string) bool {
 	return err == nil || !strings.ContainsAny(arg, " \t\n") && (strings.HasPrefix(arg, ".") || strings.Contains(arg, "/"))
 }
 
+// word is an argument as it is typed: quoted where a shell would take it apart.
+func word(arg string) string {
+	if arg != "" && !strings.ContainsFunc(arg, func(r rune) bool { return strings.ContainsRune(" \t\n\"'`\\$&|;<>()*?[]{}!#~", r) }) {
+		return arg
+	}
+	return quoted(arg)
+}
+
 // quoted is text as a shell takes it for one word.
 func quoted(text string) string {
 	if !strings.ContainsAny(text, "\"$`\\!") {

@@ -28,6 +28,7 @@ type flags struct {
 	numerics string
 	pipeline string
 
+	ran   string // PATH of the pipeline that was loaded
 	place string // of the store, and how it was found; set with it
 	found string // the same where the user named none
 }
@@ -104,6 +105,7 @@ func pipelineOf(args []string) string {
 // graph loads and compiles the pipeline that PATH names.
 func (f *flags) graph(args []string) (*pipelines.Graph, error) {
 	path := pipelineOf(args)
+	f.ran = path
 	p, err := pipelines.Load(path, pipelines.Options{Tags: f.tags})
 	var none *pipelines.UsageError
 	if errors.As(err, &none) && f.isStage(path) {
@@ -140,6 +142,8 @@ func (f *flags) path(args []string) ([]string, error) {
 func (f *flags) nothing(r *runner.Runner, s *runner.StagePlan, what string) error {
 	var message string
 	switch u := s.Unfinished; {
+	case s.Gone != nil && len(s.Gone.Files) > 0:
+		return fail(exitDamaged, "%s: %w\n%s makes it again", s.Name, s.Gone, f.run())
 	case u != nil && u.Error != "":
 		message = fmt.Sprintf("%s: %s\n%s", s.Name, u.Next(), u.Why())
 	case u != nil:
@@ -150,6 +154,49 @@ func (f *flags) nothing(r *runner.Runner, s *runner.StagePlan, what string) erro
 		message = fmt.Sprintf("%s: no current %s (%s): hone run makes it", s.Name, what, s.Action)
 	}
 	return fail(exitFailed, "%s", strings.TrimSuffix(message+"\n"+earlier(r, s), "\n"))
+}
+
+// run is the command line that runs this verb's pipeline, as the user would type it.
+func (f *flags) run() string {
+	line := "hone run"
+	if f.ran != "" && f.ran != "." {
+		line += " " + word(f.ran)
+	}
+	for _, tag := range f.tags {
+		line += " -t " + word(tag)
+	}
+	if f.store != "" {
+		line += " --store " + word(f.store)
+	}
+	return line
+}
+
+// runIn is run for the pipeline in a folder that the store names.
+func (f *flags) runIn(dir string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, dir); err == nil && filepath.IsLocal(rel) {
+			dir = rel
+		}
+	}
+	of := flags{ran: dir, store: f.store}
+	return of.run()
+}
+
+// unsound says of an artifact that cannot be used who makes it again.
+func (f *flags) unsound(st *store.Store, name string, err error) error {
+	var damage *store.Damage
+	if !errors.As(err, &damage) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	code := exitDamaged
+	if len(damage.Files) == 0 { // freed by gc
+		code = exitFailed
+	}
+	dirs, _ := st.Users(damage.Tree) // without them there is less to say
+	if len(dirs) == 0 {
+		return fail(code, "%s: %w\nno pipeline's last run uses it: a run that wants it makes it again", name, err)
+	}
+	return fail(code, "%s: %w\n%s makes it again", name, err, f.runIn(dirs[0]))
 }
 
 // runner prepares what the verbs plan, run, why, show, path and log share.

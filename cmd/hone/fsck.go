@@ -15,7 +15,8 @@ func fsckCommand() *cobra.Command {
   hone fsck --json`,
 		Long: `Read every byte of the store and compare it with its name.
 
-Nothing is mended: hone run makes a damaged artifact again when it needs it. The exit code is 5 where there is damage.`,
+Nothing is mended, but what is damaged is trusted no longer: the next hone run of a pipeline that uses it makes it again.
+The exit code is 5 where there is damage.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			st, err := f.openStore()
 			if err != nil {
@@ -31,8 +32,14 @@ Nothing is mended: hone run makes a damaged artifact again when it needs it. The
 				for _, p := range found.Problems {
 					fmt.Fprintf(c.OutOrStdout(), "%s: %s\n", p.Path, p.What)
 				}
-				_, err = fmt.Fprintf(c.OutOrStdout(), "%d objects (%s), %d artifacts, %d records: %d problems\n",
-					found.Objects, size(found.Bytes), found.Trees, found.Records, len(found.Problems))
+				_, err = fmt.Fprintf(c.OutOrStdout(), "%s (%s), %s, %s: %s\n", count(found.Objects, "object"), size(found.Bytes),
+					count(found.Trees, "artifact"), count(found.Records, "record"), count(len(found.Problems), "problem"))
+				for _, dir := range found.Pipelines {
+					fmt.Fprintf(c.OutOrStdout(), "%s makes what is damaged again\n", f.runIn(dir))
+				}
+				for _, hash := range found.Unused {
+					fmt.Fprintf(c.OutOrStdout(), "no pipeline's last run uses %.12s: hone gc frees it\n", hash)
+				}
 			}
 			if err == nil && len(found.Problems) > 0 {
 				err = &exit{code: exitDamaged}

@@ -227,11 +227,11 @@ func (f *modelFlags) openStage(name string) (*openedModel, error) {
 		base.Kind = "model"
 		in.Base = &base
 	}
-	return verified(st, in)
+	return f.verified(st, name, in)
 }
 
 // verified checks the artifact and an adapter's base byte by byte, and keeps gc away from them until close.
-func verified(st *store.Store, in job.Input) (*openedModel, error) {
+func (f *flags) verified(st *store.Store, name string, in job.Input) (*openedModel, error) {
 	lock, err := st.Use()
 	if err != nil {
 		return nil, err
@@ -239,7 +239,7 @@ func verified(st *store.Store, in job.Input) (*openedModel, error) {
 	for a := &in; a != nil; a = a.Base {
 		if err := st.Verify(a.Hash); err != nil {
 			lock.Close()
-			return nil, err
+			return nil, f.unsound(st, name, err)
 		}
 	}
 	return &openedModel{in, func() { lock.Close() }}, nil

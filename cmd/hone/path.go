@@ -74,7 +74,7 @@ func pathCommand() *cobra.Command {
 
 func (f *flags) printPath(c *cobra.Command, st *store.Store, stage, port, hash string) error {
 	if err := st.Check(hash); err != nil {
-		return fail(exitFailed, "%s.%s: %w", stage, port, err)
+		return f.unsound(st, stage+"."+port, err)
 	}
 	if f.json {
 		return printJSON(c, map[string]any{"stage": stage, "port": port, "hash": hash, "path": st.Tree(hash)})

@@ -110,6 +110,9 @@ func reason(s *runner.StagePlan, c runner.Change) string {
 	if s.Action == runner.Blocked || s.Action == runner.Resume {
 		return fmt.Sprint(c.New)
 	}
+	if s.Gone != nil && c.Field == "out" {
+		return fmt.Sprint(c.New)
+	}
 	if c.Field == "kind" && c.Old == nil && c.New == s.Kind {
 		return "not run before"
 	}

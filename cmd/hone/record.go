@@ -84,13 +84,13 @@ func (f *modelFlags) openRecord(name string) (*openedModel, error) {
 	}
 	out := rec.Outputs[port]
 	if err := st.Check(out.Hash); err != nil { // gc frees what no last run uses
-		return nil, fail(exitFailed, "%s.%s: %w", rec.Stage, port, err)
+		return nil, f.unsound(st, rec.Stage+"."+port, err)
 	}
 	in := job.Input{Kind: out.Kind, Hash: out.Hash, Path: st.Tree(out.Hash)}
 	if base := rec.Input("model"); out.Kind == "adapter" && base != "" {
 		in.Base = &job.Input{Kind: "model", Hash: base, Path: st.Tree(base)}
 	}
-	return verified(st, in)
+	return f.verified(st, rec.Stage+"."+port, in)
 }
 
 // recorded is an earlier run in the place of a planned stage.

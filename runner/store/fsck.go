@@ -16,6 +16,9 @@ type Findings struct {
 	Trees    int       `json:"artifacts"`
 	Records  int       `json:"records"`
 	Problems []Problem `json:"problems"`
+
+	Pipelines []string `json:"pipelines"` // folders of those whose next run makes damaged artifacts again
+	Unused    []string `json:"unused"`    // damaged artifacts that no pipeline's last run uses
 }
 
 // Problem is one thing that is not as its name says.
@@ -24,20 +27,41 @@ type Problem struct {
 	What string `json:"what"`
 }
 
-// Fsck reads every byte of the store. It mends nothing: a run makes a damaged artifact again when it needs it. An
-// artifact that GC has freed is no problem, whatever records say of it.
+// Fsck reads every byte of the store. It mends nothing, but what it finds damaged is trusted no longer: the next run that
+// wants it makes it again. An artifact that GC has freed is no problem, whatever records say of it.
 func (s *Store) Fsck() (*Findings, error) {
-	f := &Findings{Problems: []Problem{}}
+	f := &Findings{Problems: []Problem{}, Pipelines: []string{}, Unused: []string{}}
 	// Hash everything anew, whatever this process has seen.
 	fresh, err := Open(s.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(fresh.fsckObjects(f), fresh.fsckTrees(f), fresh.fsckRecords(f)); err != nil {
+	damaged, err := fresh.fsckTrees(f)
+	if err := errors.Join(err, fresh.fsckObjects(f), fresh.fsckRecords(f)); err != nil {
+		return nil, err
+	}
+	if err := f.mends(s, damaged); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(f.Problems, func(a, b Problem) int { return strings.Compare(a.Path, b.Path) })
 	return f, nil
+}
+
+// mends finds whose next run makes damaged artifacts again.
+func (f *Findings) mends(s *Store, damaged []string) error {
+	for _, hash := range damaged {
+		dirs, err := s.Users(hash)
+		if err != nil {
+			return err
+		}
+		if len(dirs) == 0 {
+			f.Unused = append(f.Unused, hash)
+		}
+		f.Pipelines = append(f.Pipelines, dirs...)
+	}
+	slices.Sort(f.Pipelines)
+	f.Pipelines = slices.Compact(f.Pipelines)
+	return nil
 }
 
 func (s *Store) fsckObjects(f *Findings) error {
@@ -74,19 +98,20 @@ func (s *Store) fsckObjects(f *Findings) error {
 	return nil
 }
 
-func (s *Store) fsckTrees(f *Findings) error {
+func (s *Store) fsckTrees(f *Findings) (damaged []string, err error) {
 	names, err := s.list("trees")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f.Trees = len(names)
 	for _, hash := range names {
 		entries, err := s.manifest(hash)
 		if err != nil {
 			f.Problems = append(f.Problems, Problem{filepath.Join("trees", hash), "no list of its files that can be read"})
+			damaged = append(damaged, hash)
 			continue
 		}
-		known := map[string]bool{}
+		known, sound := map[string]bool{}, true
 		for _, e := range entries {
 			known[e.path] = true
 			path := filepath.Join("trees", hash, filepath.FromSlash(e.path))
@@ -96,7 +121,12 @@ func (s *Store) fsckTrees(f *Findings) error {
 					what = "is gone"
 				}
 				f.Problems = append(f.Problems, Problem{path, what})
+				sound = false
 			}
+		}
+		if !sound {
+			s.distrust(hash)
+			damaged = append(damaged, hash)
 		}
 		if err := filepath.WalkDir(s.Tree(hash), func(path string, d os.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
@@ -110,7 +140,7 @@ func (s *Store) fsckTrees(f *Findings) error {
 			f.Problems = append(f.Problems, Problem{filepath.Join("trees", hash), "cannot be listed"})
 		}
 	}
-	return nil
+	return damaged, nil
 }
 
 func (s *Store) fsckRecords(f *Findings) error {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Ref is what the last run of the pipeline in a folder used. GC keeps it, as long as the folder is there.
@@ -58,6 +59,32 @@ func (s *Store) Elsewhere(dir string) map[string]bool {
 		}
 	}
 	return ids
+}
+
+// Users is the folders of the pipelines whose last run used or made an artifact, sorted.
+func (s *Store) Users(hash string) ([]string, error) {
+	live, _, err := s.refs()
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, ref := range live {
+		for _, key := range ref.Stages {
+			records, err := s.Records(key)
+			if err != nil {
+				return nil, err
+			}
+			for _, r := range records {
+				for _, out := range r.Outputs {
+					if out.Hash == hash {
+						dirs = append(dirs, ref.Dir)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs), nil
 }
 
 // refs reads all refs, apart by whether their folder is still there.

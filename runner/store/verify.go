@@ -52,6 +52,7 @@ func (s *Store) verify(hash string, trusted map[string]identity) error {
 		}
 	}
 	if len(bad) > 0 {
+		s.distrust(hash)
 		return &Damage{Tree: hash, Files: bad}
 	}
 	if changed {
@@ -59,6 +60,10 @@ func (s *Store) verify(hash string, trusted map[string]identity) error {
 	}
 	return nil
 }
+
+// distrust forgets what a damaged artifact's files looked like: every Check from now on hashes them, and finds the damage
+// whoever looks next. A store that cannot be written to cannot be run in either.
+func (s *Store) distrust(hash string) { _ = os.Remove(s.path("stat", hash)) }
 
 // sound hashes the file at path and compares.
 func (s *Store) sound(path string, e entry) error {
