@@ -69,9 +69,6 @@ func (r *Runner) Run(ctx context.Context) (*Result, error) {
 	}
 	defer use.Close()
 	defer r.sources.Save()
-	if err := r.pin(ctx); err != nil {
-		return nil, err
-	}
 	s := r.schedule()
 	if err := s.loop(ctx); err != nil {
 		return nil, err
@@ -86,25 +83,37 @@ func (r *Runner) Run(ctx context.Context) (*Result, error) {
 	return result, nil
 }
 
-// pin adds to hone.lock what hub sources mean that have no entry yet.
-func (r *Runner) pin(ctx context.Context) error {
-	for _, s := range r.stages {
-		for _, src := range s.Sources {
-			if src.Hub == "" || r.lock.commit(src.Hub) != "" {
-				continue
-			}
-			if r.opts.Resolve == nil {
-				return fmt.Errorf("%s: %s: no hub to ask", s.Name, src.Hub)
-			}
-			repo, revision := splitHub(src.Hub)
-			commit, err := r.opts.Resolve(ctx, repo, revision)
-			if err != nil {
-				return &job.Error{Path: s.Name + ": " + src.Hub, Message: err.Error(), Code: 6, Err: err}
-			}
-			r.lock.add(src.Hub, commit)
+// unpinned is the hub sources of a stage that hone.lock has no commit of.
+func (r *Runner) unpinned(s *pipelines.Stage) []string {
+	var hub []string
+	for _, src := range s.Sources {
+		if src.Hub != "" && r.lock.commit(src.Hub) == "" {
+			hub = append(hub, src.Hub)
 		}
 	}
-	return r.lock.save()
+	return hub
+}
+
+// pin adds to hone.lock what hub sources mean now.
+func (r *Runner) pin(ctx context.Context, sources []string) error {
+	for _, source := range sources {
+		if r.opts.Resolve == nil {
+			return fmt.Errorf("%s: no hub to ask", source)
+		}
+		repo, revision := splitHub(source)
+		commit, err := r.opts.Resolve(ctx, repo, revision)
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		if err != nil {
+			return &job.Error{Message: err.Error(), Code: 6, Err: err}
+		}
+		r.lock.add(source, commit)
+		if err := r.lock.save(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // setRef makes the keys of this run roots of GC. Stages of the pipeline that the run left out keep theirs.

@@ -62,7 +62,53 @@ func TestFailureIsolation(t *testing.T) {
 	b.want(story(result), "bad failed, after skipped, later skipped, good ran, fine ran")
 	b.wantCode(result, 1)
 	b.want(result.Stage("bad").Error, "data.jsonl:3: no assistant turn")
-	b.want(result.Stage("later").Error, "after was skipped")
+	b.want(result.Stage("later").Error, "bad failed")
+}
+
+// The hub is asked for what hone.lock has no commit of while other stages run, and one that does not answer fails its stage alone.
+func TestHubIsAskedWhileOthersRun(t *testing.T) {
+	b := newBench(t)
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	ended := make(chan struct{})
+	said := ""
+	b.opts.Observe = func(u runner.Update) {
+		if u.Stage.Name == "good" && u.Ended != nil {
+			close(ended)
+		}
+		if u.Stage.Name == "base" && u.Event.Event == "log" {
+			said = u.Event.Message
+		}
+	}
+	b.opts.Resolve = func(_ context.Context, repo, revision string) (string, error) {
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			return "", fmt.Errorf("good has not run meanwhile")
+		}
+		if repo == "org/none" {
+			return "", fmt.Errorf("hf://%s@%s: no such model", repo, revision)
+		}
+		return commit, nil
+	}
+	hub := func(name, source string) *pipelines.Stage {
+		s := stage(name, []string{"write out/t x"}, nil)
+		s.Sources = []pipelines.Source{{Field: "source", Written: source, Hub: source}}
+		return s
+	}
+	result := b.run(
+		hub("base", "hf://org/toy"), hub("none", "hf://org/none"),
+		stage("after", []string{"read inputs.from out/t"}, map[string]string{"from": "none"}),
+		stage("good", []string{"write out/t x"}, nil),
+	)
+	b.want(story(result), "base ran, none failed, after skipped, good ran")
+	b.wantCode(result, 6)
+	b.want(result.Stage("none").Error, "hf://org/none@main: no such model")
+	b.want(said, "asking the hub for hf://org/toy")
+	lock, err := os.ReadFile(filepath.Join(b.dir, "hone.lock"))
+	check(err)
+	if !strings.Contains(string(lock), commit) {
+		t.Errorf("hone.lock: %s", lock)
+	}
 }
 
 func TestBadEndings(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hone-ml/hone/internal/job"
@@ -20,11 +21,13 @@ type schedule struct {
 	free    capacity
 }
 
-// report is what an attempt tells the loop: first that its artifacts are placed, then that it has ended.
+// report is what an attempt tells the loop: first that its artifacts are placed, then that it has ended. Before it stands that
+// of asking the hub, where that was needed.
 type report struct {
 	node    *node
 	outcome *outcome
 	last    bool
+	asked   bool
 }
 
 func (r *Runner) schedule() *schedule {
@@ -105,6 +108,10 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 		if res.gone != nil && n.rebuilt == 0 { // else it is said already
 			n.note("%v: made again", res.gone)
 		}
+		if sources := s.r.unpinned(n.stage); len(sources) > 0 {
+			s.ask(ctx, n, sources)
+			return true, nil
+		}
 	}
 	if n.res.record != nil && !n.forced {
 		s.reuse(n)
@@ -132,22 +139,45 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 	return true, nil
 }
 
+// ask has the hub say which commits a stage's sources are, while others go on: without them it has no key.
+func (s *schedule) ask(ctx context.Context, n *node, sources []string) {
+	n.state, n.began = running, time.Now()
+	s.pending++
+	n.result = &StageResult{StagePlan: s.r.describe(n.stage, n.res)}
+	s.r.observe(Update{Stage: n.result.StagePlan, Event: job.Event{
+		Event: "log", Level: "info", Message: "asking the hub for " + strings.Join(sources, ", "),
+	}})
+	go func() {
+		s.reports <- report{node: n, outcome: &outcome{err: s.r.pin(ctx, sources)}, asked: true}
+	}()
+}
+
 func (s *schedule) attempt(ctx context.Context, n *node) {
 	a := attempt{Runner: s.r, stage: n.stage, res: n.res, plan: n.result.StagePlan, forced: n.forced}
 	out := a.run(ctx)
 	if out.err == nil && out.damaged == nil && out.commit != nil {
-		s.reports <- report{n, out, false}
+		s.reports <- report{node: n, outcome: out}
 		committed := *out
 		committed.err = out.commit()
 		out = &committed
 	}
 	a.release()
-	s.reports <- report{n, out, true}
+	s.reports <- report{node: n, outcome: out, last: true}
 }
 
 // take brings a report in.
 func (s *schedule) take(rep report) {
 	n, out := rep.node, rep.outcome
+	if rep.asked {
+		s.pending--
+		n.state, n.res = waiting, nil
+		if out.err != nil {
+			result := &StageResult{Seconds: time.Since(n.began).Seconds()}
+			result.fail(out.err)
+			s.end(n, result)
+		}
+		return
+	}
 	if !rep.last {
 		n.state, n.result.Seconds = placed, time.Since(n.began).Seconds()
 		s.publish(n, out.outputs)
@@ -230,8 +260,8 @@ func (n *node) note(format string, args ...any) {
 }
 
 func upstreamError(up *node) string {
-	if up.result.Status == Skipped {
-		return up.stage.Name + " was skipped"
+	if up.result.Status == Skipped { // for what comes before it
+		return up.result.Error
 	}
 	return up.stage.Name + " failed"
 }

@@ -145,7 +145,7 @@ func (f *flags) nothing(r *runner.Runner, s *runner.StagePlan, what string) erro
 	case s.Gone != nil && len(s.Gone.Files) > 0:
 		return fail(exitDamaged, "%s: %w\n%s makes it again", s.Name, s.Gone, f.run())
 	case u != nil && u.Error != "":
-		message = fmt.Sprintf("%s: %s\n%s", s.Name, u.Next(), u.Why())
+		message = fmt.Sprintf("%s: %s\n%s", s.Name, u.Next(), strings.TrimSuffix(indented(printable(u.Error)), "\n"))
 	case u != nil:
 		message = fmt.Sprintf("%s: %s", s.Name, u.Next())
 	case !r.Ran(s.Name):

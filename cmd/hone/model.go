@@ -157,7 +157,10 @@ func openHub(c *cobra.Command, source string) (*openedModel, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.Progress = bytesBar(c.ErrOrStderr(), repository)
+	if client.Progress = bytesBar(c.ErrOrStderr(), repository); client.Progress != nil {
+		fmt.Fprintf(c.ErrOrStderr(), "\r%s: asking the hub\x1b[K", repository)
+		defer fmt.Fprint(c.ErrOrStderr(), "\r\x1b[K")
+	}
 	commit, err := client.Resolve(c.Context(), repository, revision)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,9 @@ func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool,
 		t := newTable(w)
 		for _, s := range result.Stages {
 			status, message := ended(s)
-			t.row(marks[s.Status]+" "+s.Name, s.Kind, status, seconds(s), firstLine(message))
+			first, more, _ := strings.Cut(printable(message), "\n")
+			t.row(marks[s.Status]+" "+s.Name, s.Kind, status, seconds(s), first)
+			t.below(more)
 		}
 		if err := t.flush(); err != nil {
 			return err
@@ -84,11 +86,6 @@ func duration(d time.Duration) string {
 		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
 	}
 	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
 }
 
 // printReports prints the table of each report that a stage made: before, after and what its gate says.

@@ -12,18 +12,56 @@ import (
 )
 
 // table lines up columns, two spaces apart. Empty cells at the end of a row are left out.
-type table struct{ w *tabwriter.Writer }
+type table struct {
+	to   io.Writer
+	w    *tabwriter.Writer
+	text strings.Builder
+	rows int
+	more map[int]string // below a row, whatever its width
+}
 
-func newTable(w io.Writer) *table { return &table{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)} }
+func newTable(w io.Writer) *table {
+	t := &table{to: w, more: map[int]string{}}
+	t.w = tabwriter.NewWriter(&t.text, 0, 8, 2, ' ', 0)
+	return t
+}
 
 func (t *table) row(cells ...string) {
 	for len(cells) > 0 && cells[len(cells)-1] == "" {
 		cells = cells[:len(cells)-1]
 	}
+	for i, cell := range cells {
+		cells[i] = strings.ReplaceAll(cell, "\t", " ")
+	}
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+	t.rows++
 }
 
-func (t *table) flush() error { return t.w.Flush() }
+// below puts lines under the last row.
+func (t *table) below(lines string) {
+	if lines != "" {
+		t.more[t.rows] = indented(lines)
+	}
+}
+
+func (t *table) flush() error {
+	if err := t.w.Flush(); err != nil {
+		return err
+	}
+	n := 0
+	for line := range strings.Lines(t.text.String()) {
+		n++
+		if _, err := io.WriteString(t.to, line+t.more[n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// indented is lines as they stand below what they belong to.
+func indented(lines string) string {
+	return "    " + strings.ReplaceAll(lines, "\n", "\n    ") + "\n"
+}
 
 // width is the columns of the terminal that w is, 80 where it is none.
 func width(w io.Writer) int {

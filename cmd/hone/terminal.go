@@ -127,7 +127,7 @@ func (t *terminal) ended(s *runner.StageResult) {
 	}
 	t.tell = append(t.tell, strings.TrimRight(line+"  "+message, " "))
 	if more != "" {
-		t.tell = append(t.tell, "    "+strings.ReplaceAll(more, "\n", "\n    "))
+		t.tell = append(t.tell, strings.TrimSuffix(indented(more), "\n"))
 	}
 	for _, note := range s.Notes {
 		t.tell = append(t.tell, "    ! "+note)
