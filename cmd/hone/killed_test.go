@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,7 +23,8 @@ import (
 )
 
 // trained trains a whole model, an adapter, a preference, and an adapter on its own answers, with every draw that a resume must
-// repeat, and goes on with the first two.
+// repeat, and goes on with the first two. It is for a model of any size: _scale is of the rates, _batch of the steps, of which there
+// are _steps.
 const trained = `package p
 
 import "github.com/hone-ml/hone/schemas"
@@ -31,30 +33,29 @@ schemas.#Pipeline
 
 name: "trained"
 stages: {
-	base: {kind: "model.load", source: _toy}
+	base: {kind: "model.load", source: _model}
 	rows: {kind: "data.load", source: _rows}
 	_train: {
 		kind:         "train.sft"
 		model:        stages.base.out.model
 		data:         stages.rows.out.data
-		learningRate: 1e-2
-		maxSteps:     14
-		batch: {rows: 3, accumulate: 2}
+		learningRate: 1e-2 * _scale
+		batch: {rows: _batch, accumulate: 2}
 	}
-	full: _train & {schedule: {kind: "cosine", warmup: 3}, saveEvery: 1, saveTotalLimit: 2, logEvery: 1}
-	lora: _train & {lora: {rank: 4, dropout: 0.3, dora: true}, seed: 7, packing: true, maxLength: 128, saveEvery: 2, logEvery: 3}
+	full: _train & {maxSteps: _steps, schedule: {kind: "cosine", warmup: 3}, saveEvery: 1, saveTotalLimit: 2, logEvery: 1}
+	lora: _train & {maxSteps: 2 * _steps, lora: {rank: 4, dropout: 0.3, dora: true}, seed: 7, packing: true, maxLength: 128, saveEvery: 2, logEvery: 3}
 	pairs: {kind: "data.load", source: _pairs}
 	prefer: {
-		kind: "train.dpo", model: stages.base.out.model, data: stages.pairs.out.data, learningRate: 1e-3, maxSteps: 9, seed: 3
-		batch: {rows: 3, accumulate: 2}, saveEvery: 1, logEvery: 2
+		kind: "train.dpo", model: stages.base.out.model, data: stages.pairs.out.data, learningRate: 1e-3 * _scale, maxSteps: _steps, seed: 3
+		batch: {rows: _batch, accumulate: 2}, saveEvery: 1, logEvery: 2
 	}
 	rl: {
 		kind:  "train.grpo"
 		model: stages.base.out.model
 		data:  stages.rows.out.data
 		rewards: short: cel: expression: "1.0 / double(1 + size(completion))"
-		learningRate: 1e-2, maxSteps: 9, iterations: 2, beta: 0.1, generations: 3, maxNewTokens: 6
-		batch: {rows: 2, accumulate: 2}
+		learningRate: 1e-2 * _scale, maxSteps: _steps, iterations: 2, beta: 0.1, generations: 3, maxNewTokens: 6
+		batch: {rows: 1, accumulate: 2}
 		lora: {rank: 4, dropout: 0.2, quantize: "nf4", doubleQuantize: true}
 		saveEvery: 1, logEvery: 2
 	}
@@ -62,30 +63,59 @@ stages: {
 	score: {kind: "eval", model: stages.merged.out.model, baseline: stages.full.out.model, suites: loss: {data: stages.rows.out.data, perplexity: {}}}
 	ship: {kind: "export", model: stages.lora.out.model}
 }
-_toy:  string @tag(toy)
-_rows: string @tag(rows)
+_model: string @tag(model)
+_rows:  string @tag(rows)
 _pairs: string @tag(pairs)
+_scale: number @tag(scale,type=number)
+_batch: int @tag(batch,type=int)
+_steps: int @tag(steps,type=int)
 `
 
-// steps are those that each training of it logs.
-var steps = map[string][]int{"full": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, "lora": {3, 6, 9, 12, 14}, "prefer": {2, 4, 6, 8, 9}, "rl": {2, 4, 6, 8, 9}}
+// trainings are the stages of it that train: how many steps lie between two that are logged, and between two that are saved.
+var trainings = map[string]struct{ logged, saved int }{"full": {1, 1}, "lora": {3, 2}, "prefer": {2, 1}, "rl": {2, 1}}
+
+// subject is a model that the pipeline is of, with what suits its size, and how long a step of it takes at least.
+type subject struct {
+	model                 string
+	scale                 float64
+	batch, steps, threads int
+	step                  time.Duration
+}
+
+// total is how many steps a stage makes.
+func (s subject) total(stage string) int {
+	if stage == "lora" {
+		return 2 * s.steps
+	}
+	return s.steps
+}
+
+func toySubject(t *testing.T) subject {
+	t.Helper()
+	toy, err := filepath.Abs("../../internal/train/testdata/toy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return subject{toy, 1, 3, 60, 1, 2 * time.Millisecond}
+}
 
 // training is the pipeline in a folder with a store.
 type training struct {
 	*testing.T
+	subject
 	dir string
 }
 
-func newTraining(t *testing.T, pipeline string) *training {
+func newTraining(t *testing.T, of subject) *training {
 	t.Helper()
 	if _, err := exec.LookPath(os.Getenv("HONE_WORKER")); err != nil {
 		t.Skip("HONE_WORKER names no hone-worker")
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "p.cue"), []byte(pipeline), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "p.cue"), []byte(trained), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return &training{t, dir}
+	return &training{t, of, dir}
 }
 
 func (t *training) store() string { return filepath.Join(t.dir, "store") }
@@ -93,12 +123,11 @@ func (t *training) store() string { return filepath.Join(t.dir, "store") }
 // command is hone in a process group of its own.
 func (t *training) command(args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	t.Helper()
-	toy, err := filepath.Abs("../../internal/train/testdata/toy")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows, pairs := filepath.Join(filepath.Dir(toy), "messages.jsonl"), filepath.Join(filepath.Dir(toy), "pairs.jsonl")
-	cmd = exec.Command("hone", append(args, "-t", "toy="+toy, "-t", "rows="+rows, "-t", "pairs="+pairs, "--store", t.store(), "--threads", "1")...)
+	data := filepath.Dir(toySubject(t.T).model)
+	args = append(args, "--store", t.store(), "--threads", strconv.Itoa(t.threads), "-t", "model="+t.model,
+		"-t", "rows="+filepath.Join(data, "messages.jsonl"), "-t", "pairs="+filepath.Join(data, "pairs.jsonl"),
+		"-t", fmt.Sprint("scale=", t.scale), "-t", fmt.Sprint("batch=", t.batch), "-t", fmt.Sprint("steps=", t.steps))
+	cmd = exec.Command("hone", args...)
 	cmd.Dir = t.dir
 	cmd.Env = append(os.Environ(), "REAL_WORKER="+os.Getenv("HONE_WORKER")) // the one on PATH is the scripts'
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -139,11 +168,16 @@ func (t *training) made() (made map[string]any, resumed map[string]bool) {
 			made[s.Name+"."+port] = out.Hash
 		}
 		resumed[s.Name] = s.Record.Resumed
-		if steps[s.Name] != nil {
+		if _, ok := trainings[s.Name]; ok {
 			made[s.Name+" metrics"] = s.Record.Metrics
 		}
 	}
-	for stage, want := range steps {
+	for stage, every := range trainings {
+		var want []int
+		for step := every.logged; step < t.total(stage); step += every.logged {
+			want = append(want, step)
+		}
+		want = append(want, t.total(stage))
 		var logged []map[string]any
 		var at []int
 		for line := range bytes.Lines(t.hone("log", stage, "--json")) {
@@ -165,13 +199,18 @@ func (t *training) made() (made map[string]any, resumed map[string]bool) {
 }
 
 // whole is what the pipeline makes undisturbed.
-func whole(t *testing.T) map[string]any {
+func whole(t *testing.T, of subject) map[string]any {
 	t.Helper()
-	undisturbed := newTraining(t, trained)
+	undisturbed := newTraining(t, of)
 	undisturbed.hone("run")
 	made, resumed := undisturbed.made()
-	if len(made) < 12 || resumed["full"] || resumed["lora"] || resumed["rl"] {
-		t.Fatalf("%d things made, resumed %v", len(made), resumed)
+	for stage := range trainings {
+		if resumed[stage] {
+			t.Fatalf("resumed %v", resumed)
+		}
+	}
+	if len(made) < 12 {
+		t.Fatalf("%d things made", len(made))
 	}
 	return made
 }
@@ -214,55 +253,75 @@ func until(ended <-chan error, happens func() bool) bool {
 	}
 }
 
+// kill has a stage run and kills it, by turns with its runner or orphaned, at ten random steps: at a moment after the step is saved,
+// and by turns in the middle of the next checkpoint.
+func (t *training) kill(stage string) {
+	t.Helper()
+	every := trainings[stage].saved
+	at := rand.Perm(t.total(stage)/every - 1)[:10] // saves but the last: after it the stage may have ended
+	slices.Sort(at)
+	for i, k := range at {
+		cmd, stdout, stderr := t.command("run", "--stage", stage)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait(); close(ended) }()
+		saved := func() bool {
+			now := t.find("step-*.json")
+			return len(now) > 0 && filepath.Base(now[len(now)-1]) >= fmt.Sprintf("step-%012d.json", (k+1)*every)
+		}
+		middle, before := i%2 == 1, t.find("writing-*")
+		writing := func() bool {
+			return slices.ContainsFunc(t.find("writing-*"), func(path string) bool { return !slices.Contains(before, path) })
+		}
+		if !until(ended, func() bool { return saved() && (!middle || writing()) }) {
+			t.Fatalf("%s ended before kill %d\n%s%s", stage, i+1, stdout, stderr)
+		}
+		if !middle {
+			time.Sleep(time.Duration(rand.Int64N(int64(t.step))))
+		}
+		pid := cmd.Process.Pid
+		if i/2%2 == 0 {
+			pid = -pid
+		}
+		syscall.Kill(pid, syscall.SIGKILL)
+		<-ended
+	}
+}
+
 // A training that is killed at any moment, within a step, within the writing of a checkpoint or between both, and with
 // its runner or orphaned, makes the bits of one that is not.
 func TestTrainingKilled(t *testing.T) {
-	want := whole(t)
-	for _, group := range []bool{true, false} {
-		t.Run(fmt.Sprintf("group=%v", group), func(t *testing.T) {
-			disturbed := newTraining(t, trained)
-			kills := 0
-			for ; kills < 9; kills++ {
-				cmd, _, _ := disturbed.command("run")
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				ended := make(chan error, 1)
-				go func() { ended <- cmd.Wait(); close(ended) }()
-				pattern, more := "writing-*", 1
-				if kills%2 == 0 {
-					pattern, more = "step-*.json", 1+rand.IntN(3)
-				}
-				before := disturbed.find(pattern)
-				if !until(ended, func() bool {
-					return len(slices.DeleteFunc(disturbed.find(pattern), func(path string) bool { return slices.Contains(before, path) })) >= more
-				}) {
-					break
-				}
-				if kills%2 == 0 {
-					time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)
-				}
-				pid := cmd.Process.Pid
-				if group {
-					pid = -pid
-				}
-				syscall.Kill(pid, syscall.SIGKILL)
-				<-ended
+	killed := func(t *testing.T, of subject) {
+		want := whole(t, of)
+		disturbed := newTraining(t, of)
+		for stage := range trainings {
+			disturbed.kill(stage)
+		}
+		disturbed.hone("run")
+		resumed := disturbed.same(want)
+		for stage := range trainings {
+			if !resumed[stage] {
+				t.Errorf("%s was not resumed", stage)
 			}
-			disturbed.hone("run")
-			if resumed := disturbed.same(want); kills < 3 || !resumed["full"] && !resumed["lora"] && !resumed["rl"] {
-				t.Errorf("%d kills, resumed: %v", kills, resumed)
-			}
-			t.Logf("%d kills", kills)
-		})
+		}
 	}
+	t.Run("toy", func(t *testing.T) { killed(t, toySubject(t)) })
+	t.Run("SmolLM2", func(t *testing.T) {
+		smollm2 := os.Getenv("HONE_SMOLLM2")
+		if os.Getenv("HONE_LONG") == "" || smollm2 == "" {
+			t.Skip("HONE_LONG is not set, or HONE_SMOLLM2 names no GGUF file of SmolLM2-135M-Instruct")
+		}
+		killed(t, subject{smollm2, 0.01, 1, 12, 2, time.Second})
+	})
 }
 
 // Interrupted, a training saves and ends with 130 well within ten seconds. The next run goes on from there, or from the
 // checkpoint before where that one is damaged meanwhile.
 func TestTrainingInterrupted(t *testing.T) {
-	want := whole(t)
-	disturbed := newTraining(t, trained)
+	want := whole(t, toySubject(t))
+	disturbed := newTraining(t, toySubject(t))
 	for _, spoil := range []bool{false, true} {
 		cmd, stdout, stderr := disturbed.command("run", "--stage", "full")
 		if err := cmd.Start(); err != nil {
