@@ -164,12 +164,12 @@ func (a *attempt) verify() map[string]error {
 	return damaged
 }
 
-// process makes the job folder and has a worker do the job. A checkpoint of other numerics is no start for this
-// machine: then it begins anew.
+// process makes the job folder and has a worker do the job.
 func (a *attempt) process(ctx context.Context) (*ending, error) {
 	a.far = Unfinished{}
 	if a.res.resume && a.res.shorter == nil {
-		a.far = Unfinished{Saved: a.res.unfinished.Saved, Resume: true}
+		a.far = *a.res.unfinished
+		a.far.Error = ""
 	} else if err := os.RemoveAll(a.checkpoints()); err != nil {
 		return nil, err
 	}
@@ -188,14 +188,7 @@ func (a *attempt) process(ctx context.Context) (*ending, error) {
 	if err := a.prepare(); err != nil {
 		return nil, err
 	}
-	end, err := a.start(ctx)
-	if errors.Is(err, errOtherNumerics) {
-		a.say("warn", "the checkpoint is of another processor or library: beginning anew")
-		os.RemoveAll(a.dir)
-		a.res.resume, a.res.shorter = false, nil
-		return a.process(ctx)
-	}
-	return end, err
+	return a.start(ctx)
 }
 
 // blameDisk makes a failure the environment's where the store's disk is full now, with the job folder still on it: a

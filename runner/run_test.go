@@ -375,6 +375,18 @@ func TestOtherNumericsDoNotResume(t *testing.T) {
 	check(err)
 	b.opts.Observe = nil
 	t.Setenv("FAKE_ISA", "another")
+	for range 2 { // the checkpoint stays
+		result := b.run(a)
+		b.want(story(result), "a failed")
+		b.wantCode(result, 6)
+		if said := result.Stages[0].Error; !strings.Contains(said, "the checkpoint of step 0 was made with cpu, 2 threads; here it is cpu, another, 2 threads, and the bits would differ: run it there, or begin anew with --force a") {
+			t.Errorf("said %q", said)
+		}
+	}
+	t.Setenv("FAKE_ISA", "")
+	b.want(story(b.run(a)), "a resumed")
+	b.opts.Force = []string{"a"}
+	t.Setenv("FAKE_ISA", "another")
 	b.want(story(b.run(a)), "a ran")
 }
 

@@ -26,8 +26,6 @@ const (
 	stderrTail  = 64 << 10         // bytes looked at for them
 )
 
-var errOtherNumerics = errors.New("the checkpoint is of other numerics")
-
 // ending is how a worker ended well.
 type ending struct {
 	numerics job.Numerics
@@ -173,15 +171,17 @@ func (w *worker) take(e job.Event) {
 	w.observe(Update{Stage: w.plan, Event: e})
 }
 
-// noteNumerics keeps what the checkpoint's bits depend on beside it, and refuses to go on with another's.
+// noteNumerics keeps what the checkpoint's bits depend on beside it, and refuses to go on from another's.
 func (w *worker) noteNumerics() error {
 	path := filepath.Join(w.checkpoints(), "numerics.json")
 	now, err := json.Marshal(w.started)
 	if err != nil {
 		return err
 	}
-	if before, err := os.ReadFile(path); err == nil && w.res.resume && !bytes.Equal(before, now) {
-		return errOtherNumerics
+	var before job.Numerics
+	if b, err := os.ReadFile(path); err == nil && w.res.resume && json.Unmarshal(b, &before) == nil && before != *w.started {
+		return &job.Error{Code: 6, Message: fmt.Sprintf("the checkpoint of step %d was made with %s; here it is %s, and the bits would differ: run it there, or begin anew with --force %s",
+			w.res.unfinished.Saved, before, *w.started, w.stage.Name)}
 	}
 	return os.WriteFile(path, now, 0o644)
 }
@@ -203,9 +203,10 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	if errors.As(waited, &exit) {
 		status, _ = exit.Sys().(syscall.WaitStatus)
 	}
+	var refused *job.Error
 	switch {
-	case errors.Is(w.ended, errOtherNumerics):
-		return nil, w.ended
+	case errors.As(w.ended, &refused):
+		return nil, refused
 	case w.ended != nil:
 		return nil, fail("%v", w.ended)
 	case w.failure != nil:

@@ -85,6 +85,21 @@ type Numerics struct {
 	Threads  int    `json:"threads"`
 }
 
+// String says them: cpu, AVX512, libtorch 2.11.0, 2 threads.
+func (n Numerics) String() string {
+	said := n.Device
+	if n.ISA != "" {
+		said += ", " + n.ISA
+	}
+	if n.Libtorch != "" {
+		said += ", libtorch " + n.Libtorch
+	}
+	if n.Threads == 1 {
+		return said + ", 1 thread"
+	}
+	return fmt.Sprintf("%s, %d threads", said, n.Threads)
+}
+
 // Error is a stage's failure as its user should read it: a path (file:line, row, field), then the thing.
 type Error struct {
 	Path    string

@@ -33,7 +33,7 @@ type State struct {
 type Best struct {
 	Evaluated int64   `json:"evaluated"` // step of the newest
 	Step      int64   `json:"step"`      // of the best
-	Loss      float64 `json:"loss"`      // of the best
+	Loss      float64 `json:"loss"`      // of the best; of a reward its negative
 	Since     int     `json:"since"`     // evaluations since one that was better by the margin asked for
 }
 
@@ -169,8 +169,8 @@ func (s *State) Restore(dir string, warn func(format string, args ...any)) (bool
 	for _, step := range slices.Backward(steps) {
 		found, err := readState(dir, step)
 		if err == nil && found.Numerics != s.Numerics {
-			return false, fmt.Errorf("checkpoint of step %d: made with %s, this is %s, and the bits would differ: run it as before, or start again with --force",
-				step, describe(found.Numerics), describe(s.Numerics))
+			return false, fmt.Errorf("checkpoint of step %d: made with %s; here it is %s, and the bits would differ: run it there, or begin anew with --force STAGE",
+				step, found.Numerics, s.Numerics)
 		}
 		if err == nil {
 			err = s.fill(stem(dir, step)+bufferSuffix, found)
@@ -183,10 +183,6 @@ func (s *State) Restore(dir string, warn func(format string, args ...any)) (bool
 		return true, nil
 	}
 	return false, nil
-}
-
-func describe(n job.Numerics) string {
-	return fmt.Sprintf("%s, %s, libtorch %s, threads %d", n.Device, n.ISA, n.Libtorch, n.Threads)
 }
 
 func readState(dir string, step int64) (*State, error) {

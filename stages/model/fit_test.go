@@ -149,6 +149,37 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A checkpoint of other threads or another library is refused, with both and what makes it run; it stays as it is.
+func TestResumeElsewhere(t *testing.T) {
+	data := rows(t, filepath.Join(trainData, "messages.jsonl"))
+	config := sftConfig(func(c *schemas.TrainSFT) { c.SaveEvery = 3 })
+	first := fitJob(t, data, nil, config, "", "")
+	want := do(t, first)
+	keepUntil(t, first.Checkpoints, 9)
+	refused := func(threads int, was, is string) {
+		t.Helper()
+		j := fitJob(t, data, nil, config, first.Checkpoints, first.Log)
+		j.Threads = threads
+		r := try(t, j)
+		if e := r.Last(); r.Code != 1 || !strings.Contains(e.Message, "checkpoint of step 9: made with ") || !strings.Contains(e.Message, was+"; here it is ") ||
+			!strings.Contains(e.Message, is+", and the bits would differ: run it there, or begin anew with --force") {
+			t.Errorf("exit %d: %s", r.Code, e.Message)
+		}
+	}
+	refused(first.Threads+1, ", 1 thread", ", 2 threads")
+	path := filepath.Join(first.Checkpoints, "step-000000000009.json")
+	state, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, first.Checkpoints, filepath.Base(path), strings.Replace(string(state), `"libtorch":"2.11.0`, `"libtorch":"2.10.0`, 1))
+	refused(first.Threads, "libtorch 2.10.0, 1 thread", "libtorch 2.11.0, 1 thread")
+	write(t, first.Checkpoints, filepath.Base(path), string(state))
+	if got := do(t, fitJob(t, data, nil, config, first.Checkpoints, first.Log)); digest(t, got.Out("model")) != digest(t, want.Out("model")) {
+		t.Error("the model is another one")
+	}
+}
+
 // A training whose learning rate does not depend on its length is made longer from its last state, in the bytes of a long one.
 func TestLonger(t *testing.T) {
 	data := rows(t, filepath.Join(trainData, "messages.jsonl"))
