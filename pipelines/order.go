@@ -75,44 +75,61 @@ func (n *Stage) Edges() []Edge {
 }
 
 // addInternal puts the work that deserves reuse of its own before the stage that wants it, which then reads its output: an eval's
-// baseline measured on the same suites, NAME/baseline; what a train.dpo's reference says of the answers, NAME/reference.
+// baseline measured on the same suites, NAME/baseline; what a train.dpo's reference says of the answers, NAME/reference, and of those
+// that it is evaluated on, NAME/eval.reference.
 func addInternal(stages []*Stage) []*Stage {
 	var all []*Stage
 	for _, s := range stages {
-		var before *Stage
 		switch s.Kind {
 		case "eval":
-			before = baseline(s)
+			all = append(all, baseline(s)...)
 		case "train.dpo":
-			before = reference(s)
-		}
-		if before != nil {
-			all = append(all, before)
+			all = append(all, references(s)...)
 		}
 		all = append(all, s)
 	}
 	return all
 }
 
-// reference has the fields, inputs and sources of s that its configuration has too, under their names.
-func reference(s *Stage) *Stage {
+// references are the stages that ask the reference of s; none where its loss has none.
+func references(s *Stage) []*Stage {
 	config := decode[schemas.TrainDPO](s)
 	own := config.ReferenceOf()
 	if own == nil {
 		return nil
 	}
+	all := []*Stage{reference(s, "reference", "data", own)}
+	if config.Eval != nil {
+		held := *own
+		held.Data = config.Eval.Data
+		all = append(all, reference(s, "eval.reference", "eval.data", &held))
+	}
+	s.Inputs = slices.DeleteFunc(s.Inputs, func(in Input) bool { return in.Field == "reference" })
+	for i, field := range []string{"reference", "eval.reference"}[:len(all)] {
+		s.Inputs = append(s.Inputs, Input{field, Edge{Kind: "files", From: all[i].Name, Port: "logps"}})
+	}
+	s.sort()
+	config.Reference = &schemas.Edge{Kind: "files", From: all[0].Name, Port: "logps"}
+	s.Config = encode(config)
+	return all
+}
+
+// reference has the fields, inputs and sources of s that its configuration has too, under their names; its rows are those of data.
+func reference(s *Stage, name, data string, own *schemas.TrainDPOReference) *Stage {
 	r := &Stage{
-		Name: s.Name + "/reference", Kind: schemas.Reference, Pos: s.Pos, Internal: true, Config: encode(own),
+		Name: s.Name + "/" + name, Kind: schemas.Reference, Pos: s.Pos, Internal: true, Config: encode(own),
 		Needs: s.Needs, Resources: s.Resources,
 		Outputs: []Output{{Port: "logps", Kind: "files"}},
 	}
-	kept := map[string]bool{"model": true, "data": true, "reference": true, "maxLength": true, "dtype": true, "date": true}
+	kept := map[string]bool{"model": true, "reference": true, "maxLength": true, "dtype": true, "date": true}
 	if lora := own.LoRA; lora != nil {
 		kept["lora.init"], kept["lora.quantize"], kept["lora.doubleQuantize"] = lora.Init != nil, lora.Quantize != "", lora.Quantize != ""
 	}
 	kept["batch.rows"] = own.Batch != nil
 	for _, in := range s.Inputs {
-		if kept[in.Field] {
+		if in.Field == data {
+			r.Inputs = append(r.Inputs, Input{"data", in.Edge})
+		} else if kept[in.Field] {
 			r.Inputs = append(r.Inputs, in)
 		}
 	}
@@ -122,19 +139,20 @@ func reference(s *Stage) *Stage {
 		}
 	}
 	for _, f := range s.Fields {
-		if kept[f.Path] {
+		if f.Path == data {
+			f.Path = "data"
+			r.Fields = append(r.Fields, f)
+		} else if kept[f.Path] {
 			r.Fields = append(r.Fields, f)
 		}
 	}
-	logps := Edge{Kind: "files", From: r.Name, Port: "logps"}
-	s.Inputs = append(slices.DeleteFunc(s.Inputs, func(in Input) bool { return in.Field == "reference" }), Input{"reference", logps})
-	s.sort()
-	config.Reference = &schemas.Edge{Kind: logps.Kind, From: logps.From, Port: logps.Port}
-	s.Config = encode(config)
+	r.sort()
+	slices.SortFunc(r.Fields, func(x, y Field) int { return cmp.Compare(x.Path, y.Path) })
 	return r
 }
 
-func baseline(s *Stage) *Stage {
+// baseline is none or one stage.
+func baseline(s *Stage) []*Stage {
 	i := slices.IndexFunc(s.Inputs, func(in Input) bool { return in.Field == "baseline" })
 	if i < 0 {
 		return nil
@@ -172,7 +190,7 @@ func baseline(s *Stage) *Stage {
 	s.Inputs[i].Edge = report
 	config.Baseline = &schemas.Edge{Kind: report.Kind, From: report.From, Port: report.Port}
 	s.Config = encode(config)
-	return b
+	return []*Stage{b}
 }
 
 func decode[T any](s *Stage) *T {

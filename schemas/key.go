@@ -31,6 +31,10 @@ func KeyConfig(kind string, config json.RawMessage) ([]byte, error) {
 		c.Eval.unkey()
 	case *ModelPretrain:
 		c.Eval.unkey()
+	case *TrainDPO:
+		c.Eval.unkey()
+	case *TrainGRPO:
+		c.Eval.unkey()
 	}
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -40,7 +40,7 @@ var kinds = map[string]struct {
 // NamePattern is #Name: what a stage, port, part, input or suite may be called.
 const NamePattern = `^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`
 
-// Reference is the kind of NAME/reference, the stage that Compile puts before a train.dpo. No pipeline can name it.
+// Reference is the kind of NAME/reference and NAME/eval.reference, the stages that Compile puts before a train.dpo. No pipeline can name it.
 const Reference = "train.dpo.reference"
 
 // Computes says whether a kind's work is tensors, for which a device is worth starting.

@@ -20,9 +20,9 @@ func Longer(kind string, config json.RawMessage) (can bool, field, why string) {
 	case *ModelPretrain:
 		t, e = &c.Training, c.Eval
 	case *TrainDPO:
-		t = &c.Training
+		t, e = &c.Training, c.Eval
 	case *TrainGRPO:
-		t = &c.Training
+		t, e = &c.Training, c.Eval
 	default:
 		return false, "", ""
 	}

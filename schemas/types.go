@@ -199,17 +199,18 @@ func (t *TrainSFT) LossOf(format string) string {
 }
 
 // TrainDPO is train.dpo. Compile makes of Reference, or of its absence, the log-probs of a stage NAME/reference, which are the
-// input "reference"; losses without a reference have none.
+// input "reference", and of a stage NAME/eval.reference those of Eval's rows; losses without a reference have none.
 type TrainDPO struct {
 	Training
-	Loss              string  `json:"loss"` // TRL's loss_type, or simpo, orpo, kto
-	Beta              float64 `json:"beta"`
-	LabelSmoothing    float64 `json:"labelSmoothing"`
-	Gamma             float64 `json:"gamma"`             // simpo
-	DesirableWeight   float64 `json:"desirableWeight"`   // kto
-	UndesirableWeight float64 `json:"undesirableWeight"` // kto
-	Reference         *Edge   `json:"reference,omitempty" edge:"model,adapter"`
-	LoRA              *LoRA   `json:"lora,omitempty"`
+	Loss              string      `json:"loss"` // TRL's loss_type, or simpo, orpo, kto
+	Beta              float64     `json:"beta"`
+	LabelSmoothing    float64     `json:"labelSmoothing"`
+	Gamma             float64     `json:"gamma"`             // simpo
+	DesirableWeight   float64     `json:"desirableWeight"`   // kto
+	UndesirableWeight float64     `json:"undesirableWeight"` // kto
+	Reference         *Edge       `json:"reference,omitempty" edge:"model,adapter"`
+	Eval              *Evaluation `json:"eval,omitempty"`
+	LoRA              *LoRA       `json:"lora,omitempty"`
 }
 
 // KTO is the loss on unpaired rows.
@@ -226,8 +227,8 @@ func (t *TrainDPO) Mismatched() int {
 	return 0
 }
 
-// TrainDPOReference is the stage NAME/reference of a train.dpo: the fields, under their names there, that decide what the
-// reference says of the answers. Reference is another model than the one that is trained.
+// TrainDPOReference is the stage NAME/reference of a train.dpo, or NAME/eval.reference: the fields, under their names there, that
+// decide what the reference says of the answers. Reference is another model than the one that is trained.
 type TrainDPOReference struct {
 	Model     Edge              `json:"model" edge:"model"`
 	Data      Edge              `json:"data" edge:"dataset"`
@@ -296,6 +297,7 @@ type TrainGRPO struct {
 	ScaleRewards  string                    `json:"scaleRewards"` // group, batch, none
 	MaskTruncated bool                      `json:"maskTruncated"`
 	Reference     *Edge                     `json:"reference,omitempty" edge:"model,adapter"` // read where Beta is above 0
+	Eval          *Evaluation               `json:"eval,omitempty"`
 	LoRA          *LoRA                     `json:"lora,omitempty"`
 }
 

@@ -1,15 +1,17 @@
 """Preference traces by TRL on the toy model: what each optimiser step reports, and the reward margin of unseen pairs after the last.
 
-usage: dpo.py [NAME...]     after rows.py; writes internal/train/testdata/pairs.jsonl and labelled.jsonl (rows as a user has them)
-                            and under internal/train/testdata/dpo/ what TRL makes of them:
+usage: dpo.py [NAME...]     after rows.py; writes pairs.jsonl and labelled.jsonl (rows as a user has them), and unseen-… of both, to
+                            internal/train/testdata, and under dpo/ there what TRL makes of them:
 
 pairs.json        rows of pairs.jsonl and of unseen pairs as DPOTrainer tokenizes them: prompt, chosen, rejected
 pairs-cpo.json    the same as CPOTrainer and ORPOTrainer do: they put another eos behind a template's end of turn
-labelled-N.json   rows of labelled.jsonl as KTOTrainer does with N rows a batch, each with the other row's completion for its KL estimate
+labelled-N.json   rows of labelled.jsonl, and unseen ones, as KTOTrainer does with N rows a batch, each with the other row's completion for
+                  its KL estimate
 NAME.json
   config    the fields of train.dpo, under hone's names
   rows      which of the files above
   steps     loss, grad_norm (before clipping), learning_rate and the method's metrics, as TRL logs them
+  eval      after the last step: loss and metrics of the unseen rows, EVAL a batch, as evaluate() logs them
   unseen    after the last step: the mean margin of the rewards of unseen pairs
 NAME-init/  for LoRA: PEFT's own A (and B = 0) before the first step
 
@@ -41,6 +43,8 @@ OUT = DATA / "dpo"
 
 BASE = {**{k: v for k, v in sft.BASE.items() if k not in ("loss", "packing")}, "learningRate": 1e-3, "maxSteps": 14,
         "beta": 0.1, "labelSmoothing": 0.0, "gamma": 0.5, "desirableWeight": 1.0, "undesirableWeight": 1.0}
+
+EVAL = 4  # of ten unseen rows, so that the last batch is smaller
 
 # 22 pairs by 4: the sixth step has two of them, and the seventh begins anew.
 TRACES = {
@@ -86,7 +90,9 @@ def write_rows():
         row = preference(r, i % 5 == 0)
         good = r.random() < 0.5
         labelled.append({"prompt": row["prompt"], "completion": row["chosen" if good else "rejected"], "label": good})
-    for name, rows in {"pairs": pairs, "labelled": labelled, "unseen-pairs": unseen}.items():
+    others = [preference(r, False) for _ in range(10)]
+    others = [{"prompt": row["prompt"], "completion": row["rejected" if i % 3 else "chosen"], "label": i % 3 == 0} for i, row in enumerate(others)]
+    for name, rows in {"pairs": pairs, "labelled": labelled, "unseen-pairs": unseen, "unseen-labelled": others}.items():
         (DATA / f"{name}.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
@@ -102,6 +108,7 @@ def settings(config, kind, out):
     return TRAINERS.get(kind, (DPOTrainer, DPOConfig))[1](
         output_dir=out, learning_rate=config["learningRate"], max_steps=config["maxSteps"], beta=config["beta"],
         per_device_train_batch_size=batch["rows"], gradient_accumulation_steps=batch["accumulate"], max_length=config["maxLength"],
+        per_device_eval_batch_size=EVAL,
         lr_scheduler_type=schedule["kind"], warmup_steps=schedule["warmup"],
         optim="adamw_torch_fused", adam_beta1=optimizer["beta1"], adam_beta2=optimizer["beta2"], adam_epsilon=optimizer["epsilon"],
         weight_decay=optimizer["weightDecay"], max_grad_norm=config["clip"], seed=config["seed"],
@@ -110,17 +117,22 @@ def settings(config, kind, out):
 
 
 class Trace(sft.Trace):
-    """And the method's own metrics."""
+    """Steps and evaluations with the method's own metrics."""
 
-    def on_log(self, args, state, control, logs=None, **more):
-        super().on_log(args, state, control, logs=logs, **more)
+    def on_log(self, args, state, control, logs=None, **_):
+        skip = {"loss", "grad_norm", "learning_rate", "epoch", "num_tokens", "runtime", "samples_per_second", "steps_per_second", "eval"}
+        if args.__class__ in (CPOConfig, ORPOConfig):
+            skip |= {"logits/chosen", "logits/rejected"}
+        if isinstance(args, CPOConfig):
+            skip |= {"nll_loss"}  # 0 without cpo_alpha
+        names = {k: k.removeprefix("eval_") for k in sorted(logs)}
+        metrics = {name: f32(logs[k]) for k, name in names.items() if name not in skip}
+        if "eval_loss" in logs:
+            self.evaluations.append({"loss": f32(logs["eval_loss"]), "metrics": metrics})
         if "loss" in logs:
-            skip = {"loss", "grad_norm", "learning_rate", "epoch", "num_tokens"}
-            if args.__class__ in (CPOConfig, ORPOConfig):
-                skip |= {"logits/chosen", "logits/rejected"}
-            if isinstance(args, CPOConfig):
-                skip |= {"nll_loss"}  # 0 without cpo_alpha
-            self.steps[-1]["metrics"] = {k: f32(v) for k, v in sorted(logs.items()) if k not in skip}
+            assert abs(logs["learning_rate"] - self.rate) < 1e-12
+            self.steps.append({"step": state.global_step, "loss": float(logs["loss"]), "grad_norm": float(logs["grad_norm"]),
+                               "learning_rate": self.rate, "epoch": logs["epoch"], "metrics": metrics})
 
 
 def tokenized(dataset):
@@ -172,7 +184,8 @@ def run(name, overrides, folder):
     trace = Trace()
     rows = {"kto": "labelled", "simpo": "pairs-cpo", "orpo": "pairs-cpo"}.get(kind, "pairs")
     data = load("labelled" if kind == "kto" else "pairs", folder)
-    trainer = prepare(kind, data, config, folder, tok, peft_config=peft, callbacks=[trace])
+    held = load("unseen-labelled" if kind == "kto" else "unseen-pairs", folder)
+    trainer = prepare(kind, data, config, folder, tok, peft_config=peft, callbacks=[trace], eval_dataset=held)
     if lora:
         sft.save_init(trainer.model, OUT / f"{name}-init")
     plain = {**config, "maxLength": 512}
@@ -180,20 +193,18 @@ def run(name, overrides, folder):
     unseen = tokenized(prepare(other, load("unseen-pairs", folder), plain, folder, tok).train_dataset)
     with contextlib.redirect_stdout(io.StringIO()):  # the trainer prints each log
         trainer.train()
+        trainer.evaluate()
     whole = tokenized(trainer.train_dataset if config["maxLength"] == 512 else prepare(kind, data, plain, folder, tok).train_dataset)
-    file = {"versions": versions("trl"), "rows": whole}
     if kind == "kto":
         rows = f"labelled-{config['batch']['rows']}"
-    else:
-        file["unseen"] = unseen
     if config["maxLength"] == 512:
-        write_json(OUT / f"{rows}.json", file)
+        write_json(OUT / f"{rows}.json", {"versions": versions("trl"), "rows": whole, "unseen": tokenized(trainer.eval_dataset)})
     first, last = trace.steps[0]["loss"], trace.steps[-1]["loss"]
     print(f"  {name}: loss {first:.4f} → {last:.4f}, gradient norm {trace.steps[0]['grad_norm']:.3f} → {trace.steps[-1]['grad_norm']:.3f}")
     small = abs(last - first) < abs(first) * (0.2 if kind == "nca_pair" else 1 / 3)  # its infimum is 0.69 of where it starts
     write_json(OUT / f"{name}.json", {
         "versions": versions("trl", "peft"), "config": config, "rows": rows, "dropped": len(whole) - len(trainer.train_dataset),
-        "steps": trace.steps, "unseen": {"margin": f32(margin(trainer.model.eval(), unseen, config, kind))}})
+        "steps": trace.steps, "eval": trace.evaluations[0], "unseen": {"margin": f32(margin(trainer.model.eval(), unseen, config, kind))}})
     return [f"{name}: the loss goes from {first} to {last} only"] if small else []
 
 

@@ -25,7 +25,29 @@ type Judged struct {
 
 // Preference adds the gradients of weight times the loss of a batch of pairs, and returns that with the batch's metrics under
 // TRL's names. All sequences are one forward pass.
-func (t *Trainer) Preference(pairs []Pair, p loss.Preference, weight float64) (float64, map[string]float64, error) {
+func (t *Trainer) Preference(pairs []Pair, p loss.Preference, weight float64) (total float64, metrics map[string]float64, err error) {
+	batch := sequences(pairs, p)
+	total, err = t.Backward(batch, 1, func(l Likelihoods, grad []float32) (value float64, _ error) {
+		value, metrics = compare(pairs, batch, p, l, weight, grad)
+		return weight * value, nil
+	})
+	return total, metrics, err
+}
+
+// MeasurePreference is the metrics of a batch of pairs that is not trained on, its loss among them.
+func MeasurePreference(m *model.Model, pairs []Pair, p loss.Preference) (map[string]float64, error) {
+	batch := sequences(pairs, p)
+	l, err := Evaluate(m, batch, 1)
+	if err != nil {
+		return nil, err
+	}
+	value, metrics := compare(pairs, batch, p, l, 1, make([]float32, len(l.LogProbs)))
+	metrics["loss"] = value
+	return metrics, nil
+}
+
+// sequences is the answers of pairs as examples, chosen before rejected.
+func sequences(pairs []Pair, p loss.Preference) []Example {
 	batch := make([]Example, 0, 2*len(pairs))
 	for _, x := range pairs {
 		chosen := x.Chosen.Example
@@ -37,44 +59,73 @@ func (t *Trainer) Preference(pairs []Pair, p loss.Preference, weight float64) (f
 		}
 		batch = append(batch, chosen, x.Rejected.Example)
 	}
-	var metrics map[string]float64
-	total, err := t.Backward(batch, 1, func(l Likelihoods, grad []float32) (float64, error) {
-		found := make([]loss.Pair, len(pairs))
-		at := make([]span, len(batch))
-		var s meter
-		from := 0
-		for i, x := range pairs {
-			chosen, rejected := &at[2*i], &at[2*i+1]
-			from = chosen.follow(from, batch[2*i], x.Chosen.Example)
-			from = rejected.follow(from, batch[2*i+1], x.Rejected.Example)
-			found[i] = loss.Pair{Chosen: chosen.answer(l, x.Chosen.Reference), Rejected: rejected.answer(l, x.Rejected.Reference)}
-			s.add("chosen", l, *chosen)
-			s.add("rejected", l, *rejected)
-		}
-		value, grads := p.Loss(found)
-		for i, g := range grads {
-			chosen, rejected := at[2*i], at[2*i+1]
-			fill(grad[chosen.from:chosen.completion], weight*g.Prompt)
-			fill(grad[chosen.completion:chosen.to], weight*g.Chosen)
-			fill(grad[rejected.completion:rejected.to], weight*g.Rejected)
-		}
-		metrics = p.Metrics(found)
-		s.report(metrics)
-		metrics["mean_token_accuracy"] = s.likeliest["chosen"] / max(s.tokens["chosen"], 1)
+	return batch
+}
+
+// compare is the loss of pairs whose sequences have these likelihoods, and its metrics; grad becomes weight times its derivative by each.
+func compare(pairs []Pair, batch []Example, p loss.Preference, l Likelihoods, weight float64, grad []float32) (value float64, metrics map[string]float64) {
+	found := make([]loss.Pair, len(pairs))
+	at := make([]span, len(batch))
+	var s meter
+	from := 0
+	for i, x := range pairs {
+		chosen, rejected := &at[2*i], &at[2*i+1]
+		from = chosen.follow(from, batch[2*i], x.Chosen.Example)
+		from = rejected.follow(from, batch[2*i+1], x.Rejected.Example)
+		found[i] = loss.Pair{Chosen: chosen.answer(l, x.Chosen.Reference), Rejected: rejected.answer(l, x.Rejected.Reference)}
+		s.add("chosen", l, *chosen)
+		s.add("rejected", l, *rejected)
+	}
+	value, grads := p.Loss(found)
+	for i, g := range grads {
+		chosen, rejected := at[2*i], at[2*i+1]
+		fill(grad[chosen.from:chosen.completion], weight*g.Prompt)
+		fill(grad[chosen.completion:chosen.to], weight*g.Chosen)
+		fill(grad[rejected.completion:rejected.to], weight*g.Rejected)
+	}
+	metrics = p.Metrics(found)
+	s.report(metrics)
+	metrics["mean_token_accuracy"] = s.likeliest["chosen"] / max(s.tokens["chosen"], 1)
+	return value, metrics
+}
+
+// KTO is Preference for labelled answers. The divergence is estimated before, by a forward pass of its own.
+func (t *Trainer) KTO(rows []Judged, k loss.KTO, weight float64) (total float64, metrics map[string]float64, err error) {
+	batch, kl, err := estimate(t.Model, rows, k)
+	if err != nil {
+		return 0, nil, err
+	}
+	total, err = t.Backward(batch, 1, func(l Likelihoods, grad []float32) (value float64, _ error) {
+		value, metrics = judge(rows, batch, k, kl, l, weight, grad)
 		return weight * value, nil
 	})
 	return total, metrics, err
 }
 
-// KTO is Preference for labelled answers. The divergence is estimated before, by a forward pass of its own.
-func (t *Trainer) KTO(rows []Judged, k loss.KTO, weight float64) (float64, map[string]float64, error) {
+// MeasureKTO is MeasurePreference for labelled answers.
+func MeasureKTO(m *model.Model, rows []Judged, k loss.KTO) (map[string]float64, error) {
+	batch, kl, err := estimate(m, rows, k)
+	if err != nil {
+		return nil, err
+	}
+	l, err := Evaluate(m, batch, 1)
+	if err != nil {
+		return nil, err
+	}
+	value, metrics := judge(rows, batch, k, kl, l, 1, make([]float32, len(l.LogProbs)))
+	metrics["loss"] = value
+	return metrics, nil
+}
+
+// estimate is the rows as examples, and the divergence that is estimated from them.
+func estimate(m *model.Model, rows []Judged, k loss.KTO) (batch []Example, kl float64, err error) {
 	batch, others := make([]Example, len(rows)), make([]Example, len(rows))
 	for i, r := range rows {
 		batch[i], others[i] = r.Example, r.Other.Example
 	}
-	l, err := Evaluate(t.Model, others, 1)
+	l, err := Evaluate(m, others, 1)
 	if err != nil {
-		return 0, nil, err
+		return nil, 0, err
 	}
 	mismatched := make([]loss.Answer, len(rows))
 	var at span
@@ -82,26 +133,26 @@ func (t *Trainer) KTO(rows []Judged, k loss.KTO, weight float64) (float64, map[s
 		at.follow(at.to, others[i], others[i])
 		mismatched[i] = at.answer(l, r.Other.Reference)
 	}
-	kl := k.Reference(mismatched)
-	var metrics map[string]float64
-	total, err := t.Backward(batch, 1, func(l Likelihoods, grad []float32) (float64, error) {
-		found, at := make([]loss.Labelled, len(rows)), make([]span, len(rows))
-		var s meter
-		from := 0
-		for i, r := range rows {
-			from = at[i].follow(from, batch[i], batch[i])
-			found[i] = loss.Labelled{Answer: at[i].answer(l, r.Reference), Desirable: r.Desirable}
-			s.add(found[i].Side(), l, at[i])
-		}
-		value, grads := k.Loss(found, kl)
-		for i, g := range grads {
-			fill(grad[at[i].completion:at[i].to], weight*g)
-		}
-		metrics = k.Metrics(found, kl)
-		s.report(metrics)
-		return weight * value, nil
-	})
-	return total, metrics, err
+	return batch, k.Reference(mismatched), nil
+}
+
+// judge is compare for labelled answers.
+func judge(rows []Judged, batch []Example, k loss.KTO, kl float64, l Likelihoods, weight float64, grad []float32) (value float64, metrics map[string]float64) {
+	found, at := make([]loss.Labelled, len(rows)), make([]span, len(rows))
+	var s meter
+	from := 0
+	for i, r := range rows {
+		from = at[i].follow(from, batch[i], batch[i])
+		found[i] = loss.Labelled{Answer: at[i].answer(l, r.Reference), Desirable: r.Desirable}
+		s.add(found[i].Side(), l, at[i])
+	}
+	value, grads := k.Loss(found, kl)
+	for i, g := range grads {
+		fill(grad[at[i].completion:at[i].to], weight*g)
+	}
+	metrics = k.Metrics(found, kl)
+	s.report(metrics)
+	return value, metrics
 }
 
 // passTokens is about how many tokens a forward pass without gradients takes.

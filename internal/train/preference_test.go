@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -17,11 +18,11 @@ import (
 )
 
 // preferenceRows is a file of rows as a trainer of TRL tokenizes them.
-type preferenceRows struct {
-	Rows, Unseen []struct {
-		Prompt, Chosen, Rejected, Completion, Other []int32
-		Label                                       int
-	}
+type preferenceRows struct{ Rows, Unseen []preferenceRow }
+
+type preferenceRow struct {
+	Prompt, Chosen, Rejected, Completion, Other []int32
+	Label                                       int
 }
 
 type preferenceTrace struct {
@@ -40,6 +41,10 @@ type preferenceTrace struct {
 		LearningRate float64 `json:"learning_rate"`
 		Metrics      map[string]float64
 	}
+	Eval struct {
+		Loss    float64
+		Metrics map[string]float64
+	}
 	Unseen struct{ Margin float64 }
 }
 
@@ -55,7 +60,7 @@ func readJSON(t *testing.T, path string, into any) {
 }
 
 // Each trace of TRL's preference trainers on the toy model: loss, gradient norm, learning rate and metrics of every step, and
-// the reward margin of unseen pairs after the last, within 1e-3 relative.
+// what unseen rows are worth after the last, within 1e-3 relative.
 func TestPreferenceTraces(t *testing.T) {
 	paths, _ := filepath.Glob("testdata/dpo/*.json")
 	traces := 0
@@ -114,44 +119,47 @@ func prefer(t *testing.T, path, name string) {
 		}
 		store = &m.Adapter
 	}
-	var file, others preferenceRows
+	var file preferenceRows
 	readJSON(t, filepath.Join("testdata/dpo", g.Rows+".json"), &file)
-	if len(file.Unseen) == 0 { // kto's are pairs all the same
-		readJSON(t, "testdata/dpo/pairs.json", &others)
-		file.Unseen = others.Unseen
+	read := func(rows []preferenceRow, maxLength int) (pairs []Pair, judged []Judged) {
+		for _, r := range rows {
+			if len(r.Prompt) >= maxLength {
+				continue
+			}
+			if r.Chosen == nil {
+				judged = append(judged, Judged{Answer: answer(r.Prompt, r.Completion, maxLength), Desirable: r.Label == 1, Other: answer(r.Prompt, r.Other, maxLength)})
+			} else {
+				pairs = append(pairs, Pair{answer(r.Prompt, r.Chosen, maxLength), answer(r.Prompt, r.Rejected, maxLength)})
+			}
+		}
+		return pairs, judged
 	}
-	var pairs, unseen []Pair
-	var judged []Judged
+	pairs, judged := read(file.Rows, c.MaxLength)
+	if len(file.Rows)-len(pairs)-len(judged) != g.Dropped {
+		t.Errorf("%d rows are left of %d, TRL drops %d", len(pairs)+len(judged), len(file.Rows), g.Dropped)
+	}
+	heldPairs, heldJudged := read(file.Unseen, c.MaxLength)
+	if c.Loss == "kto" { // the margin is of pairs all the same
+		readJSON(t, "testdata/dpo/pairs.json", &file)
+	}
+	unseen, _ := read(file.Unseen, 512)
 	var all []*Answer
-	for _, r := range file.Rows {
-		if len(r.Prompt) >= c.MaxLength {
-			continue
-		}
-		if c.Loss == "kto" {
-			judged = append(judged, Judged{Answer: answer(r.Prompt, r.Completion, c.MaxLength), Desirable: r.Label == 1, Other: answer(r.Prompt, r.Other, c.MaxLength)})
-		} else {
-			pairs = append(pairs, Pair{answer(r.Prompt, r.Chosen, c.MaxLength), answer(r.Prompt, r.Rejected, c.MaxLength)})
+	for _, list := range [][]Judged{judged, heldJudged} {
+		for i := range list {
+			all = append(all, &list[i].Answer, &list[i].Other)
 		}
 	}
-	for _, r := range file.Unseen {
-		unseen = append(unseen, Pair{answer(r.Prompt, r.Chosen, 512), answer(r.Prompt, r.Rejected, 512)})
-	}
-	for i := range judged {
-		all = append(all, &judged[i].Answer, &judged[i].Other)
-	}
-	for _, list := range [][]Pair{pairs, unseen} {
+	for _, list := range [][]Pair{pairs, heldPairs, unseen} {
 		for i := range list {
 			all = append(all, &list[i].Chosen, &list[i].Rejected)
 		}
-	}
-	if len(file.Rows)-len(pairs)-len(judged) != g.Dropped {
-		t.Errorf("%d rows are left of %d, TRL drops %d", len(pairs)+len(judged), len(file.Rows), g.Dropped)
 	}
 	p := loss.Preference{Kind: c.Loss, Beta: c.Beta, LabelSmoothing: c.LabelSmoothing, Gamma: c.Gamma}
 	if !p.ReferenceFree() {
 		referred(t, m, all...)
 	}
 
+	kto := loss.KTO{Beta: c.Beta, Desirable: c.DesirableWeight, Undesirable: c.UndesirableWeight}
 	tr := newTrainer(t, m, store, c.Optimizer, c.Clip)
 	norms := 1e-3
 	if c.Loss == "discopop" { // its slope turns within a twentieth of the margin, and so multiplies what differs
@@ -170,7 +178,7 @@ func prefer(t *testing.T, path, name string) {
 			var found map[string]float64
 			var err error
 			if c.Loss == "kto" {
-				value, found, err = tr.KTO(pick(judged, micro[k]), loss.KTO{Beta: c.Beta, Desirable: c.DesirableWeight, Undesirable: c.UndesirableWeight}, 1/float64(len(micro)))
+				value, found, err = tr.KTO(pick(judged, micro[k]), kto, 1/float64(len(micro)))
 			} else {
 				value, found, err = tr.Preference(pick(pairs, micro[k]), p, 1/float64(len(micro)))
 			}
@@ -186,19 +194,22 @@ func prefer(t *testing.T, path, name string) {
 		near(t, i+1, "loss", r.Loss, want.Loss, 1e-3)
 		near(t, i+1, "grad_norm", r.GradNorm, want.GradNorm, norms)
 		near(t, i+1, "learning_rate", share*c.LearningRate, want.LearningRate, 1e-6)
-		for _, name := range slices.Sorted(maps.Keys(want.Metrics)) {
-			if _, ok := metrics[name]; !ok {
-				t.Errorf("step %d: no metric %s", i+1, name)
-			}
-			if name == "rewards/accuracies" && math.Abs(want.Metrics["rewards/margins"]) < 1e-4 {
-				continue // of margins that are zero but for rounding
-			}
-			// A reward is the difference of two sums of dozens of f32 log-likelihoods: near zero it has no digits of its own.
-			if got, want := metrics[name]/counts[name], want.Metrics[name]; math.Abs(got-want) > 1e-3*math.Abs(want)+5e-5 {
-				t.Errorf("step %d: %s %.6g, TRL %.6g", i+1, name, got, want)
-			}
+		for name, n := range counts {
+			metrics[name] /= n
 		}
+		sameMetrics(t, fmt.Sprintf("step %d", i+1), metrics, want.Metrics)
 	}
+	got, err := Averaged(context.Background(), len(heldPairs)+len(heldJudged), 4, func(from, to int) (map[string]float64, error) { // EVAL of dpo.py
+		if c.Loss == "kto" {
+			return MeasureKTO(m, heldJudged[from:to], kto)
+		}
+		return MeasurePreference(m, heldPairs[from:to], p)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, len(g.Steps), "eval_loss", got["loss"], g.Eval.Loss, 1e-3)
+	sameMetrics(t, "eval", got, g.Eval.Metrics)
 	after := slices.Clone(unseen)
 	var examples []*Answer
 	for i := range after {
@@ -214,6 +225,23 @@ func prefer(t *testing.T, path, name string) {
 		margin += (chosen - rejected) / float64(len(after))
 	}
 	near(t, len(g.Steps), "reward margin of unseen pairs", margin, g.Unseen.Margin, 1e-3)
+}
+
+// sameMetrics holds what TRL logs beside a loss.
+func sameMetrics(t *testing.T, at string, got, want map[string]float64) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if _, ok := got[name]; !ok {
+			t.Errorf("%s: no metric %s", at, name)
+		}
+		if name == "rewards/accuracies" && math.Abs(want["rewards/margins"]) < 1e-4 {
+			continue // of margins that are zero but for rounding
+		}
+		// A reward is the difference of two sums of dozens of f32 log-likelihoods: near zero it has no digits of its own.
+		if got, want := got[name], want[name]; math.Abs(got-want) > 1e-3*math.Abs(want)+5e-5 {
+			t.Errorf("%s: %s %.6g, TRL %.6g", at, name, got, want)
+		}
+	}
 }
 
 func pick[T any](items []T, at []int) (out []T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/hone-ml/hone/internal/loss"
+	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/train"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
@@ -21,16 +22,11 @@ func TrainDPO(ctx context.Context, j *stages.Job) error {
 	if err != nil {
 		return stages.Errorf("dtype", "%w", err)
 	}
-	rows, err := readPreferences(ctx, j, base.Path, c.MaxLength, c.Date, c.Mismatched())
+	rows, err := preferencesFor(ctx, j, &c, "data", "reference")
 	if err != nil {
 		return err
 	}
 	rows.report(j, c.MaxLength)
-	if c.Reference != nil {
-		if err := rows.refer(j.In("reference").Path); err != nil {
-			return stages.Errorf("reference", "%w", err)
-		}
-	}
 	lora := c.LoRA
 	if lora != nil {
 		still := *lora
@@ -42,14 +38,44 @@ func TrainDPO(ctx context.Context, j *stages.Job) error {
 		return err
 	}
 	defer m.Free()
-	f := preferred(rows.Pairs, loss.Preference{Kind: c.Loss, Beta: c.Beta, LabelSmoothing: c.LabelSmoothing, Gamma: c.Gamma})
+	pairwise := loss.Preference{Kind: c.Loss, Beta: c.Beta, LabelSmoothing: c.LabelSmoothing, Gamma: c.Gamma}
+	kto := loss.KTO{Beta: c.Beta, Desirable: c.DesirableWeight, Undesirable: c.UndesirableWeight}
+	f := preferred(rows.Pairs, pairwise)
 	if c.Loss == schemas.KTO {
-		f = judged(rows.Judged, loss.KTO{Beta: c.Beta, Desirable: c.DesirableWeight, Undesirable: c.UndesirableWeight})
+		f = judged(rows.Judged, kto)
+	}
+	if c.Eval != nil {
+		others, err := preferencesFor(ctx, j, &c, "eval.data", "eval.reference")
+		if err != nil {
+			return err
+		}
+		j.Log("evaluated on %d rows each %d steps", len(others.Pairs)+len(others.Judged), c.Eval.Every)
+		if c.Loss == schemas.KTO {
+			f.eval = held(c.Eval, others.Judged, func(m *model.Model, batch []train.Judged) (map[string]float64, error) {
+				return train.MeasureKTO(m, batch, kto)
+			})
+		} else {
+			f.eval = held(c.Eval, others.Pairs, func(m *model.Model, batch []train.Pair) (map[string]float64, error) {
+				return train.MeasurePreference(m, batch, pairwise)
+			})
+		}
 	}
 	if err := fit(ctx, j, &c.Training, m, store, f); err != nil {
 		return err
 	}
 	return saveTrained(j, m, base, rows.template)
+}
+
+// preferencesFor makes the rows of an input ready, with what the reference said of them.
+func preferencesFor(ctx context.Context, j *stages.Job, c *schemas.TrainDPO, field, reference string) (*preferences, error) {
+	rows, err := readPreferences(ctx, j, field, j.In("model").Path, c.MaxLength, c.Date, c.Mismatched())
+	if err != nil || c.ReferenceFree() {
+		return rows, err
+	}
+	if err := rows.refer(j.In(reference).Path); err != nil {
+		return nil, stages.Errorf(reference, "%w", err)
+	}
+	return rows, nil
 }
 
 // preferred is the method of losses over pairs.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,15 +60,25 @@ func prefer(t *testing.T, data job.Input, extra map[string]job.Input, change fun
 	t.Helper()
 	c := dpoConfig(change)
 	inputs := map[string]job.Input{"model": toy(t), "data": data}
-	if in, ok := extra["lora.init"]; ok {
-		inputs["lora.init"] = in
-	}
-	if r := referred(t, data, extra, c); r != nil {
-		if r.Code != 0 {
-			t.Fatalf("reference: %+v", r.Last())
+	for _, field := range []string{"lora.init", "eval.data"} {
+		if in, ok := extra[field]; ok {
+			inputs[field] = in
 		}
+	}
+	for field, rows := range map[string]string{"reference": "data", "eval.reference": "eval.data"} {
+		in, ok := inputs[rows]
+		if !ok {
+			continue
+		}
+		if r := referred(t, in, extra, c); r != nil {
+			if r.Code != 0 {
+				t.Fatalf("%s: %+v", field, r.Last())
+			}
+			inputs[field] = job.Input{Kind: "files", Path: r.Out("logps")}
+		}
+	}
+	if _, ok := inputs["reference"]; ok {
 		c.Reference = &schemas.Edge{Kind: "files", From: "tune/reference", Port: "logps"}
-		inputs["reference"] = job.Input{Kind: "files", Path: r.Out("logps")}
 	}
 	j := stagetest.New(t, "train.dpo", encoded(t, c), map[string]string{"model": "model"})
 	j.Inputs = inputs
@@ -86,6 +97,11 @@ func logged(r stagetest.Result, name string) (values []float64) {
 
 func pairs(t *testing.T) job.Input    { return rows(t, filepath.Join(trainData, "pairs.jsonl")) }
 func labelled(t *testing.T) job.Input { return rows(t, filepath.Join(trainData, "labelled.jsonl")) }
+
+// unseen is rows to evaluate on, as an input of their own.
+func unseen(t *testing.T, name string) map[string]job.Input {
+	return map[string]job.Input{"eval.data": rows(t, filepath.Join(trainData, name))}
+}
 
 // Every loss that the schema names learns, whole or as an adapter: the margin between the rewards grows.
 func TestPreferencesLearn(t *testing.T) {
@@ -152,18 +168,70 @@ func TestReferenceIsTheStart(t *testing.T) {
 	}
 }
 
+// An evaluation measures the rows' own loss under TRL's names, moves nothing, and keeps the best step where it is asked to.
+func TestPreferencesEvaluated(t *testing.T) {
+	for name, change := range map[string]func(*schemas.TrainDPO){
+		"sigmoid": func(c *schemas.TrainDPO) { c.LearningRate = 4e-3 },
+		"simpo":   func(c *schemas.TrainDPO) { c.Loss, c.Beta = "simpo", 2 },
+		"kto":     func(c *schemas.TrainDPO) { c.Loss, c.LearningRate = "kto", 4e-3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			data, others := pairs(t), unseen(t, "unseen-pairs.jsonl")
+			if name == "kto" {
+				data, others = labelled(t), unseen(t, "unseen-labelled.jsonl")
+			}
+			plain := do(t, prefer(t, data, nil, change))
+			run := func(keep bool) stagetest.Result {
+				return do(t, prefer(t, data, others, func(c *schemas.TrainDPO) {
+					change(c)
+					c.Eval = &schemas.Evaluation{Data: evaluated, Every: 1, Batch: 4, KeepBest: keep}
+				}))
+			}
+			r := run(false)
+			if digest(t, plain.Out("model")) != digest(t, r.Out("model")) {
+				t.Error("measured on the way, the model is another one")
+			}
+			losses, margins := logged(r, "eval_loss"), logged(r, "eval_rewards/margins")
+			if len(losses) != 12 || len(margins) != 12 || len(logged(r, "eval_logps/chosen")) != 12 {
+				t.Fatalf("losses %.3f, margins %.3f", losses, margins)
+			}
+			best := slices.Index(losses, slices.Min(losses))
+			kept := run(true)
+			if s := kept.Last().Values; s["eval_loss"] != losses[best] || s["best_step"] != float64(best+1) {
+				t.Errorf("summary %v, losses %.4f", s, losses)
+			}
+			short := do(t, prefer(t, data, nil, func(c *schemas.TrainDPO) {
+				change(c)
+				steps := int64(best + 1)
+				c.MaxSteps = &steps
+			}))
+			if digest(t, short.Out("model")) != digest(t, kept.Out("model")) {
+				t.Error("the weights kept are not those of the best step")
+			}
+		})
+	}
+}
+
 // What is resumed from any checkpoint is what was never stopped.
 func TestPreferencesResume(t *testing.T) {
 	for name, change := range map[string]func(*schemas.TrainDPO){
 		"sigmoid": func(c *schemas.TrainDPO) { c.LogEvery = 5 },
 		"kto":     func(c *schemas.TrainDPO) { c.Loss, c.LogEvery = "kto", 5 },
+		"evaluated": func(c *schemas.TrainDPO) {
+			c.LogEvery, c.LearningRate = 5, 4e-3
+			c.Eval = &schemas.Evaluation{Data: evaluated, Every: 3, Batch: 4, KeepBest: true}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := pairs(t)
 			if name == "kto" {
 				data = labelled(t)
 			}
-			j := prefer(t, data, nil, func(c *schemas.TrainDPO) { change(c); c.SaveEvery, c.SaveTotalLimit = 4, 9 })
+			others := map[string]job.Input{}
+			if name == "evaluated" {
+				others = unseen(t, "unseen-pairs.jsonl")
+			}
+			j := prefer(t, data, others, func(c *schemas.TrainDPO) { change(c); c.SaveEvery, c.SaveTotalLimit = 4, 9 })
 			want := do(t, j)
 			for _, path := range []string{"step-000000000008.json", "step-000000000012.json"} {
 				if err := os.Remove(filepath.Join(j.Checkpoints, path)); err != nil {
@@ -179,6 +247,12 @@ func TestPreferencesResume(t *testing.T) {
 			a, b := logged(want, "rewards/margins"), logged(got, "rewards/margins")
 			if len(a) != 3 || len(b) != 3 || a[1] != b[1] || a[2] != b[2] { // steps 5, 10, 12; from step 4 on
 				t.Errorf("margins %v, resumed %v", a, b)
+			}
+			if a, b := logged(want, "eval_loss"), logged(got, "eval_loss"); name == "evaluated" && (len(a) != 4 || !slices.Equal(a[1:], b)) {
+				t.Errorf("evaluated to %v, resumed %v", a, b)
+			}
+			if a, b := want.Last().Values, got.Last().Values; a["best_step"] != b["best_step"] {
+				t.Errorf("summary %v, resumed %v", a, b)
 			}
 		})
 	}
@@ -207,7 +281,7 @@ func TestPreferenceTokens(t *testing.T) {
 		j := stagetest.New(t, "train.dpo", encoded(t, dpoConfig(nil)), nil)
 		j.Inputs["model"], j.Inputs["data"] = toy(t), data
 		r := stagetest.Run(t.Context(), t, j, func(ctx context.Context, j *stages.Job) (err error) {
-			p, err = readPreferences(ctx, j, j.In("model").Path, 512, "2024-07-26", mismatched)
+			p, err = readPreferences(ctx, j, "data", j.In("model").Path, 512, "2024-07-26", mismatched)
 			return err
 		})
 		if r.Code != 0 {

@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/train"
@@ -13,8 +14,17 @@ import (
 // evaluation is how a training is measured on rows that it does not train on, and what follows from it.
 type evaluation struct {
 	*schemas.Evaluation
-	// measure gives loss and what else is logged, under TRL's names without eval_.
+	by string // the figure that decides what is best: the lowest loss, or the highest reward
+	// measure gives what is logged, under TRL's names without eval_.
 	measure func(ctx context.Context, m *model.Model) (map[string]float64, error)
+}
+
+// loss is what a figure of by costs, and back.
+func (e *evaluation) loss(v float64) float64 {
+	if e.by == "reward" {
+		return -v
+	}
+	return v
 }
 
 // due reports whether a step that has ended is to be evaluated. The last one is: it may be the best.
@@ -51,26 +61,32 @@ func (e *evaluation) evaluate(ctx context.Context, j *stages.Job, t *train.Train
 	if err != nil {
 		return err
 	}
-	if loss := found["loss"]; math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return stages.Errorf("eval", "step %d: eval_loss is not finite", state.Step)
+	if v := found[e.by]; math.IsNaN(v) || math.IsInf(v, 0) {
+		return stages.Errorf("eval", "step %d: eval_%s is not finite", state.Step, e.by)
 	}
 	values := map[string]float64{"epoch": epoch}
 	for name, v := range found {
 		values["eval_"+name] = v
 	}
-	if e.judge(&state.Best, state.Step, found["loss"]) && e.KeepBest {
+	if e.judge(&state.Best, state.Step, e.loss(found[e.by])) && e.KeepBest {
 		state.Buffers[len(state.Buffers)-1].CopyFrom(t.Store.Values)
 	}
 	if e.stops(&state.Best) {
-		j.Log("stopped after step %d: the loss of step %d, %.4g, has not been bettered in %d evaluations", state.Step, state.Best.Step, state.Best.Loss, state.Best.Since)
+		j.Log("stopped after step %d: the %s of step %d, %.4g, has not been bettered in %d evaluations", state.Step, e.by, state.Best.Step, e.loss(state.Best.Loss), state.Best.Since)
 	}
 	return j.Metric(state.Step, values)
 }
 
-// held is the evaluation of likelihood on bins.
-func held(c *schemas.Evaluation, bins [][]train.Example, dft bool) *evaluation {
-	return &evaluation{c, func(ctx context.Context, m *model.Model) (map[string]float64, error) {
-		t, err := train.Measure(ctx, m, bins, c.Batch, dft)
-		return map[string]float64{"loss": t.Loss, "entropy": t.Entropy, "mean_token_accuracy": t.Accuracy}, err
+// held is the evaluation of a method by its loss, so many items a batch.
+func held[T any](c *schemas.Evaluation, items []T, measure func(m *model.Model, batch []T) (map[string]float64, error)) *evaluation {
+	return &evaluation{c, "loss", func(ctx context.Context, m *model.Model) (map[string]float64, error) {
+		return train.Averaged(ctx, len(items), c.Batch, func(from, to int) (map[string]float64, error) { return measure(m, items[from:to]) })
 	}}
+}
+
+// likely measures the likelihood of bins.
+func likely(dft bool) func(m *model.Model, bins [][]train.Example) (map[string]float64, error) {
+	return func(m *model.Model, bins [][]train.Example) (map[string]float64, error) {
+		return train.Measure(m, slices.Concat(bins...), dft)
+	}
 }

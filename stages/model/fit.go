@@ -224,7 +224,7 @@ func (l *fitting) finish() error {
 		return l.hopeless(l.state.Step, "a weight")
 	}
 	if e := l.method.eval; e != nil {
-		l.job.Summary("eval_loss", l.state.Best.Loss)
+		l.job.Summary("eval_"+e.by, e.loss(l.state.Best.Loss))
 		l.job.Summary("best_step", float64(l.state.Best.Step))
 		if e.KeepBest {
 			l.trainer.Store.Values.CopyFrom(l.best)

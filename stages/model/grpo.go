@@ -2,6 +2,9 @@ package model
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/hone-ml/hone/internal/dataset"
@@ -30,19 +33,18 @@ func TrainGRPO(ctx context.Context, j *stages.Job) error {
 	if err != nil {
 		return stages.Errorf("dtype", "%w", err)
 	}
-	d, err := dataset.Open(j.In("data").Path)
+	asked, err := openQuestions(j, &c, "data", "") // before the model: a mistake costs nothing yet
 	if err != nil {
-		return stages.Errorf("data", "%w", err)
+		return err
 	}
-	defer d.Close()
-	if err := wants("train.grpo", d.Format, withPrompt...); err != nil {
-		return stages.Errorf("data", "%w", err)
+	defer asked.Close()
+	var held *questions
+	if c.Eval != nil {
+		if held, err = openQuestions(j, &c, "eval.data", "eval"); err != nil {
+			return err
+		}
+		defer held.Close()
 	}
-	rewards, err := grade.NewSum(c.Rewards, &d.Header, grading(j, "rewards", "")) // before the model: a mistake costs nothing yet
-	if err != nil {
-		return stages.Errorf("rewards", "%w", err)
-	}
-	defer rewards.Close()
 	m, store, err := openTrained(j, base, dtype, c.LoRA, &c.Training)
 	if err != nil {
 		return err
@@ -54,45 +56,117 @@ func TrainGRPO(ctx context.Context, j *stages.Job) error {
 	}
 	defer s.Tokenizer.Close()
 	s.Model = m // as it is being trained
-	prompts, err := s.prompts(ctx, j, "data", d, "", c.Date, c.MaxNewTokens)
-	if err != nil {
-		return stages.Errorf("data", "%w", err)
-	}
-	if prompts, err = short(j, prompts, c.MaxLength); err != nil {
-		return err
-	}
 	reference, free, err := reference(j, &c, dtype, m, store)
 	if err != nil {
 		return err
 	}
 	defer free()
 
-	p := &policy{
-		config: &c, warn: j.Warn, prompts: prompts, ends: s.end, reference: reference,
-		answers: sampler{s, &c, prompts}.answers, rewards: judge{s, j, rewards, prompts, c.Generations}.rewards,
-		loss: loss.Policy{Kind: c.Loss, Sequence: c.Ratio == "sequence", Low: c.Epsilon, High: c.High(), Beta: c.Beta, MaxTokens: c.MaxNewTokens},
-	}
-	j.Log("%d prompts, %d answers to each", len(prompts), c.Generations)
-	if err := fit(ctx, j, &c.Training, m, store, p.method()); err != nil {
+	p, err := asked.policy(ctx, j, s, &c)
+	if err != nil {
 		return err
 	}
-	if err := rewards.Close(); err != nil {
+	p.reference = reference
+	j.Log("%d prompts, %d answers to each", len(p.prompts), c.Generations)
+	f := p.method()
+	if held != nil {
+		other, err := held.policy(ctx, j, s, &c)
+		if err != nil {
+			return err
+		}
+		j.Log("evaluated on %d prompts each %d steps", len(other.prompts), c.Eval.Every)
+		f.eval = other.evaluation()
+	}
+	if err := fit(ctx, j, &c.Training, m, store, f); err != nil {
+		return err
+	}
+	if err := errors.Join(asked.end(), held.end()); err != nil {
 		return stages.Errorf("rewards", "%w", err)
 	}
 	return saveTrained(j, m, base, s.Template)
 }
 
+// questions is a dataset of prompts with what rewards answers to them.
+type questions struct {
+	*dataset.Dataset
+	field   string // among the inputs
+	rewards *grade.Sum
+}
+
+// openQuestions opens the dataset of an input. log names a folder of the job's log for what reward programs say.
+func openQuestions(j *stages.Job, c *schemas.TrainGRPO, field, log string) (*questions, error) {
+	d, err := dataset.Open(j.In(field).Path)
+	if err != nil {
+		return nil, stages.Errorf(field, "%w", err)
+	}
+	if err := wants("train.grpo", d.Format, withPrompt...); err != nil {
+		d.Close()
+		return nil, stages.Errorf(field, "%w", err)
+	}
+	err = os.MkdirAll(filepath.Join(j.Job.Log, log), 0o755)
+	var rewards *grade.Sum
+	if err == nil {
+		rewards, err = grade.NewSum(c.Rewards, &d.Header, grading(j, "rewards", log))
+	}
+	if err != nil {
+		d.Close()
+		return nil, stages.Errorf("rewards", "%w", err)
+	}
+	return &questions{d, field, rewards}, nil
+}
+
+// Close also ends what rewards.
+func (q *questions) Close() {
+	q.rewards.Close()
+	q.Dataset.Close()
+}
+
+// end tells what reward programs still have to say.
+func (q *questions) end() error {
+	if q == nil {
+		return nil
+	}
+	return q.rewards.Close()
+}
+
+// policy is the method over the prompts, without a reference.
+func (q *questions) policy(ctx context.Context, j *stages.Job, s *Speaker, c *schemas.TrainGRPO) (*policy, error) {
+	prompts, err := s.prompts(ctx, j, q.field, q.Dataset, "", c.Date, c.MaxNewTokens)
+	if err != nil {
+		return nil, stages.Errorf(q.field, "%w", err)
+	}
+	var bad dataset.BadRows
+	for _, p := range prompts {
+		if err := empty("prompt", p.shown); err != nil {
+			bad.Add(&dataset.RowError{Where: j.Row(q.field, p.row), Err: err})
+		}
+	}
+	if err := bad.Err(); err != nil {
+		return nil, stages.Errorf(q.field, "%w", err)
+	}
+	if prompts, err = short(j, q.field, prompts, c.MaxLength); err != nil {
+		return nil, err
+	}
+	return &policy{
+		config: c, warn: j.Warn, prompts: prompts, ends: s.end,
+		answers: sampler{s, c, prompts}.answers, rewards: judge{s, j, q.rewards, q.field, prompts, c.Generations}.rewards,
+		loss: loss.Policy{Kind: c.Loss, Sequence: c.Ratio == "sequence", Low: c.Epsilon, High: c.High(), Beta: c.Beta, MaxTokens: c.MaxNewTokens},
+	}, nil
+}
+
 // short drops prompts of more than limit tokens: cut, they would ask something else.
-func short(j *stages.Job, prompts []prompt, limit int) ([]prompt, error) {
+func short(j *stages.Job, field string, prompts []prompt, limit int) ([]prompt, error) {
 	all := len(prompts)
 	prompts = slices.DeleteFunc(prompts, func(p prompt) bool { return len(p.ids) > limit })
 	dropped := all - len(prompts)
-	j.Summary("dropped", float64(dropped))
+	if field == "data" {
+		j.Summary("dropped", float64(dropped))
+	}
 	switch {
 	case len(prompts) == 0:
-		return nil, stages.Errorf("maxLength", "no prompt has at most %d tokens", limit)
+		return nil, stages.Errorf("maxLength", "%s: no prompt has at most %d tokens", field, limit)
 	case dropped > 0:
-		j.Warn("%d of %d prompts have more than maxLength %d tokens and are dropped", dropped, all, limit)
+		j.Warn("%s: %d of %d prompts have more than maxLength %d tokens and are dropped", field, dropped, all, limit)
 	}
 	return prompts, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,14 +79,20 @@ func mean(x []float64) (m float64) {
 // Taken up again after any step, within a round of answers or between two, a training makes the same bytes and logs the same.
 func TestGRPOResumed(t *testing.T) {
 	data := prompts(t)
-	change := func(c *schemas.TrainGRPO) {
-		steps := int64(7)
-		c.MaxSteps, c.Iterations, c.Beta, c.SaveEvery, c.SaveTotalLimit, c.Batch.Accumulate = &steps, 3, 0.1, 1, 100, 2
+	others := lines(t, `{"prompt": "Spell pear."}`, `{"prompt": "Which is smaller, 3 or 9?"}`, `{"prompt": "Spell fig."}`)
+	job := func() *job.Job {
+		j := grpoJob(t, data, func(c *schemas.TrainGRPO) {
+			steps := int64(7)
+			c.MaxSteps, c.Iterations, c.Beta, c.SaveEvery, c.SaveTotalLimit, c.Batch.Accumulate = &steps, 3, 0.1, 1, 100, 2
+			c.Eval = &schemas.Evaluation{Data: evaluated, Every: 2, Batch: 2, KeepBest: true}
+		})
+		j.Inputs["eval.data"] = others
+		return j
 	}
-	first := grpoJob(t, data, change)
+	first := job()
 	want := do(t, first)
 	for step := 1; step < 7; step++ {
-		again := grpoJob(t, data, change)
+		again := job()
 		for k := 1; k <= step; k++ {
 			for _, suffix := range []string{".json", ".bin"} {
 				name := fmt.Sprintf("step-%012d%s", k, suffix)
@@ -105,6 +112,49 @@ func TestGRPOResumed(t *testing.T) {
 				t.Errorf("from step %d: %s %v, want %v", step, name, b, a)
 			}
 		}
+		if a, b := logged(want, "eval_reward")[step/2:], logged(got, "eval_reward"); len(b) == 0 || fmt.Sprint(a[len(a)-len(b):]) != fmt.Sprint(b) {
+			t.Errorf("from step %d: evaluated to %v, want %v", step, b, a)
+		}
+		if a, b := want.Last().Values, got.Last().Values; a["best_step"] != b["best_step"] || a["eval_reward"] != b["eval_reward"] {
+			t.Errorf("from step %d: summary %v, want %v", step, b, a)
+		}
+	}
+}
+
+// An evaluation rewards answers to other prompts, and moves nothing. The weights kept are those whose answers were worth most.
+func TestGRPOEvaluated(t *testing.T) {
+	plain := do(t, grpoJob(t, prompts(t), nil))
+	run := func(keep bool) stagetest.Result {
+		j := grpoJob(t, prompts(t), func(c *schemas.TrainGRPO) {
+			c.Eval = &schemas.Evaluation{Data: evaluated, Every: 2, Batch: 2, KeepBest: keep}
+		})
+		j.Inputs["eval.data"] = lines(t, `{"prompt": "Spell pear."}`, `{"prompt": "Which is smaller, 3 or 9?"}`, `{"prompt": "Spell fig."}`)
+		return do(t, j)
+	}
+	r := run(false)
+	if digest(t, plain.Out("model")) != digest(t, r.Out("model")) {
+		t.Error("measured on the way, the model is another one")
+	}
+	rewards := logged(r, "eval_reward")
+	if len(rewards) != 8 || !(slices.Max(rewards) > rewards[0]+0.1) {
+		t.Fatalf("evaluated to %.3f", rewards)
+	}
+	for _, name := range []string{"eval_reward_std", "eval_rewards/e/mean", "eval_frac_reward_zero_std", "eval_completions/mean_length"} {
+		if len(logged(r, name)) != 8 {
+			t.Errorf("%s is logged %d times", name, len(logged(r, name)))
+		}
+	}
+	best := slices.Index(rewards, slices.Max(rewards))
+	kept := run(true)
+	if s := kept.Last().Values; s["eval_reward"] != rewards[best] || s["best_step"] != float64(2*best+2) {
+		t.Errorf("summary %v, rewards %.4f", s, rewards)
+	}
+	short := do(t, grpoJob(t, prompts(t), func(c *schemas.TrainGRPO) {
+		steps := int64(2*best + 2)
+		c.MaxSteps = &steps
+	}))
+	if digest(t, short.Out("model")) != digest(t, kept.Out("model")) {
+		t.Error("the weights kept are not those of the best step")
 	}
 }
 
@@ -141,7 +191,7 @@ func TestGRPOErrors(t *testing.T) {
 		"no column": {func(c *schemas.TrainGRPO) {
 			c.Rewards["n"] = schemas.WeightedGrader{Grader: schemas.Grader{Number: &schemas.Compare{}}, Weight: 1}
 		}, "rewards", "row 1: n: "},
-		"long": {func(c *schemas.TrainGRPO) { c.MaxLength = 3 }, "maxLength", "no prompt has at most 3 tokens"},
+		"long": {func(c *schemas.TrainGRPO) { c.MaxLength = 3 }, "maxLength", "data: no prompt has at most 3 tokens"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := grpoJob(t, prompts(t), func(x *schemas.TrainGRPO) { x.Shuffle = false; c.change(x) })
@@ -150,5 +200,15 @@ func TestGRPOErrors(t *testing.T) {
 				t.Errorf("exit %d: %s: %s", r.Code, e.Path, e.Message)
 			}
 		})
+	}
+	empty := lines(t, `{"prompt": "Spell plum."}`, `{"prompt": ""}`, `{"prompt": [{"role": "user", "content": ""}]}`)
+	if r := try(t, grpoJob(t, empty, nil)); r.Code != 1 || r.Last().Path != "data" || !strings.Contains(r.Last().Message, "row 2: prompt: empty") ||
+		!strings.Contains(r.Last().Message, "row 3: prompt: empty") {
+		t.Errorf("empty prompts: exit %d, %+v", r.Code, r.Last())
+	}
+	j := grpoJob(t, prompts(t), func(c *schemas.TrainGRPO) { c.Eval = &schemas.Evaluation{Data: evaluated, Every: 1, Batch: 1} })
+	j.Inputs["eval.data"] = empty
+	if r := try(t, j); r.Code != 1 || r.Last().Path != "eval.data" {
+		t.Errorf("empty prompts to evaluate on: exit %d, %+v", r.Code, r.Last())
 	}
 }

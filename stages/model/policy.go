@@ -92,9 +92,15 @@ func (p *policy) step(ctx context.Context, t *train.Trainer, micro [][]int, rate
 	return o, err
 }
 
-// roll answers the prompts of a step and rewards the answers.
-func (p *policy) roll(ctx context.Context, m *model.Model, number int64, micro [][]int) (*round, error) {
-	items := slices.Concat(micro...)
+// tried is answers that were rewarded, with what TRL logs of them.
+type tried struct {
+	answers    [][]int32
+	advantages []float64
+	metrics    map[string]float64
+}
+
+// try answers prompts in a round and rewards the answers.
+func (p *policy) try(ctx context.Context, m *model.Model, number int64, items []int) (*tried, error) {
 	answers, err := p.answers(ctx, m, number, items)
 	if err != nil {
 		return nil, err
@@ -103,18 +109,49 @@ func (p *policy) roll(ctx context.Context, m *model.Model, number int64, micro [
 	if err != nil {
 		return nil, err
 	}
+	advantages, zero := loss.Advantages(sums, p.config.Generations, p.config.ScaleRewards)
+	metrics := map[string]float64{"frac_reward_zero_std": zero}
+	measureRewards(metrics, sums, byName)
+	measureLengths(metrics, answers, p.cut)
+	return &tried{answers, advantages, metrics}, nil
+}
+
+// noRound is the number of the round of an evaluation: its draws are the same each time, and those of no step.
+const noRound = -1
+
+// evaluation is by the rewards of answers to the prompts.
+func (p *policy) evaluation() *evaluation {
+	c := p.config.Eval
+	return &evaluation{c, "reward", func(ctx context.Context, m *model.Model) (map[string]float64, error) {
+		return train.Averaged(ctx, len(p.prompts), c.Batch, func(from, to int) (map[string]float64, error) {
+			items := make([]int, to-from)
+			for i := range items {
+				items[i] = from + i
+			}
+			x, err := p.try(ctx, m, noRound, items)
+			if err != nil {
+				return nil, err
+			}
+			return x.metrics, nil
+		})
+	}}
+}
+
+// roll answers the prompts of a step and rewards the answers.
+func (p *policy) roll(ctx context.Context, m *model.Model, number int64, micro [][]int) (*round, error) {
 	c := p.config
-	advantages, zero := loss.Advantages(sums, c.Generations, c.ScaleRewards)
-	r := &round{Number: number, Metrics: map[string]float64{"frac_reward_zero_std": zero}}
-	measureRewards(r.Metrics, sums, byName)
-	p.watch(r.Metrics)
-	measureLengths(r.Metrics, answers, p.cut)
+	x, err := p.try(ctx, m, number, slices.Concat(micro...))
+	if err != nil {
+		return nil, err
+	}
+	p.watch(x.metrics)
+	r := &round{Number: number, Metrics: x.metrics}
 	k := 0
 	for _, own := range micro {
 		var rollouts []rollout
 		for _, item := range own {
 			for range c.Generations {
-				rollouts = append(rollouts, rollout{Prompt: item, Answer: answers[k], Advantage: advantages[k], Masked: c.MaskTruncated && p.cut(answers[k])})
+				rollouts = append(rollouts, rollout{Prompt: item, Answer: x.answers[k], Advantage: x.advantages[k], Masked: c.MaskTruncated && p.cut(x.answers[k])})
 				k++
 			}
 		}

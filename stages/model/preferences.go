@@ -31,13 +31,13 @@ type answered struct {
 	diverged  bool
 }
 
-// readPreferences makes the rows at the input "data" ready as TRL's DPOTrainer and KTOTrainer do (mismatched is kto's batch of rows,
+// readPreferences makes the rows at an input ready as TRL's DPOTrainer and KTOTrainer do (mismatched is kto's batch of rows,
 // 0 for pairs): a completion begins where the ids with it part from those of the prompt alone; the start of a sequence is kept; a
 // row whose prompt fills maxLength is dropped and counted.
-func readPreferences(ctx context.Context, j *stages.Job, dir string, maxLength int, date string, mismatched int) (*preferences, error) {
-	d, err := dataset.Open(j.In("data").Path)
+func readPreferences(ctx context.Context, j *stages.Job, field, dir string, maxLength int, date string, mismatched int) (*preferences, error) {
+	d, err := dataset.Open(j.In(field).Path)
 	if err != nil {
-		return nil, stages.Errorf("data", "%w", err)
+		return nil, stages.Errorf(field, "%w", err)
 	}
 	defer d.Close()
 	reader, wanted, roles := "this loss", dataset.Preference, []string{"chosen", "rejected"}
@@ -45,7 +45,7 @@ func readPreferences(ctx context.Context, j *stages.Job, dir string, maxLength i
 		reader, wanted, roles = `loss "kto"`, dataset.KTO, []string{"completion"}
 	}
 	if err := wants(reader, d.Format, wanted); err != nil {
-		return nil, stages.Errorf("data", "%w", err)
+		return nil, stages.Errorf(field, "%w", err)
 	}
 	day, err := day(date)
 	if err != nil {
@@ -60,7 +60,7 @@ func readPreferences(ctx context.Context, j *stages.Job, dir string, maxLength i
 		return nil, err
 	}
 	defer tok.Close()
-	rows, err := eachRow(ctx, j, "data", d, tok, func(own *tokenizer.Tokenizer, row dataset.Row) (*answered, error) {
+	rows, err := eachRow(ctx, j, field, d, tok, func(own *tokenizer.Tokenizer, row dataset.Row) (*answered, error) {
 		a := &answered{}
 		if err := empty("prompt", d.Get(row, "prompt")); err != nil {
 			return nil, err
@@ -116,7 +116,7 @@ func readPreferences(ctx context.Context, j *stages.Job, dir string, maxLength i
 	}
 	warnDiverged(j, diverged)
 	if len(kept) == 0 {
-		return nil, stages.Errorf("data", "no row is left: the prompts of all %d fill maxLength %d", d.Rows, maxLength)
+		return nil, stages.Errorf(field, "no row is left: the prompts of all %d fill maxLength %d", d.Rows, maxLength)
 	}
 	for i, a := range kept {
 		if mismatched == 0 {

@@ -39,7 +39,7 @@ func Pretrain(ctx context.Context, j *stages.Job) error {
 		if err != nil {
 			return err
 		}
-		f.eval = held(c.Eval, train.Unpacked(others), false)
+		f.eval = held(c.Eval, train.Unpacked(others), likely(false))
 	}
 	if err := fit(ctx, j, &c.Training, m, store, f); err != nil {
 		return err

@@ -29,7 +29,7 @@ func Reference(ctx context.Context, j *stages.Job) error {
 	if err != nil {
 		return stages.Errorf("dtype", "%w", err)
 	}
-	rows, err := readPreferences(ctx, j, j.In("model").Path, c.MaxLength, c.Date, c.Mismatched())
+	rows, err := readPreferences(ctx, j, "data", j.In("model").Path, c.MaxLength, c.Date, c.Mismatched())
 	if err != nil {
 		return err
 	}

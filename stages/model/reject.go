@@ -33,7 +33,7 @@ func Reject(ctx context.Context, j *stages.Job) error {
 	if err != nil {
 		return err
 	}
-	candidates, err := score(ctx, j, graders, rows, texts, func(done int) { j.Progress(int64(done), int64(len(rows)), "rows graded") })
+	candidates, err := score(ctx, j, "data", graders, rows, texts, func(done int) { j.Progress(int64(done), int64(len(rows)), "rows graded") })
 	if err := errors.Join(err, graders.Close()); err != nil {
 		return stages.Errorf("graders", "%w", err)
 	}
@@ -51,7 +51,7 @@ type candidate struct {
 }
 
 // score scores the candidates of each row, telling how many rows are done; all bad rows are named at once.
-func score(ctx context.Context, j *stages.Job, graders *grade.Sum, rows []prompt, texts [][]string, tell func(done int)) ([][]candidate, error) {
+func score(ctx context.Context, j *stages.Job, field string, graders *grade.Sum, rows []prompt, texts [][]string, tell func(done int)) ([][]candidate, error) {
 	all := make([][]candidate, len(rows))
 	var bad dataset.BadRows
 grading:
@@ -59,7 +59,7 @@ grading:
 		for _, text := range texts[i] {
 			scores, sum, err := graders.Score(ctx, grade.Completion{Text: text, Prompt: p.shown, Row: p.from})
 			if err != nil {
-				bad.Add(&dataset.RowError{Where: j.Row("data", p.row), Err: err})
+				bad.Add(&dataset.RowError{Where: j.Row(field, p.row), Err: err})
 				if ctx.Err() != nil || errors.As(err, new(*grade.Fatal)) {
 					break grading
 				}

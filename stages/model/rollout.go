@@ -47,6 +47,7 @@ type judge struct {
 	*Speaker
 	job         *stages.Job
 	graders     *grade.Sum
+	field       string // of the prompts among the inputs
 	prompts     []prompt
 	generations int
 }
@@ -60,7 +61,7 @@ func (j judge) rewards(ctx context.Context, items []int, answers [][]int32) (sum
 			texts[i] = append(texts[i], j.Text(answer))
 		}
 	}
-	all, err := score(ctx, j.job, j.graders, rows, texts, func(int) {})
+	all, err := score(ctx, j.job, j.field, j.graders, rows, texts, func(int) {})
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}

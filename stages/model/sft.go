@@ -55,7 +55,7 @@ func TrainSFT(ctx context.Context, j *stages.Job) error {
 			return err
 		}
 		j.Log("evaluated on %d rows each %d steps", len(others.examples), c.Eval.Every)
-		f.eval = held(c.Eval, binned(&c, others.examples), c.Objective == "dft")
+		f.eval = held(c.Eval, binned(&c, others.examples), likely(c.Objective == "dft"))
 	}
 	if err := fit(ctx, j, &c.Training, m, store, f); err != nil {
 		return err
