@@ -1,4 +1,4 @@
-"""DPO steps of hone and of TRL on the same pairs, one after the other, several times.
+"""DPO steps of hone and of TRL on the same pairs, by turns, several times.
 
 usage: dpo.py MODEL [--pairs 4] [--steps 8] [--repeats 3] [--threads 2]
        MODEL: a Hugging Face folder; `just bench dpo` makes SmolLM2-135M-Instruct's
@@ -10,7 +10,6 @@ time of that stage, its start and the loading of the model included, is spread o
 matrix products of both passes alone would take at the machine's best rate.
 """
 
-import argparse
 import json
 import tempfile
 
@@ -20,7 +19,6 @@ from transformers import AutoConfig, AutoTokenizer
 import machine
 import rows
 import side
-from sft import products, step_seconds
 
 RATE, LENGTH = 1e-6, 512
 
@@ -44,49 +42,40 @@ def pairs(n):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("model")
-    for name, value in dict(pairs=4, steps=8, repeats=3, threads=2).items():
-        p.add_argument(f"--{name}", type=int, default=value)
-    a = p.parse_args()
+    a = side.parser(pairs=4, steps=8, repeats=3, threads=2).parse_args()
     torch.set_num_threads(a.threads)
 
     data = pairs(a.pairs * a.steps)
     tok = AutoTokenizer.from_pretrained(a.model)
-    lengths = [len(tok.apply_chat_template(row["prompt"] + row[side], return_dict=True)["input_ids"]) for row in data for side in ("chosen", "rejected")]
+    lengths = [len(tok.apply_chat_template(row["prompt"] + row[which], return_dict=True)["input_ids"]) for row in data for which in ("chosen", "rejected")]
     tokens = 2 * a.pairs * sum(lengths) / len(lengths)
     print(f"{machine.processor()}, {a.threads} threads; {a.pairs} pairs, sequences of {min(lengths)} to {max(lengths)} tokens", flush=True)
 
     others = machine.warn_if_busy()
-    found = {"trl": [], "step": [], "reference": [], "hone": []}
-    peak = {"trl": [], "hone": []}
     with tempfile.TemporaryDirectory() as folder:
         pipeline = side.Pipeline(folder, cue(a), data)
-        for i in range(a.repeats):
-            theirs, ran = side.peer("trl_dpo.py", a.model, f"{folder}/rows.jsonl", a.steps, a.pairs, RATE, LENGTH, threads=a.threads)
-            found["trl"].append(step_seconds(theirs["ends"]))
-            peak["trl"].append(ran.peak)
-            _, ran = pipeline.run("tune/reference", a.threads)
-            found["reference"].append(ran.seconds / a.steps)
-            _, ran = pipeline.run("tune", a.threads)
-            ours = pipeline.log("tune")
-            found["step"].append(step_seconds([line["time"] for line in ours]))
-            found["hone"].append(found["step"][-1] + found["reference"][-1])
-            peak["hone"].append(ran.peak)
-            worst = max(abs(line["loss"] - loss) / loss for line, loss in zip(ours, theirs["losses"], strict=True))
-            print(f"  run {i + 1}: TRL {found['trl'][-1]:.3f} s, hone {found['step'][-1]:.3f} s a step and {found['reference'][-1]:.3f} s for the reference; "
-                  f"losses within {worst:.1e}", flush=True)
 
-    config, rate = AutoConfig.from_pretrained(a.model), machine.gemm_rate(torch.float32)
-    flops = products(config, tokens, None) * 4 / 3  # forward, twice that backward, and the reference's forward
+        def trl():
+            return side.trainer("trl_dpo.py", a.model, f"{folder}/rows.jsonl", a.steps, a.pairs, RATE, LENGTH, threads=a.threads)
+
+        def hone():
+            _, asked = pipeline.run("tune/reference", a.threads)
+            run = pipeline.train("tune", a.threads)
+            return {**run, "reference": asked.seconds / a.steps, "whole": run["step"] + asked.seconds / a.steps}
+
+        found = side.alternate(a.repeats, {"TRL": trl, "hone": hone}, lambda turn: (
+            f"TRL {turn['TRL']['step']:.3f} s, hone {turn['hone']['step']:.3f} s a step and {turn['hone']['reference']:.3f} s for the reference; "
+            f"losses within {side.apart(turn['hone']['losses'], turn['TRL']['losses']):.1e}"))
+
+    rate = machine.gemm_rate(torch.float32)
+    flops = machine.products(AutoConfig.from_pretrained(a.model), tokens) * 4 / 3  # forward, twice that backward, and the reference's forward
     limit = flops / rate
-    trl, hone, step = (machine.median(found[name]) for name in ("trl", "hone", "step"))
-    memory = {name: machine.median(values) for name, values in peak.items()}
-    print(f"TRL   {trl:.3f} s a step, {memory['trl'] / 2**30:.2f} GiB at most")
-    print(f"hone  {hone:.3f} s a step ({step:.3f} without the reference), {memory['hone'] / 2**30:.2f} GiB at most")
+    hone, trl = found["hone"], found["TRL"]
+    print(f"TRL   {trl['step']:.3f} s a step, {trl['peak'] / 2**30:.2f} GiB at most")
+    print(f"hone  {hone['whole']:.3f} s a step ({hone['step']:.3f} without the reference), {hone['peak'] / 2**30:.2f} GiB at most")
     print(f"limit {limit:.3f} s a step: {flops / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s")
-    print(json.dumps({"times_trl": round(trl / hone, 2), "memory_of_trl": round(memory["hone"] / memory["trl"], 2), "of_limit": round(limit / hone, 2),
-                      "others_busy": round(others, 1)}))
+    print(json.dumps({"times_trl": round(trl["step"] / hone["whole"], 2), "memory_of_trl": round(hone["peak"] / trl["peak"], 2),
+                      "of_limit": round(limit / hone["whole"], 2), "others_busy": round(others, 1)}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Greedy answers of hone and of transformers to the same prompts, one after the other, several times.
+"""Greedy answers of hone and of transformers to the same prompts, by turns, several times.
 
 usage: generate.py MODEL [--batch 1] [--prompts 4] [--new 64] [--dtype float32|bfloat16] [--checkpoint float32|bfloat16] [--repeats 3] [--threads 2]
        MODEL: a Hugging Face folder; `just bench generate` makes SmolLM2-135M-Instruct's
@@ -10,7 +10,6 @@ Tokens a second count prefill and decoding, not loading. hone's are the metrics 
 stop at an end token; the prompts ask for answers that are longer. The limit reads the weights once for each step of a batch.
 """
 
-import argparse
 import json
 import tempfile
 
@@ -23,19 +22,15 @@ import side
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("model")
+    p = side.parser(batch=1, prompts=0, new=64, repeats=3, threads=2)
     p.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     p.add_argument("--checkpoint", default="bfloat16", choices=["float32", "bfloat16"])
-    for name, value in dict(batch=1, prompts=0, new=64, repeats=3, threads=2).items():
-        p.add_argument(f"--{name}", type=int, default=value)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     prompts = rows.prompts(a.prompts or max(4, a.batch))
     print(f"{machine.processor()}, {a.threads} threads; {len(prompts)} prompts, {a.batch} at once, {a.new} new tokens; {a.dtype}, from a checkpoint in {a.checkpoint}", flush=True)
 
     others = machine.warn_if_busy()
-    found = {"transformers": [], "hone": []}
     with tempfile.TemporaryDirectory() as folder:
         stored = f"{folder}/model"
         model = AutoModelForCausalLM.from_pretrained(a.model, dtype=getattr(torch, a.checkpoint))
@@ -46,19 +41,16 @@ def main():
 	rows: {{kind: "data.load", source: "rows.jsonl"}}
 	answer: {{kind: "generate", model: stages.base.out.model, data: stages.rows.out.data, maxNewTokens: {a.new}, batch: {a.batch}}}
 }}""", prompts)
-        for i in range(a.repeats):
-            theirs, _ = side.peer("hf_generate.py", stored, f"{folder}/rows.jsonl", a.new, a.batch, a.dtype, threads=a.threads)
-            found["transformers"].append(theirs["tokens"] / theirs["seconds"])
-            ours, _ = pipeline.run("answer", a.threads)
-            found["hone"].append(ours["tokens"] / ours["seconds"])
-            print(f"  run {i + 1}: transformers {found['transformers'][-1]:.1f} tokens/s of {theirs['tokens']}, "
-                  f"hone {found['hone'][-1]:.1f} of {ours['tokens']:.0f}", flush=True)
+        found = side.alternate(a.repeats, {
+            "transformers": lambda: side.peer("hf_generate.py", stored, f"{folder}/rows.jsonl", a.new, a.batch, a.dtype, threads=a.threads)[0],
+            "hone": lambda: pipeline.run("answer", a.threads)[0],
+        }, lambda turn: ", ".join(f"{name} {run['tokens'] / run['seconds']:.1f} tokens/s of {run['tokens']:.0f}" for name, run in turn.items()))
 
     bits = torch.bfloat16 if "bfloat16" in (a.checkpoint, a.dtype) else torch.float32
     size = sum(x.numel() * bits.itemsize for x in model.parameters())
     bandwidth = machine.read_bandwidth()
     limit = a.batch * bandwidth / size
-    theirs, ours = machine.median(found["transformers"]), machine.median(found["hone"])
+    theirs, ours = (found[name]["tokens"] / found[name]["seconds"] for name in ("transformers", "hone"))
     print(f"transformers {theirs:.1f} tokens/s")
     print(f"hone         {ours:.1f} tokens/s")
     print(f"limit        {limit:.1f} tokens/s: {size / 2**20:.0f} MiB of weights at {bandwidth / 1e9:.1f} GB/s")

@@ -1,4 +1,4 @@
-"""What a machine could do at most: its processor's name, and the best rates that anything reached here.
+"""What a machine could do at most: its processor's name, the best rates that anything reached here, and what a model asks of them.
 
 The rates are those of the fastest path that is known, not of the one that a library takes by itself: on some processors
 stock PyTorch multiplies f32 matrices at less than half of it.
@@ -72,6 +72,33 @@ def read_bandwidth(megabytes=1024):
     """Bytes a second that all threads together read from memory: a sum over what no cache holds, of whole numbers, which add faster."""
     x = torch.ones(megabytes * 1024 * 1024 // 8, dtype=torch.int64)
     return x.numel() * 8 / best(lambda: x.sum())
+
+
+def weights(config):
+    """A model's weights in matrix products: those of all layers, and those of the head."""
+    d, heads, kv = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
+    head = getattr(config, "head_dim", None) or d // heads
+    layer = d * heads * head * 2 + d * kv * head * 2 + d * config.intermediate_size * 3
+    return config.num_hidden_layers * layer, d * config.vocab_size
+
+
+def products(config, tokens, lora=None):
+    """Floating-point operations of a training step's matrix products: 2 a weight and token forward, twice that backward.
+
+    LoRA needs no gradient of the weights that it leaves as they are; its own, on all linear layers, are counted in full.
+    """
+    d, heads, kv = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
+    head = getattr(config, "head_dim", None) or d // heads
+    if not lora:
+        return 6 * tokens * sum(weights(config))
+    ends = [d + heads * head] * 2 + [d + kv * head] * 2 + [d + config.intermediate_size] * 3
+    return tokens * (4 * sum(weights(config)) + 6 * config.num_hidden_layers * lora * sum(ends))
+
+
+def decoding(config, rows):
+    """Seconds that one more token of so many sequences takes in float32 at least: the weights are read once, and multiplied with each."""
+    n = sum(weights(config))
+    return max(4 * n / read_bandwidth(), 2 * n * rows / gemm_rate(torch.float32))
 
 
 def median(values):

@@ -1,10 +1,10 @@
-"""Steps of LoRA over a whole base, and over one in four bits, one after the other, several times.
+"""Steps of LoRA over a whole base, and over one in four bits, by turns, several times.
 
 usage: qlora.py MODEL [--lora 16] [--dtype float32|bfloat16] [--rows 4] [--steps 10] [--repeats 3] [--threads 2]
        MODEL: a Hugging Face folder; `just bench qlora` makes SmolLM2-135M-Instruct's
 
-The training is that of sft.py, by hone alone. Printed for each way of holding the base: the median of the runs' step times, and the
-highest peak of memory.
+The training is that of sft.py, by hone alone. Printed for each way of holding the base: the medians of the runs' step times and of
+their peaks of memory.
 """
 
 import json
@@ -38,20 +38,14 @@ def main():
     data = rows.conversations(a.rows * a.steps)
     print(f"{machine.processor()}, {a.threads} threads; {a.rows} rows a step; {a.dtype}, LoRA r={a.lora} all-linear", flush=True)
     others = machine.warn_if_busy()
-    seconds, peak, losses = ({name: [] for name in WAYS} for _ in range(3))
     with tempfile.TemporaryDirectory() as folder:
         pipeline = side.Pipeline(folder, cue(a), data)
-        for _ in range(a.repeats):
-            for name in WAYS:
-                _, ran = pipeline.run(name, a.threads)
-                log = pipeline.log(name)
-                seconds[name].append(sft.step_seconds([line["time"] for line in log]))
-                peak[name].append(ran.peak)
-                losses[name] = [line["loss"] for line in log]
-    for name in WAYS:
-        print(f"{name:7} {machine.median(seconds[name]):.3f} s a step, {max(peak[name]) / 2**30:.2f} GiB at most, first loss {losses[name][0]:.4f}")
-    print(json.dumps({f"{name}_{what}": round(most(found[name]) / most(found["lora"]), 2) for name in ("qlora", "double")
-                      for what, found, most in (("time", seconds, machine.median), ("memory", peak, max))} | {"others_busy": round(others, 1)}))
+        found = side.alternate(a.repeats, {name: lambda name=name: pipeline.train(name, a.threads) for name in WAYS}, lambda turn: ", ".join(
+            f"{name} {run['step']:.3f} s a step, first loss {run['losses'][0]:.4f}" for name, run in turn.items()))
+    for name, run in found.items():
+        print(f"{name:7} {run['step']:.3f} s a step, {run['peak'] / 2**30:.2f} GiB at most")
+    print(json.dumps({f"{name}_{what}": round(found[name][key] / found["lora"][key], 2) for name in ("qlora", "double")
+                      for what, key in (("time", "step"), ("memory", "peak"))} | {"others_busy": round(others, 1)}))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""Answers of hone and of llama.cpp's server to the same prompts, many at once, one side after the other, several times.
+"""Answers of hone and of llama.cpp's server to the same prompts, many at once, by turns, several times.
 
 usage: rollouts.py MODEL [--batch 16] [--prompts 0] [--new 64] [--repeats 3] [--threads 2]
        MODEL: a Hugging Face folder; `just bench rollouts` makes SmolLM2-135M-Instruct's
 
 Both decode greedily in float32 from the same float32 weights, which llama.cpp reads from the GGUF file that hone's export stage writes.
-Tokens a second count prefill and decoding, not loading. Prompts are as many as fit at once unless --prompts says otherwise.
+Tokens a second count prefill and decoding, not loading. Prompts are as many as fit at once unless --prompts says otherwise. The limit
+is that of decoding alone.
 """
 
-import argparse
 import json
 import tempfile
+
+import torch
+from transformers import AutoConfig
 
 import machine
 import rows
@@ -17,15 +20,11 @@ import side
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("model")
-    for name, value in dict(batch=16, prompts=0, new=64, repeats=3, threads=2).items():
-        p.add_argument(f"--{name}", type=int, default=value)
-    a = p.parse_args()
+    a = side.parser(batch=16, prompts=0, new=64, repeats=3, threads=2).parse_args()
+    torch.set_num_threads(a.threads)
     prompts = rows.prompts(a.prompts or a.batch)
     print(f"{machine.processor()}, {a.threads} threads; {len(prompts)} prompts, {a.batch} at once, {a.new} new tokens; float32", flush=True)
     others = machine.warn_if_busy()
-    found = {"llama.cpp": [], "hone": []}
     with tempfile.TemporaryDirectory() as folder:
         pipeline = side.Pipeline(folder, f"""{{
 	base: {{kind: "model.load", source: {json.dumps(a.model)}, dtype: "float32"}}
@@ -35,17 +34,16 @@ def main():
 }}""", prompts)
         pipeline.run("file", a.threads)
         file = pipeline.hone("path", "file").out.strip() + "/model.gguf"
-        for i in range(a.repeats):
-            theirs, _ = side.peer("llamacpp_generate.py", file, a.model, f"{folder}/rows.jsonl", a.new, a.batch, threads=a.threads)
-            found["llama.cpp"].append(theirs["tokens"] / theirs["seconds"])
-            ours, _ = pipeline.run("answer", a.threads)
-            found["hone"].append(ours["tokens"] / ours["seconds"])
-            print(f"  run {i + 1}: llama.cpp {found['llama.cpp'][-1]:.1f} tokens/s of {theirs['tokens']}, "
-                  f"hone {found['hone'][-1]:.1f} of {ours['tokens']:.0f}", flush=True)
-    theirs, ours = machine.median(found["llama.cpp"]), machine.median(found["hone"])
+        found = side.alternate(a.repeats, {
+            "llama.cpp": lambda: side.peer("llamacpp_generate.py", file, a.model, f"{folder}/rows.jsonl", a.new, a.batch, threads=a.threads)[0],
+            "hone": lambda: pipeline.run("answer", a.threads)[0],
+        }, lambda turn: ", ".join(f"{name} {run['tokens'] / run['seconds']:.1f} tokens/s of {run['tokens']:.0f}" for name, run in turn.items()))
+    theirs, ours = (found[name]["tokens"] / found[name]["seconds"] for name in ("llama.cpp", "hone"))
+    limit = a.batch / machine.decoding(AutoConfig.from_pretrained(a.model), a.batch)
     print(f"llama.cpp {theirs:.1f} tokens/s")
     print(f"hone      {ours:.1f} tokens/s")
-    print(json.dumps({"times_llamacpp": round(ours / theirs, 2), "others_busy": round(others, 1)}))
+    print(f"limit     {limit:.1f} tokens/s")
+    print(json.dumps({"times_llamacpp": round(ours / theirs, 2), "of_limit": round(ours / limit, 2), "others_busy": round(others, 1)}))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,17 @@ def conversations(n, seed=0):
     return rows
 
 
+def mixed(n, shortest=16, longest=1024, seed=0):
+    """n rows {"text"} of about so many to so many tokens for SmolLM2's tokenizer, short ones as likely as those of twice the length."""
+    r = random.Random(seed)
+    words = "the a river house garden of and to in with old new small large light water stone bread under over they found made saw".split()
+    rows = []
+    for _ in range(n):
+        length = round(shortest * (longest / shortest) ** r.random())
+        rows.append({"text": " ".join(r.choice(words) for _ in range(length - 1))})  # and eos
+    return rows
+
+
 def prompts(n):
     """n rows {"messages"} that ask for an answer longer than any benchmark lets it become."""
     return [{"messages": [{"role": "user", "content": f"Write a long and detailed story about {CITIES[i % len(CITIES)]}, number {i + 1} of a series, in many paragraphs."}]}

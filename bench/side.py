@@ -1,5 +1,7 @@
-"""Runs the two sides of a benchmark as processes of their own: a peer's script, and hone."""
+"""Runs the sides of a benchmark as processes of their own, a peer's script and hone, and lets them take turns."""
 
+import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -8,8 +10,41 @@ import sys
 import tempfile
 import time
 
+import machine
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 HONE = ROOT / "bin" / "hone"
+
+
+def parser(**numbers):
+    """The options of a benchmark: a model, and numbers with their defaults."""
+    p = argparse.ArgumentParser()
+    p.add_argument("model", type=os.path.abspath)
+    for name, value in numbers.items():
+        p.add_argument(f"--{name}", type=int, default=value)
+    return p
+
+
+def alternate(repeats, sides, say):
+    """Has the sides take turns, so that what slows the machine slows them alike. A side is a function that runs it once and returns its
+    figures; say makes a line of those of one turn. Returns the medians of each side's figures that are numbers."""
+    found = {name: [] for name in sides}
+    for i in range(repeats):
+        for name, once in sides.items():
+            found[name].append(once())
+        print(f"  run {i + 1}: {say({name: runs[-1] for name, runs in found.items()})}", flush=True)
+    return {name: {key: machine.median(run[key] for run in runs) for key, value in runs[0].items() if isinstance(value, (int, float))}
+            for name, runs in found.items()}
+
+
+def step_seconds(ends):
+    """The median distance of the ends of steps, without the first two."""
+    return machine.median(b - a for a, b in itertools.pairwise(ends[1:]))
+
+
+def apart(losses, others):
+    """The largest relative difference of two traces of losses."""
+    return max(abs(a - b) / b for a, b in zip(losses, others, strict=True))
 
 
 class Ran:
@@ -36,6 +71,12 @@ def peer(script, *arguments, threads):
     return json.loads(ran.out.strip().splitlines()[-1]), ran
 
 
+def trainer(script, *arguments, threads):
+    """A peer's training: what its script prints, what a step takes, and peak memory."""
+    printed, ran = peer(script, *arguments, threads=threads)
+    return {**printed, "step": step_seconds(printed["ends"]), "peak": ran.peak}
+
+
 class Pipeline:
     """A pipeline in a folder and a store of its own. What is measured runs again by --force; the rest is reused."""
 
@@ -57,3 +98,10 @@ class Pipeline:
     def log(self, stage):
         """A dictionary for each logged step."""
         return [json.loads(line) for line in self.hone("log", stage, "--json").out.splitlines()]
+
+    def train(self, stage, threads):
+        """A training anew: what a step takes, its log, the ends and losses of its steps, and peak memory."""
+        _, ran = self.run(stage, threads)
+        log = self.log(stage)
+        ends = [line["time"] for line in log]
+        return {"step": step_seconds(ends), "peak": ran.peak, "ends": ends, "losses": [line["loss"] for line in log], "log": log}

@@ -1,8 +1,9 @@
-"""TRL's SFTTrainer on rows of messages, for bench/sft.py. Prints one JSON line: seconds of each step, and losses.
+"""TRL's SFTTrainer on rows, for bench/sft.py and bench/mixed.py. Prints one JSON line: the end of each step, losses, and tokens so far.
 
-usage: trl_sft.py MODEL ROWS.jsonl STEPS ROWS-A-STEP LEARNING-RATE MAX-LENGTH float32|bfloat16 [--lora RANK]
+usage: trl_sft.py MODEL ROWS.jsonl STEPS ROWS-A-STEP LEARNING-RATE MAX-LENGTH float32|bfloat16 [--lora RANK] [--packing]
 
-TRL's defaults but for: rows in order, no gradient checkpointing, LoRA without dropout. bfloat16 is its bf16=True.
+TRL's defaults but for: rows in order, no gradient checkpointing, LoRA without dropout. bfloat16 is its bf16=True. With --packing the rows of
+a step are packed ones.
 """
 
 import argparse
@@ -21,6 +22,7 @@ p = argparse.ArgumentParser()
 for name, kind in dict(model=str, rows=str, steps=int, batch=int, rate=float, length=int, dtype=str).items():
     p.add_argument(name, type=kind)
 p.add_argument("--lora", type=int)
+p.add_argument("--packing", action="store_true")
 a = p.parse_args()
 
 datasets.disable_progress_bars()
@@ -31,7 +33,7 @@ class Clock(TrainerCallback):
     """Stamps the end of each step, as hone's log does."""
 
     def __init__(self):
-        self.ends, self.losses = [], []
+        self.ends, self.losses, self.tokens = [], [], []
 
     def on_step_end(self, args, state, control, **_):
         self.ends.append(time.time())
@@ -39,6 +41,7 @@ class Clock(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **_):
         if "loss" in logs:
             self.losses.append(float(logs["loss"]))
+            self.tokens.append(int(logs["num_tokens"]))
 
 
 clock, peft = Clock(), None
@@ -50,10 +53,10 @@ with tempfile.TemporaryDirectory() as out:
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32), processing_class=AutoTokenizer.from_pretrained(a.model),
         train_dataset=datasets.load_dataset("json", data_files=a.rows, split="train", cache_dir=out), peft_config=peft, callbacks=[clock],
-        args=SFTConfig(output_dir=out, max_steps=a.steps, per_device_train_batch_size=a.batch, learning_rate=a.rate, max_length=a.length,
+        args=SFTConfig(output_dir=out, max_steps=a.steps, per_device_train_batch_size=a.batch, learning_rate=a.rate, max_length=a.length, packing=a.packing,
                        bf16=a.dtype == "bfloat16", gradient_checkpointing=False, train_sampling_strategy="sequential", use_cpu=True,
                        dataloader_pin_memory=False, logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True))
     stdout, sys.stdout = sys.stdout, sys.stderr  # the trainer prints each log
     trainer.train()
     sys.stdout = stdout
-print(json.dumps({"ends": clock.ends, "losses": clock.losses}))
+print(json.dumps({"ends": clock.ends, "losses": clock.losses, "tokens": clock.tokens}))
