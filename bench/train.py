@@ -46,7 +46,7 @@ def main():
     found = {}
     for name in a.names:
         script, *options = SET[name]
-        print(f"{name}: {script} {' '.join(options)}", flush=True)
+        print(" ".join([f"{name}:", script, *options]), flush=True)
         steps = [] if script == "rollouts.py" else ["--steps", a.steps]
         found[name] = run(script, a.model, *options, *steps, "--repeats", a.repeats, "--threads", a.threads)
     print(f"\n{'':10} {'of limit':>8}  times")
