@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/schemas"
 )
 
 const (
@@ -188,7 +189,7 @@ func (w *worker) noteNumerics() error {
 
 // verdict makes of the process's end what its user should read.
 func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*ending, error) {
-	fail := func(format string, args ...any) error {
+	fail := func(format string, args ...any) *job.Error {
 		code, message := 1, fmt.Sprintf(format, args...)
 		if stderr != "" {
 			message += "\n" + stderr
@@ -219,7 +220,11 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	case ctx.Err() != nil:
 		return nil, errInterrupted
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
-		return nil, fail("the worker was killed (signal 9): %s ends processes so when memory runs out", kernel())
+		_, advice := schemas.Spares(w.stage.Kind, w.stage.Config)
+		if advice != "" {
+			advice = "; " + advice
+		}
+		return nil, fail("the worker was killed (signal 9): %s ends processes so when memory runs out%s", kernel(), advice)
 	case status.Signaled():
 		return nil, fail("the worker crashed: %v", status.Signal())
 	case status.ExitStatus() == 130:

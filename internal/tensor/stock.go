@@ -15,7 +15,7 @@ func checkLast(op string) {
 	if e := lib.GetAndResetLastErr(); e != nil {
 		message := C.GoString((*C.char)(unsafe.Pointer(e)))
 		C.free(unsafe.Pointer(e))
-		panic(&Error{op, message})
+		panic(thrown(op, message))
 	}
 }
 

@@ -72,7 +72,7 @@ func (d Dtype) String() string {
 	return fmt.Sprintf("dtype %d", int(d))
 }
 
-// Error is what libtorch threw. It travels as a panic up to Guard.
+// Error is what libtorch threw. It travels, as OutOfMemory does, as a panic up to Guard.
 type Error struct{ Op, Message string }
 
 func (e *Error) Error() string { return e.Op + ": " + e.Message }
@@ -81,11 +81,14 @@ func (e *Error) Error() string { return e.Op + ": " + e.Message }
 func Guard(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			e, ok := r.(*Error)
-			if !ok {
+			switch e := r.(type) {
+			case *Error:
+				err = e
+			case *OutOfMemory:
+				err = e
+			default:
 				panic(r)
 			}
-			err = e
 		}
 	}()
 	return f()
@@ -186,7 +189,7 @@ func check(op string, rc C.int, e *C.char) {
 	if rc != 0 {
 		message := C.GoString(e)
 		C.free(unsafe.Pointer(e))
-		panic(&Error{op, message})
+		panic(thrown(op, message))
 	}
 }
 

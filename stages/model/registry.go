@@ -11,6 +11,7 @@ package model
 
 import (
 	"context"
+	"errors"
 
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -42,13 +43,20 @@ func Stages() stages.Registry {
 	return all
 }
 
-// guarded gives a stage a scope for its tensors and turns what libtorch throws into its error.
+// guarded gives a stage a scope for its tensors and turns what libtorch throws into its error. Where memory was short that says which
+// field takes less.
 func guarded(stage stages.Stage) stages.Stage {
 	return func(ctx context.Context, j *stages.Job) error {
-		return tensor.Guard(func() error {
+		err := tensor.Guard(func() error {
 			defer tensor.Open().Close()
 			return stage(ctx, j)
 		})
+		if short := (*tensor.OutOfMemory)(nil); errors.As(err, &short) {
+			if path, advice := schemas.Spares(j.Kind, j.Config); advice != "" {
+				return stages.Errorf(path, "%w; %s", err, advice)
+			}
+		}
+		return err
 	}
 }
 

@@ -1,0 +1,20 @@
+package runner
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/hone-ml/hone/pipelines"
+)
+
+// A worker that the system has ended took too much memory, most likely: which field takes less is said.
+func TestKilledSaysWhatTakesLess(t *testing.T) {
+	w := &worker{attempt: &attempt{stage: &pipelines.Stage{Kind: "train.sft", Config: []byte(`{"batch": {"rows": 8}, "maxLength": 512, "lora": {"quantize": "nf4"}}`)}}}
+	_, err := w.verdict(context.Background(), exec.Command("sh", "-c", "kill -9 $$").Run(), "")
+	want := "ends processes so when memory runs out; less is taken with batch.rows below 8, with more batch.accumulate or maxLength below 512"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q in it", err, want)
+	}
+}
