@@ -1,6 +1,6 @@
-"""Training steps and decoding of hone and of transformers on one GPU, with a random model of SmolLM2-135M's shape: nothing is downloaded.
+"""Training steps and decoding of hone and of transformers on one GPU, with a random model of a published shape: nothing is downloaded.
 
-usage: cuda.py [--rows 8] [--length 1024] [--steps 60] [--new 256] [--repeats 3]
+usage: cuda.py [--shape smollm2-135m|llama-3.2-1b] [--rows 8] [--length 1024] [--steps 60] [--new 256] [--repeats 3]
 
 Both train in bfloat16 with fused AdamW and a clip of 1, on rows of the same length; transformers holds its weights in bfloat16, hone in
 float32 with a copy to compute with. transformers is eager, with its fused attention. A step's time is the mean of the second half's.
@@ -20,8 +20,12 @@ import time
 
 import side
 
-SHAPE = dict(hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
-             max_position_embeddings=8192, vocab_size=49152, tie_word_embeddings=True)
+SHAPES = {
+    "smollm2-135m": dict(hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
+                         max_position_embeddings=8192, vocab_size=49152, tie_word_embeddings=True),
+    "llama-3.2-1b": dict(hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8, head_dim=64,
+                         max_position_embeddings=8192, vocab_size=128256, tie_word_embeddings=True),
+}
 WORDS = "the farm has seven brown cows and a red barn where two small dogs sleep until noon".split()
 
 
@@ -36,7 +40,7 @@ def theirs(a):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    model = LlamaForCausalLM._from_config(LlamaConfig(**SHAPE), dtype=torch.bfloat16, attn_implementation="sdpa").cuda()
+    model = LlamaForCausalLM._from_config(LlamaConfig(**SHAPES[a.shape]), dtype=torch.bfloat16, attn_implementation="sdpa").cuda()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     ids = torch.randint(3, 300, (a.rows, a.length), device="cuda")
     ends = []
@@ -70,11 +74,12 @@ def endless(folder):
 
 
 def pipeline(a):
-    config = json.dumps({"model_type": "llama", "bos_token_id": 1, "eos_token_id": 49151, "pad_token_id": 0, **SHAPE})
+    shape = SHAPES[a.shape]
+    config = json.dumps({"model_type": "llama", "bos_token_id": 1, "eos_token_id": shape["vocab_size"] - 1, "pad_token_id": 0, **shape})
     tokenizer = json.dumps(str(side.ROOT / "examples" / "tiny" / "tokenizer"))
     return f"""{{
-	base: {{kind: "model.load", tokenizer: {tokenizer}, config: {config}}}
-	mute: {{kind: "model.load", tokenizer: "endless", config: {config}}}
+	base: {{kind: "model.load", tokenizer: {tokenizer}, config: {config}, dtype: "bfloat16"}}
+	mute: {{kind: "model.load", tokenizer: "endless", config: {config}, dtype: "bfloat16"}}
 	long: {{kind: "data.load", source: "rows.jsonl"}}
 	few: {{kind: "data.load", source: "few.jsonl"}}
 	short: {{kind: "data.load", source: "prompts.jsonl"}}
@@ -90,6 +95,7 @@ def pipeline(a):
 
 def main():
     p = argparse.ArgumentParser()
+    p.add_argument("--shape", choices=SHAPES, default="smollm2-135m")
     for name, value in dict(rows=8, length=1024, steps=60, new=256, repeats=3).items():
         p.add_argument(f"--{name}", type=int, default=value)
     p.add_argument("--theirs", action="store_true", help=argparse.SUPPRESS)
@@ -98,7 +104,7 @@ def main():
         return theirs(a)
     import torch
 
-    print(f"{torch.cuda.get_device_name()}; {a.rows} rows of {a.length} tokens a step, bfloat16; {a.new} new tokens", flush=True)
+    print(f"{torch.cuda.get_device_name()}; {a.shape}, {a.rows} rows of {a.length} tokens a step, bfloat16; {a.new} new tokens", flush=True)
     found = {"transformers": [], "hone": []}
     with tempfile.TemporaryDirectory() as folder:
         ours = side.Pipeline(folder, pipeline(a), [{"text": text(2 * a.length, i)} for i in range(a.rows * 4)])
@@ -108,7 +114,7 @@ def main():
         endless(f"{folder}/endless")
         threads = min(8, os.cpu_count())
         for i in range(a.repeats):
-            ran = side.Ran([sys.executable, "-W", "ignore", __file__, "--theirs", "--steps", a.steps, "--rows", a.rows, "--length", a.length, "--new", a.new], os.environ)
+            ran = side.Ran([sys.executable, "-W", "ignore", __file__, "--theirs", *sys.argv[1:]], os.environ)
             found["transformers"].append(json.loads(ran.out.strip().splitlines()[-1]))
             ours.run("tune", threads)
             log = ours.log("tune")
