@@ -40,13 +40,13 @@ def run(script, *arguments):
 def main():
     p = side.parser(steps=6, repeats=3, threads=2)
     p.add_argument("names", nargs="*", metavar="NAME", default=[*SET])
-    a = p.parse_intermixed_args() # names may follow options
+    a = p.parse_args()
     if unknown := set(a.names) - set(SET):
         p.error(f"no {', '.join(unknown)}: {', '.join(SET)}")
     found = {}
     for name in a.names:
         script, *options = SET[name]
-        print(" ".join([f"{name}:", script, *options]), flush=True)
+        print(f"{name}: {script} {' '.join(options)}", flush=True)
         steps = [] if script == "rollouts.py" else ["--steps", a.steps]
         found[name] = run(script, a.model, *options, *steps, "--repeats", a.repeats, "--threads", a.threads)
     print(f"\n{'':10} {'of limit':>8}  times")

@@ -22,7 +22,7 @@ func (a *attention) apply(h tensor.Tensor, in Input) tensor.Tensor {
 	p := tensor.Split(a.qkv.Apply(h), a.heads*a.width, a.kvHeads*a.width, a.kvHeads*a.width)
 	q := a.place(p[0], a.queryNorm, a.heads, in)
 	k := a.place(p[1], a.keyNorm, a.kvHeads, in)
-	y := in.Attend(a.index, q, k, p[2], a.scoring)
+	y := in.attend(a.index, q, k, p[2], a.scoring)
 	return a.output.Apply(y.Reshape(-1, a.heads*a.width))
 }
 

@@ -63,7 +63,13 @@ func TestFreeze(t *testing.T) {
 func TestNoise(t *testing.T) {
 	in, _ := Packed([][]int32{make([]int32, 100), make([]int32, 4)})
 	const hidden, alpha = 32, 5.0
-	values := noise(in, hidden, alpha, 7).Floats()
+	m := &Model{Config: &Config{HiddenSize: hidden}, Noise: alpha}
+	m.Draws.On = true
+	m.Draws.Begin(7)
+	if tensor.OnDevice() {
+		in.bound = tensor.Of(m.bounds(in), 104, 1)
+	}
+	values := m.noise(in).Floats()
 	for _, row := range []struct{ from, tokens int }{{0, 100}, {100, 4}} {
 		bound := alpha / math.Sqrt(float64(row.tokens*hidden))
 		var sum, squares, most float64

@@ -107,29 +107,48 @@ type Input struct {
 	Positions []int64 // of each token within its row
 	Lengths   []int64 // of each token's row; absent, each token is the last of its row
 	// Attend is attention of a layer: q [tokens, heads, width], k [tokens, kv heads, width], v [tokens, kv heads·width] to
-	// [tokens, heads, width].
+	// [tokens, heads, width]. Absent, it is WithinRows.
 	Attend func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor
 
+	borders []int64 // of the rows
+	whole   []int64 // where rows share what they begin with: each row's tokens behind one another, as places among the pass's
+	own     []int64 // and where each of the pass's tokens is among those
+
 	ids, position, rotation tensor.Tensor // IDs, Positions, and the rows of the rotations' tables
+	rows                    tensor.Rows
+	gather, back            tensor.Tensor // whole and own
+	bound                   tensor.Tensor // of each token's noise, on a device: [tokens, 1]
+}
+
+// WithinRows is causal attention within each row of a packed or shared input.
+func (in Input) WithinRows(q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
+	if !in.gather.Defined() {
+		return tensor.Attention(q, k, v, in.rows, s)
+	}
+	return tensor.Attention(q.Rows(in.gather), k.Rows(in.gather), v.Rows(in.gather), in.rows, s).Rows(in.back)
+}
+
+// attend is attention of a layer, as Attend.
+func (in Input) attend(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
+	if in.Attend != nil {
+		return in.Attend(layer, q, k, v, s)
+	}
+	return in.WithinRows(q, k, v, s)
 }
 
 // Packed is an input of whole rows behind one another, none seeing another.
 func Packed(rows [][]int32) (Input, []int64) {
-	in := Input{}
-	borders := []int64{0}
+	in := Input{borders: []int64{0}}
 	for _, row := range rows {
 		for i, id := range row {
 			in.IDs = append(in.IDs, int64(id))
 			in.Positions = append(in.Positions, int64(i))
 			in.Lengths = append(in.Lengths, int64(len(row)))
 		}
-		borders = append(borders, int64(len(in.IDs)))
+		in.borders = append(in.borders, int64(len(in.IDs)))
 	}
-	at := tensor.NewRows(borders)
-	in.Attend = func(_ int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
-		return tensor.Attention(q, k, v, at, s)
-	}
-	return in, borders
+	in.rows = tensor.NewRows(in.borders)
+	return in, in.borders
 }
 
 // begin makes an input known to the device. One over memory that stays is so already.
@@ -146,6 +165,9 @@ func (m *Model) begin(in *Input) error {
 	in.rotation = in.position
 	if len(m.ropes) == 1 {
 		in.rotation = tensor.Of(m.rope.Rows(in.Positions, in.Lengths), n)
+	}
+	if m.noisy() && tensor.OnDevice() {
+		in.bound = tensor.Of(m.bounds(*in), n, 1)
 	}
 	return nil
 }
@@ -181,10 +203,10 @@ func (m *Model) embed(in Input) tensor.Tensor {
 		x = x.Add(tensor.Embedding(m.positions.Exact, in.position, -1))
 	}
 	if m.embeddingScale != 0 {
-		x = x.Mul(tensor.Of([]float32{float32(m.embeddingScale)}))
+		x = x.Scaled(m.embeddingScale)
 	}
-	if m.Noise > 0 && m.Draws.On {
-		x = x.Add(noise(in, m.Config.HiddenSize, m.Noise, m.Draws.Next()))
+	if m.noisy() {
+		x = x.Add(m.noise(in))
 	}
 	return x
 }

@@ -6,13 +6,32 @@ import (
 	"github.com/hone-ml/hone/internal/tensor"
 )
 
-// noise is NEFTune's (Jain et al. 2024) for embeddings [tokens, hidden]: uniform within ±alpha/√(tokens of the row · hidden), drawn
-// from seed and the place. transformers takes the padded length of the batch for the row's; here a row's noise does not
-// depend on its company.
-func noise(in Input, hidden int64, alpha float64, seed uint64) tensor.Tensor {
+// noisy reports whether embeddings have noise.
+func (m *Model) noisy() bool { return m.Noise > 0 && m.Draws.On }
+
+// bounds is that of each token's noise: NEFTune's (Jain et al. 2024) alpha/√(tokens of the row · hidden). transformers takes the
+// padded length of the batch for the row's; here a row's noise does not depend on its company.
+func (m *Model) bounds(in Input) []float32 {
+	b := make([]float32, len(in.IDs))
+	for i := range b {
+		b[i] = float32(m.bound(in, i))
+	}
+	return b
+}
+
+func (m *Model) bound(in Input, i int) float64 {
+	return m.Noise / math.Sqrt(float64(in.Lengths[i]*m.Config.HiddenSize))
+}
+
+// noise is uniform within the bounds, for embeddings [tokens, hidden]. The processor draws it from the seed and the place.
+func (m *Model) noise(in Input) tensor.Tensor {
+	seed, hidden := m.Draws.Next(), m.Config.HiddenSize
+	if in.bound.Defined() {
+		return tensor.Uniform(in.bound.Count(), hidden).Mul(in.bound)
+	}
 	values := make([]float32, int64(len(in.IDs))*hidden)
 	for i := range in.IDs {
-		bound := alpha / math.Sqrt(float64(in.Lengths[i]*hidden))
+		bound := m.bound(in, i)
 		row := values[int64(i)*hidden : int64(i+1)*hidden]
 		for j := range row {
 			u := float64(mix(seed+(uint64(i)*uint64(hidden)+uint64(j)+1)*0x9e3779b97f4a7c15)>>11) / (1 << 53)

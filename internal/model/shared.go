@@ -41,19 +41,16 @@ func (m *Model) Shared(rows [][]int32) (in Input, places [][]int64) {
 	if float64(total-len(in.IDs)) < leastShared*float64(total) {
 		return apart(rows)
 	}
-	whole := slices.Concat(places...) // each row's tokens behind one another, as attention wants them
-	own := make([]int64, len(in.IDs))
-	for k, at := range slices.Backward(whole) {
-		own[at] = int64(k)
+	in.whole, in.own = slices.Concat(places...), make([]int64, len(in.IDs))
+	for k, at := range slices.Backward(in.whole) {
+		in.own[at] = int64(k)
 	}
-	borders := []int64{0}
+	in.borders = []int64{0}
 	for _, row := range rows {
-		borders = append(borders, borders[len(borders)-1]+int64(len(row)))
+		in.borders = append(in.borders, in.borders[len(in.borders)-1]+int64(len(row)))
 	}
-	at, gather, back := tensor.NewRows(borders), tensor.Of(whole, int64(len(whole))), tensor.Of(own, int64(len(own)))
-	in.Attend = func(_ int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
-		return tensor.Attention(q.Rows(gather), k.Rows(gather), v.Rows(gather), at, s).Rows(back)
-	}
+	in.rows = tensor.NewRows(in.borders)
+	in.gather, in.back = tensor.Of(in.whole, int64(len(in.whole))), tensor.Of(in.own, int64(len(in.own)))
 	return in, places
 }
 

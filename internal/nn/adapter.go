@@ -31,25 +31,52 @@ type Target struct {
 	Scale float64 // alpha/rank, or alpha/√rank for rsLoRA (Kalajdzievski 2023)
 }
 
-// Draws numbers the dropout draws of a forward pass: the seed of a draw is that of the step and its number within it.
+// Draws numbers the random draws of a step's passes: the seed of a draw is that of the step and its number within it. A device draws a
+// pass's numbers one after another instead, from the seed of the step and the number of the pass: what is drawn can be recorded.
 type Draws struct {
-	On   bool // training
-	Seed uint64
-	next uint64
+	On           bool // training
+	Seed         uint64
+	next, passes uint64
 }
 
-// Begin starts a forward pass whose draws depend on seed alone.
-func (d *Draws) Begin(seed uint64) { d.Seed, d.next = seed, 0 }
+// Begin starts a step whose draws depend on seed alone.
+func (d *Draws) Begin(seed uint64) { d.Seed, d.next, d.passes = seed, 0, 0 }
 
-// Next is the seed of the next draw.
+// Pass begins a pass, before it is called or replayed.
+func (d *Draws) Pass() {
+	d.passes++
+	if tensor.OnDevice() {
+		tensor.DrawFrom(d.seed(d.passes) | 1)
+	}
+}
+
+func (d *Draws) seed(of uint64) uint64 { return d.Seed*0x9e3779b97f4a7c15 + of }
+
+// Next is the seed of the next draw, on a device 0.
 func (d *Draws) Next() uint64 {
 	d.next++
-	return d.Seed*0x9e3779b97f4a7c15 + d.next
+	if tensor.OnDevice() {
+		return 0
+	}
+	return d.seed(d.next)
 }
 
-// At is the number of the next draw; Rewind sets it, so that a recomputed layer draws what it drew before.
-func (d *Draws) At() uint64       { return d.next }
-func (d *Draws) Rewind(at uint64) { d.next = at }
+// At is where the next draw is; Rewind goes there, so that a recomputed layer draws what it drew before.
+func (d *Draws) At() uint64 {
+	if d.next > 0 && tensor.OnDevice() {
+		return tensor.Drawn()
+	}
+	return d.next
+}
+
+// Rewind: see At.
+func (d *Draws) Rewind(at uint64) {
+	if d.next > 0 && tensor.OnDevice() {
+		tensor.DrawOn(at)
+		return
+	}
+	d.next = at
+}
 
 // Adapt puts an adapter on l, with its factors, and for DoRA its magnitudes, declared in s.
 func (l *Linear) Adapt(s *Store, dora bool, dropout float64, draws *Draws, targets ...Target) *Adapter {

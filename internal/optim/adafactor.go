@@ -11,20 +11,19 @@ import (
 // (relative_step and scale_parameter are off), there is no first moment, β2 of step t is 1 - t^-0.8, and the update of each tensor is
 // held to a root mean square of one. A matrix is remembered by the means of its squared gradients by row and by column. It reads
 // WeightDecay alone.
-func (o *Optimizer) adafactor(c Config) func(learningRate, scale float64) {
+func (o *Optimizer) adafactor(c Config) func() {
 	var size int64
 	places(o.store, nil, func(w *nn.Weight, p tensor.Place) { size += remembered(w, p) })
 	state := o.remember(size)
-	return func(learningRate, scale float64) {
-		defer tensor.Open().Close()
-		beta2 := 1 - math.Pow(float64(o.Step), -0.8)
+	o.age = func(step int64) float64 { return 1 - math.Pow(float64(step), -0.8) }
+	return func() {
 		var at int64
 		places(o.store, nil, func(w *nn.Weight, p tensor.Place) {
-			u := tensor.Adafactor{LearningRate: rateOf(w) * learningRate, Beta2: beta2, Decay: decayOf(w, c.WeightDecay), Scale: scale}
+			u := tensor.Adafactor{Rate: rateOf(w), Decay: decayOf(w, c.WeightDecay)}
 			if vector(w) {
-				u.Vector(o.store.Values, o.store.Grads, state.Slice(at, p.Columns), p.Offset)
+				u.Vector(o.store.Values, o.store.Grads, state.Slice(at, p.Columns), o.control, p.Offset)
 			} else {
-				u.Matrix(o.store.Values, o.store.Grads, state.Slice(at, p.Rows), state.Slice(at+p.Rows, p.Columns), p)
+				u.Matrix(o.store.Values, o.store.Grads, state.Slice(at, p.Rows), state.Slice(at+p.Rows, p.Columns), o.control, p)
 			}
 			at += remembered(w, p)
 		})

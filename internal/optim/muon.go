@@ -11,21 +11,18 @@ import (
 // bfloat16), on matrices between layers; embedding, head, norms and biases are AdamW's. The learning rate is one: a matrix moves by
 // 0.2·√max(rows, columns) times it (adjust_lr_fn="match_rms_adamw", Liu et al. 2025), which is as far as AdamW would move it, so that
 // a rate tuned for AdamW serves. It reads Momentum, and for AdamW's part Beta1, Beta2 and Epsilon.
-func (o *Optimizer) muon(c Config) func(learningRate, scale float64) {
+func (o *Optimizer) muon(c Config) func() {
 	hidden, others := func(w *nn.Weight) bool { return w.Hidden }, func(w *nn.Weight) bool { return !w.Hidden }
 	rest := o.adamW(c, spans(o.store, c.WeightDecay, hidden))
 	var size int64
 	places(o.store, others, func(_ *nn.Weight, p tensor.Place) { size += p.Rows * p.Columns })
 	momentum := o.remember(size)
-	return func(learningRate, scale float64) {
-		rest(learningRate, scale)
-		defer tensor.Open().Close()
+	return func() {
+		rest()
 		var at int64
 		places(o.store, others, func(w *nn.Weight, p tensor.Place) {
-			rate := rateOf(w) * learningRate
-			u := tensor.Muon{LearningRate: 0.2 * math.Sqrt(float64(max(p.Rows, p.Columns))) * rate, Momentum: c.Momentum,
-				Keep: 1 - rate*decayOf(w, c.WeightDecay), Scale: scale}
-			u.Update(o.store.Values, o.store.Grads, momentum.Slice(at, p.Rows, p.Columns), p)
+			u := tensor.Muon{Rate: rateOf(w), Stretch: 0.2 * math.Sqrt(float64(max(p.Rows, p.Columns))), Momentum: c.Momentum, Decay: decayOf(w, c.WeightDecay)}
+			u.Update(o.store.Values, o.store.Grads, momentum.Slice(at, p.Rows, p.Columns), o.control, p)
 			at += p.Rows * p.Columns
 		})
 	}

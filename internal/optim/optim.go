@@ -28,18 +28,22 @@ type Optimizer struct {
 	Step  int64           // updates made
 	State []tensor.Tensor // flat float32: what the rule remembers
 
-	store *nn.Store
-	rule  func(learningRate, scale float64) // makes update number Step
+	store   *nn.Store
+	rule    func()                   // makes update number Step
+	age     func(step int64) float64 // what it wants of that number
+	control tensor.Tensor            // what it reads: see tensor.Controls
+	advance tensor.Recording         // on a device: one serves every step
+}
 
-	device *recorded // AdamW's, on a device
+// span is elements From … To of flat buffers that learn at Rate times the learning rate and decay alike.
+type span struct {
+	From, To    int64
+	Rate, Decay float64
 }
 
 // New makes an optimiser of a trained store, with nothing remembered.
 func New(c Config, s *nn.Store) (*Optimizer, error) {
-	o := &Optimizer{store: s}
-	if tensor.OnDevice() && c.Kind != "adamw" {
-		return nil, fmt.Errorf("optimizer %q runs on the processor alone: adamw runs on a device", c.Kind)
-	}
+	o := &Optimizer{store: s, age: func(step int64) float64 { return float64(step) }, control: tensor.NewControl().Forget()}
 	switch c.Kind {
 	case "adamw":
 		o.rule = o.adamW(c, spans(s, c.WeightDecay, nil))
@@ -50,6 +54,7 @@ func New(c Config, s *nn.Store) (*Optimizer, error) {
 	case "muon":
 		o.rule = o.muon(c)
 	default:
+		o.Free()
 		return nil, fmt.Errorf("optimizer %q is not known", c.Kind)
 	}
 	return o, nil
@@ -76,22 +81,42 @@ func ClipScale(norm, clip float64) float64 {
 
 // Update makes one step with gradients scaled by scale, and leaves the gradients zero.
 func (o *Optimizer) Update(learningRate, scale float64) {
-	o.Step++
-	o.rule(learningRate, scale)
+	o.begin(learningRate, scale)
+	defer tensor.Open().Close()
+	o.rule()
 	o.store.Refresh()
+}
+
+// Advance is Update on a device, where nothing is read back: gradients are clipped to a norm of clip. stats is tensor.StepStats, the
+// loss filled in.
+func (o *Optimizer) Advance(learningRate, clip float64, stats tensor.Tensor) {
+	o.begin(learningRate, 1)
+	o.advance.Run(func() {
+		tensor.Clip(o.store.Grads, o.control, stats, clip)
+		o.rule()
+		o.store.Refresh()
+	})
+}
+
+// begin counts a step and fills in its control.
+func (o *Optimizer) begin(learningRate, scale float64) {
+	defer tensor.Open().Close()
+	o.Step++
+	o.control.CopyFrom(tensor.Of([]float64{learningRate, scale, o.age(o.Step), 0}, tensor.Controls))
 }
 
 // Free releases the state.
 func (o *Optimizer) Free() {
-	o.device.free()
+	o.advance.Free()
+	o.control.Free()
 	for _, t := range o.State {
 		t.Free()
 	}
 }
 
 // spans is the trained elements of a store, but for weights that skip names, in as few spans as can be.
-func spans(s *nn.Store, decay float64, skip func(*nn.Weight) bool) []tensor.Span {
-	var all []tensor.Span
+func spans(s *nn.Store, decay float64, skip func(*nn.Weight) bool) []span {
+	var all []span
 	for i, w := range s.Weights {
 		end := s.Size
 		if i+1 < len(s.Weights) {
@@ -101,7 +126,7 @@ func spans(s *nn.Store, decay float64, skip func(*nn.Weight) bool) []tensor.Span
 			if w.Frozen(k) || skip != nil && skip(w) {
 				continue
 			}
-			next := tensor.Span{From: w.PartAt(k), To: end, Decay: decayOf(w, decay), Rate: rateOf(w)}
+			next := span{From: w.PartAt(k), To: end, Decay: decayOf(w, decay), Rate: rateOf(w)}
 			if k+1 < len(w.Parts) {
 				next.To = w.PartAt(k + 1)
 			}
@@ -115,7 +140,17 @@ func spans(s *nn.Store, decay float64, skip func(*nn.Weight) bool) []tensor.Span
 	return all
 }
 
-func size(all []tensor.Span) (n int64) {
+// each calls f with every span, its number of elements and where they are in buffers of spans alone.
+func each(all []span, f func(r span, at, n int64)) {
+	var at int64
+	for _, r := range all {
+		n := r.To - r.From
+		f(r, at, n)
+		at += n
+	}
+}
+
+func size(all []span) (n int64) {
 	for _, r := range all {
 		n += r.To - r.From
 	}

@@ -51,15 +51,15 @@ func (c *cache) copy(from, to, tokens int64) {
 
 // prefill is an input of whole prompts, packed, whose keys and values go to the slots of each.
 func (c *cache) prefill(prompts [][]int32, slots [][]int64) (model.Input, []int64) {
-	in, borders := model.Packed(prompts)
-	attend := in.Attend
+	packed, borders := model.Packed(prompts)
+	in := packed
 	in.Attend = func(layer int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
 		for i, own := range slots {
 			for _, slot := range own {
 				tensor.CacheWrite(k, v, c.keys[layer], c.values[layer], []int64{slot}, borders[i:i+2])
 			}
 		}
-		return attend(layer, q, k, v, s)
+		return packed.WithinRows(q, k, v, s)
 	}
 	return in, borders
 }

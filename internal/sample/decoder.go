@@ -21,7 +21,7 @@ const block = 256
 
 func newDecoder(m *model.Model, c *cache) *decoder {
 	rows := int64(c.slots)
-	return &decoder{in: m.Frame(rows), places: tensor.FixedPlaces(c.keys[0], c.length), passes: map[int64]*tensor.Recording{},
+	return &decoder{in: m.Frame(model.Shape{Tokens: rows}), places: tensor.FixedPlaces(c.keys[0], c.length), passes: map[int64]*tensor.Recording{},
 		logits: tensor.Zeros(m.Head().Weight.Dtype(), rows, m.Config.VocabSize).Forget()}
 }
 

@@ -1,59 +1,74 @@
-// The update over flat buffers: one pass reads and writes each of weights, gradients and moments once.
+// Updates over flat buffers: one pass reads and writes each of weights, gradients and moments once. control: [4], see Controls in
+// update.go: float32 on a device, else float64.
 #include "composite.hpp"
 #include <cmath>
 using namespace hone;
 
 namespace {
 constexpr int64_t kChunk = 1 << 16;
+
+// What an update reads of its step, on the processor.
+struct Step {
+  double rate, scale, age;
+  Step(const Tensor &control, double rate)
+      : rate(rate * ptr<double>(control)[0]), scale(ptr<double>(control)[1]), age(ptr<double>(control)[2]) {}
+  double keep(double decay) const { return 1 - rate * decay; }
+};
+void check_update(const char *op, std::initializer_list<hten> flat, hten control) {
+  const int64_t n = T(*flat.begin()).numel();
+  bool same = true;
+  for (hten t : flat) same = same && T(t).scalar_type() == at::kFloat && T(t).is_contiguous() && T(t).numel() == n;
+  TORCH_CHECK(same, op, ": flat float32 of one length is wanted");
+  check_control(op, T(*flat.begin()), T(control));
+}
 }
 
 extern "C" {
-// Elements from … to of w, g, m, v (flat f32). g is scaled first (clipping) and zero afterwards. step counts from one.
-int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
-               double eps, double decay, int64_t step, char **err) {
+// w, g, m, v: flat f32 of one length. g is scaled first and zero afterwards; rate: times the control's.
+int hone_adamw(hten w, hten g, hten m, hten v, hten control, double rate, double beta1, double beta2, double eps, double decay, char **err) {
   GUARD(
-    TORCH_CHECK(0 <= from && from <= to && step >= 1, "adamw: elements ", from, " to ", to, " in step ", step);
-    for (hten t : {w, g, m, v}) TORCH_CHECK(T(t).scalar_type() == at::kFloat && T(t).is_contiguous() && T(t).numel() >= to, "adamw: flat float32 buffers are wanted");
+    check_update("adamw", {w, g, m, v}, control);
     if (composite(T(w))) {
-      auto part = [&](hten t) { return T(t).narrow(0, from, to - from); };
-      auto scalar = [&](double x) { return at::full({}, x, T(w).options()); };
-      stock::adamw(part(w), part(g), part(m), part(v), scalar(lr), scalar(double(step)), scalar(scale), std::nullopt, beta1, beta2, eps, decay);
+      stock::adamw(T(w), T(g), T(m), T(v), {T(control), rate}, beta1, beta2, eps, decay);
       return 0;
     }
-    double c1 = 1 - std::pow(beta1, step); double c2 = 1 - std::pow(beta2, step);
-    at::parallel_for(0, (to - from + kChunk - 1) / kChunk, 1, [&](int64_t a, int64_t b) {
-      for (int64_t i = a; i < b; i++) {
-        int64_t o = from + i * kChunk, n = std::min(kChunk, to - o);
-        kernels().adamw(ptr<float>(T(w)) + o, ptr<float>(T(g)) + o, ptr<float>(T(m)) + o, ptr<float>(T(v)) + o, n, scale, lr, beta1, beta2, eps, decay, c1, c2);
-      }
-    }))
-}
-// Lion's update of flat f32 w, g and momentum m, all of one length; likewise.
-int hone_lion(hten w, hten g, hten m, double scale, double lr, double beta1, double beta2, double decay, char **err) {
-  GUARD(
-    int64_t n = T(w).numel();
-    for (hten t : {w, g, m}) TORCH_CHECK(T(t).scalar_type() == at::kFloat && T(t).is_contiguous() && T(t).numel() == n && T(t).is_cpu(), "lion: flat float32 of one length is wanted, on the processor");
+    Step s(T(control), rate); int64_t n = T(w).numel();
+    TORCH_CHECK(s.age >= 1, "adamw: step ", s.age);
+    double c1 = 1 - std::pow(beta1, s.age); double c2 = 1 - std::pow(beta2, s.age);
     at::parallel_for(0, (n + kChunk - 1) / kChunk, 1, [&](int64_t a, int64_t b) {
       for (int64_t i = a; i < b; i++) {
         int64_t o = i * kChunk;
-        kernels().lion(ptr<float>(T(w)) + o, ptr<float>(T(g)) + o, ptr<float>(T(m)) + o, std::min(kChunk, n - o), scale, lr, beta1, beta2, decay);
+        kernels().adamw(ptr<float>(T(w)) + o, ptr<float>(T(g)) + o, ptr<float>(T(m)) + o, ptr<float>(T(v)) + o, std::min(kChunk, n - o), s.scale, s.rate,
+                        beta1, beta2, eps, decay, c1, c2);
       }
     }))
 }
-// AdamW's where nothing is read back. spans: n pairs from, to, with the share of the learning rate and the decay of each; control: [2]
-// learning rate and step; stats: [3] the step's loss, which is read; the gradients' norm, before they are clipped to `clip` (0: not), which
-// is written; and whether any step yet had one of them not finite: then nothing moves.
-int hone_advance(hten w, hten g, hten m, hten v, const int64_t *spans, const double *rates, const double *decays, int n, hten control,
-                 hten stats, double clip, double beta1, double beta2, double eps, char **err) {
+// Lion's update likewise, with momentum m.
+int hone_lion(hten w, hten g, hten m, hten control, double rate, double beta1, double beta2, double decay, char **err) {
   GUARD(
-    const Tensor &s = T(stats); Tensor lr = T(control).select(0, 0); Tensor step = T(control).select(0, 1);
+    check_update("lion", {w, g, m}, control);
+    if (composite(T(w))) {
+      stock::lion(T(w), T(g), T(m), {T(control), rate}, beta1, beta2, decay);
+      return 0;
+    }
+    Step s(T(control), rate); int64_t n = T(w).numel();
+    at::parallel_for(0, (n + kChunk - 1) / kChunk, 1, [&](int64_t a, int64_t b) {
+      for (int64_t i = a; i < b; i++) {
+        int64_t o = i * kChunk;
+        kernels().lion(ptr<float>(T(w)) + o, ptr<float>(T(g)) + o, ptr<float>(T(m)) + o, std::min(kChunk, n - o), s.scale, s.rate, beta1, beta2, decay);
+      }
+    }))
+}
+// What begins an update where nothing is read back: control's rate and age are given. stats: [3] the step's loss, which is read; the
+// norm of the gradients g, which is written; and whether any step yet had one of them not finite: then nothing moves. control's
+// scale is what clips g to a norm of `clip` (0: none).
+int hone_clip(hten g, hten control, hten stats, double clip, char **err) {
+  GUARD(
+    const Tensor &s = T(stats); const Tensor &c = T(control);
     Tensor norm = at::linalg_vector_norm(T(g)); s.select(0, 1).copy_(norm);
     Tensor bad = (norm + s.select(0, 0)).isfinite().logical_not_().to(at::kFloat).maximum(s.select(0, 2)); s.select(0, 2).copy_(bad);
-    Tensor scale = clip > 0 ? (norm + 1e-6).reciprocal_().mul_(clip).clamp_max_(1) : at::ones_like(norm);
-    for (int i = 0; i < n; i++) {
-      auto part = [&](hten t) { return T(t).narrow(0, spans[2 * i], spans[2 * i + 1] - spans[2 * i]); };
-      stock::adamw(part(w), part(g), part(m), part(v), rates[i] == 1 ? lr : lr * rates[i], step, scale, bad, beta1, beta2, eps, decays[i]);
-    })
+    c.select(0, 0).mul_(1 - bad); c.select(0, 3).copy_(bad);
+    if (clip > 0) c.select(0, 1).copy_((norm + 1e-6).reciprocal_().mul_(clip).clamp_max_(1)); else c.select(0, 1).fill_(1))
 }
 // Σ x² of a flat f32 buffer, summed a chunk at a time in order: the same at any number of threads.
 int hone_sum_squares(hten x, double *out, char **err) {

@@ -122,6 +122,12 @@ struct Attention : Function<Attention> {
       auto [o, lse, state, unused, debug] = at::_flash_attention_forward(q, k, vh, rows.device, rows.device, rows.longest, rows.longest, 0, true, false, s.scale, left, right);
       y = o;
       if (c) saved.insert(saved.end(), {y, rows.device, lse, state, unused});
+    } else if (stock::efficient(q, s.cap)) {
+      int64_t longest = std::min(rows.longest, q.size(0));
+      auto [o, lse, state, unused, nq, nk] = at::_efficient_attention_forward(stock::for_heads(q, q.size(1)), stock::for_heads(k, q.size(1)), stock::for_heads(vh, q.size(1)),
+          {}, rows.device, rows.device, longest, longest, 0, 1, c != nullptr, s.scale, {}, s.window ? optional<int64_t>(s.window) : std::nullopt);
+      y = o.squeeze(0).to(q.scalar_type());
+      if (c) saved.insert(saved.end(), {y, rows.device, lse, state, unused});
     } else {
       y = at::empty(q.sizes(), q.options());
       if (c) saved.insert(saved.end(), {y, rows.device});
@@ -159,6 +165,12 @@ struct Attention : Function<Attention> {
       int64_t longest = c->saved_data["longest"].toInt();
       auto [gq, gk, gv] = at::_flash_attention_backward(dy, q, k, vh, y, s[5], s[4], s[4], longest, longest, 0, true, s[6], s[7], how.scale, left, right);
       return {gq, gk, gv.reshape(v.sizes()), Tensor(), Tensor()};
+    }
+    if (stock::efficient(q, how.cap)) {
+      int64_t longest = std::min(c->saved_data["longest"].toInt(), q.size(0));
+      auto each = [&](const Tensor &x) { return stock::for_heads(x, q.size(1)); };
+      auto [gq, gk, gv, none] = at::_efficient_attention_backward(each(dy), each(q), each(k), each(vh), {}, each(y), s[4], s[4], longest, longest, s[5], 0, s[6], s[7], 1, false, how.scale, {}, how.window ? optional<int64_t>(how.window) : std::nullopt);
+      return {stock::from_heads(gq, q), stock::from_heads(gk, k), stock::from_heads(gv, vh).reshape(v.sizes()), Tensor(), Tensor()};
     }
     Tensor dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options()), dv = at::empty(vh.sizes(), v.options());
     // libtorch's backward pass makes a product a block and head, each so small that in bfloat16 oneDNN's preparations outlast it.

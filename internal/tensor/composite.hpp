@@ -76,13 +76,19 @@ Tensor gate_back(const Tensor &dy, const Tensor &gu) {
   return d;
 }
 
-// Dropout keyed as the kernel's is, by another generator: the device's own (Philox), begun anew at the key for each draw.
-inline Tensor dropped(const Tensor &x, double p, uint64_t key) {
-  at::Generator g = at::globalContext().defaultGenerator(x.device()).clone();
+// The device's own generator (Philox), begun anew at a key, or going on where that is 0: recorded work begins it before it is replayed.
+inline void begin_draws(c10::Device device, uint64_t key) {
+  if (!key) return;
+  at::Generator g = at::globalContext().defaultGenerator(device);
+  std::lock_guard<std::mutex> lock(g.mutex());
   g.set_current_seed(key);
-  Tensor kept = at::empty(x.sizes(), x.options().dtype(at::kFloat)).bernoulli_(1 - p, g);
-  return (x * kept.mul_(1 / (1 - p))).to(x.scalar_type());
 }
+// Dropout, drawn by that, and which elements it kept, for the pass back.
+inline std::tuple<Tensor, Tensor> dropped(const Tensor &x, double p, uint64_t key) {
+  begin_draws(x.device(), key);
+  return at::native_dropout(x, p, true);
+}
+inline Tensor dropped_again(const Tensor &x, const Tensor &kept, double p) { return at::native_dropout_backward(x, kept, 1 / (1 - p)); }
 
 // Softmax of scores z [kv heads, group·(b - a), keys], of queries a ≤ i < b (a group's beneath one another) and the keys from
 // `first` on: query i sees keys i - window < j ≤ i.
@@ -111,6 +117,16 @@ inline void weigh_back(const Tensor &z, const Tensor &p, Tensor dp, double scale
 // Whether libtorch's flash attention over rows behind one another (Dao 2023) takes these.
 inline bool flash(const Tensor &q, double cap) {
   return q.is_cuda() && cap == 0 && q.size(2) % 8 == 0 && q.size(2) <= 256 && (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf);
+}
+
+// Whether its memory-efficient attention (Rabe & Staats 2021) takes these in float32; the rest is computed a row at a time.
+inline bool efficient(const Tensor &q, double cap) { return q.is_cuda() && cap == 0 && q.size(2) % 4 == 0 && q.scalar_type() != at::kDouble; }
+// It wants a key and a value for each head.
+inline Tensor for_heads(const Tensor &x, int64_t heads) {
+  return x.to(at::kFloat).unsqueeze(2).expand({x.size(0), x.size(1), heads / x.size(1), x.size(2)}).reshape({1, x.size(0), heads, x.size(2)});
+}
+inline Tensor from_heads(const Tensor &g, const Tensor &x) { // the gradient by x
+  return g.squeeze(0).unflatten(1, {x.size(1), g.size(2) / x.size(1)}).sum(2).to(x.scalar_type());
 }
 
 // x·y of batches of matrices, in the accumulation type where the device can.
@@ -177,11 +193,41 @@ inline void log_probs_back(Tensor &z, const Tensor &label, double scale, const T
   z = p.to(to);
 }
 
-// AdamW over flat buffers as libtorch's fused operation has it; lr, step and scale (what gradients are multiplied with) are scalars on
-// the device, so that a recorded step reads them anew. Where bad is other than zero nothing moves.
-inline void adamw(const Tensor &w, const Tensor &g, const Tensor &m, const Tensor &v, const Tensor &lr, const Tensor &step, const Tensor &scale,
-                  const optional<Tensor> &bad, double beta1, double beta2, double eps, double decay) {
-  at::_fused_adamw_({w}, {g}, {m}, {v}, {}, {step}, lr, beta1, beta2, decay, eps, false, false, scale.reciprocal(), bad);
+// What an update reads of its step (Controls in update.go), as scalars on the device: a recorded update reads them anew.
+struct Step {
+  Tensor rate, scale, age, bad;
+  Step(const Tensor &control, double rate) {
+    Tensor c = control.to(at::kFloat);
+    this->rate = rate == 1 ? c.select(0, 0) : c.select(0, 0) * rate;
+    scale = c.select(0, 1), age = c.select(0, 2), bad = c.select(0, 3);
+  }
+  // g as it counts: scaled, and nothing in a step that is bad.
+  Tensor scaled(const Tensor &g) const { return (g * scale).masked_fill_(bad.to(at::kBool), 0); }
+  Tensor keep(double decay) const { return 1 - rate * decay; }
+};
+// The rules below see the kernels. AdamW is libtorch's fused operation.
+inline void adamw(const Tensor &w, const Tensor &g, const Tensor &m, const Tensor &v, const Step &s, double beta1, double beta2, double eps, double decay) {
+  at::_fused_adamw_({w}, {g}, {m}, {v}, {}, {s.age}, s.rate, beta1, beta2, decay, eps, false, false, s.scale.reciprocal(), s.bad);
   Tensor(g).zero_();
+}
+inline void lion(Tensor w, Tensor g, Tensor m, const Step &s, double beta1, double beta2, double decay) {
+  Tensor u = s.scaled(g), c = at::add(m * beta1, u, 1 - beta1).sign_();
+  w.mul_(s.keep(decay)).sub_(c.mul_(s.rate));
+  m.mul_(beta2).add_(u, 1 - beta2);
+  g.zero_();
+}
+// row and column are absent for a vector, whose squares are all in v.
+inline void adafactor(Tensor w, Tensor g, Tensor row, Tensor column, Tensor v, const Step &s, double decay) {
+  Tensor u = s.scaled(g), squares = u.square().add_(1e-30), fresh = 1 - s.age;
+  if (v.defined()) {
+    u.mul_(v.mul_(s.age).add_(squares * fresh).rsqrt());
+  } else {
+    row.mul_(s.age).add_(squares.mean(1) * fresh);
+    column.mul_(s.age).add_(squares.mean(0) * fresh);
+    u.mul_((row / row.mean()).rsqrt_().unsqueeze(1)).mul_(column.rsqrt());
+  }
+  Tensor size = u.square().mean().sqrt_().clamp_min_(1);
+  w.mul_(s.keep(decay)).sub_(u.mul_(s.rate / size));
+  g.zero_();
 }
 } // namespace hone::stock

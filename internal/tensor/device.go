@@ -82,6 +82,34 @@ func Use(device string, same bool) (string, error) {
 // OnDevice reports whether tensors are made on an accelerator.
 func OnDevice() bool { return C.hone_on_device() != 0 }
 
+// DrawFrom begins the device's draws of random numbers anew: what follows depends on key, which is not 0, and repeats.
+func DrawFrom(key uint64) {
+	var e *C.char
+	check("draw", C.hone_draw_from(C.uint64_t(key), &e), e)
+}
+
+// Drawn is how far the device's draws are; DrawOn goes on from there. Work that is being recorded can do neither.
+func Drawn() uint64 {
+	var at C.uint64_t
+	var e *C.char
+	check("draw", C.hone_drawn(&at, &e), e)
+	return uint64(at)
+}
+
+// DrawOn: see Drawn.
+func DrawOn(at uint64) {
+	var e *C.char
+	check("draw", C.hone_draw_on(C.uint64_t(at), &e), e)
+}
+
+// Uniform draws float32 numbers within -1 and 1 on the device.
+func Uniform(shape ...int64) Tensor {
+	var out C.hten
+	var e *C.char
+	check("uniform", C.hone_uniform(&out, shapePtr(shape), C.int(len(shape)), &e), e)
+	return wrap(out)
+}
+
 // composites is whether every operator takes its composite of libtorch's operations, as it does on a device; for tests.
 var composites bool
 

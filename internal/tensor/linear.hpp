@@ -47,6 +47,7 @@ Tensor product_back(const Tensor &dy, const Tensor &w) {
 Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias, int64_t from, int64_t rows) {
   if (!packed(w)) return product(x, w.narrow(0, from, rows), bias);
   TORCH_CHECK(x.dim() == 2 && x.size(1) == in_of(w) && x.scalar_type() == dtype_of(w) && (!bias || bias->numel() == rows), "linear: x ", x.sizes(), ", weight [", rows, ", ", in_of(w), "], a bias for each row");
+  if (composite(w)) return product(x, block4(w, from, rows, 0, in_of(w)), bias);
   Tensor y = at::empty({x.size(0), rows}, x.options());
   by_rows(w, from, rows, [&](int64_t r, const Tensor &v) {
     y.narrow(1, r, v.size(0)).copy_(product(x, v, bias ? optional<Tensor>(bias->narrow(0, r, v.size(0))) : std::nullopt));
@@ -58,6 +59,7 @@ Tensor product_all(const Tensor &x, const Tensor &w, const optional<Tensor> &bia
 // dy·w of those rows: [tokens, in]. A packed weight is taken some columns at a time: no sum is cut.
 Tensor product_back(const Tensor &dy, const Tensor &w, int64_t from, int64_t rows) {
   if (!packed(w)) return product_back(dy, w.narrow(0, from, rows));
+  if (composite(w)) return product_back(dy, block4(w, from, rows, 0, in_of(w)));
   const int64_t in = in_of(w), step = std::max<int64_t>(1, grain_of(rows, kDense) / kNF4Block) * kNF4Block;
   Tensor dx = at::empty({dy.size(0), in}, dy.options());
   for (int64_t c = 0; c < in; c += step) {
@@ -92,11 +94,17 @@ struct Parts {
   int64_t rows(int64_t i) const { return v[2 * i + 1]; }
 };
 
-// Drawn and scaled in float32; a bfloat16 x is rounded once, after that, and a float64 one not at all.
-Tensor dropped(const Tensor &x, double p, uint64_t seed, int64_t part) {
-  if (x.scalar_type() == at::kDouble) return x * dropped(at::ones(x.sizes(), x.options().dtype(at::kFloat)), p, seed, part);
-  uint64_t key = seed * 0x9e3779b97f4a7c15u + uint64_t(part);
-  if (composite(x)) return stock::dropped(x, p, key);
+// Drawn and scaled in float32; a bfloat16 x is rounded once, after that, and a float64 one not at all. The kernel draws the same again
+// from the same seed; a composite leaves in kept which elements it kept.
+Tensor dropped(const Tensor &x, double p, uint64_t seed, int64_t part, variable_list &kept) {
+  const uint64_t key = seed * 0x9e3779b97f4a7c15u + uint64_t(part);
+  if (composite(x)) {
+    if (int64_t(kept.size()) > part) return stock::dropped_again(x, kept[part], p);
+    auto [y, mask] = stock::dropped(x, p, seed ? key : 0);
+    kept.push_back(mask);
+    return y;
+  }
+  if (x.scalar_type() == at::kDouble) return x * dropped(at::ones(x.sizes(), x.options().dtype(at::kFloat)), p, seed, part, kept);
   Tensor xc = x.to(at::kFloat).contiguous(), y = at::empty_like(xc);
   at::parallel_for(0, x.numel(), 65536, [&](int64_t a, int64_t b) {
     kernels().dropout(ptr<float>(xc) + a, ptr<float>(y) + a, b - a, key, uint64_t(a), float(p));
@@ -119,10 +127,11 @@ struct LoRA : Function<LoRA> {
     TORCH_CHECK(!m || (n && m->numel() == rows && n->numel() == rows && !w.requires_grad()), "dora: a magnitude and a norm for each of ", rows, " rows of a frozen weight are wanted");
     const bool whole = m && dropout == 0; // parts are scaled before the bias comes
     Tensor y = product_all(x, w, whole ? std::nullopt : bias), xa = at::empty({x.size(0), a.size(0)}, x.options()), s, z;
+    variable_list kept;
     if (m) s = m->detach() / *n, z = at::empty({x.size(0), rows}, x.options());
     for (int64_t i = 0, row = 0; i < p.size(); row += p.rows(i), i++) {
       Tensor xi = xa.narrow(1, i * rank, rank), yi = y.narrow(1, p.from(i), p.rows(i)), bt = b.narrow(0, row, p.rows(i)).t(), d;
-      if (dropout > 0) at::mm_out(xi, d = dropped(x, dropout, seed, i), a.narrow(0, i * rank, rank).t());
+      if (dropout > 0) at::mm_out(xi, d = dropped(x, dropout, seed, i, kept), a.narrow(0, i * rank, rank).t());
       else if (i == 0) at::mm_out(xa, x, a.t());
       if (!m) {
         yi.addmm_(xi, bt, 1, p.scales[i]);
@@ -139,7 +148,8 @@ struct LoRA : Function<LoRA> {
       }
     }
     if (whole && bias) y.add_(*bias);
-    c->save_for_backward({x, w, bias.value_or(Tensor()), a, b, xa, m.value_or(Tensor()), n.value_or(Tensor()), s, z});
+    kept.insert(kept.begin(), {x, w, bias.value_or(Tensor()), a, b, xa, m.value_or(Tensor()), n.value_or(Tensor()), s, z});
+    c->save_for_backward(kept);
     c->saved_data["dx"] = x.requires_grad();
     c->saved_data["parts"] = parts;
     c->saved_data["scales"] = scales;
@@ -150,6 +160,7 @@ struct LoRA : Function<LoRA> {
   static variable_list backward(AutogradContext *c, variable_list g) {
     auto saved = c->get_saved_variables();
     const Tensor &x = saved[0], &w = saved[1], &bias = saved[2], &a = saved[3], &b = saved[4], &xa = saved[5], &m = saved[6], &n = saved[7], &s = saved[8], &z = saved[9];
+    variable_list kept(saved.begin() + 10, saved.end());
     Parts p{c->saved_data["parts"].toIntVector(), c->saved_data["scales"].toDoubleVector()};
     double dropout = c->saved_data["dropout"].toDouble();
     uint64_t seed = c->saved_data["seed"].toInt();
@@ -179,11 +190,11 @@ struct LoRA : Function<LoRA> {
     } else {
       for (int64_t i = 0; i < p.size(); i++) {
         Tensor ti = t.narrow(1, i * rank, rank), ai = a.narrow(0, i * rank, rank);
-        if (a.requires_grad()) add_product(grad_of(a).narrow(0, i * rank, rank), ti.t(), dropped(x, dropout, seed, i));
+        if (a.requires_grad()) add_product(grad_of(a).narrow(0, i * rank, rank), ti.t(), dropped(x, dropout, seed, i, kept));
         if (!want_dx) continue;
         Tensor dd = at::mm(ti, ai);
         if (m.defined()) dd.add_(product_back(dz.narrow(1, p.from(i), p.rows(i)) - dy.narrow(1, p.from(i), p.rows(i)), w, p.from(i), p.rows(i)));
-        dx.add_(dropped(dd, dropout, seed, i)); // the same draw: the mask and scale of the forward pass
+        dx.add_(dropped(dd, dropout, seed, i, kept)); // the mask and scale of the forward pass
       }
     }
     return {dx, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
@@ -194,7 +205,7 @@ struct LoRA : Function<LoRA> {
 Tensor row_norms(const Tensor &w, const Tensor &a, const Tensor &b, const Parts &p) {
   at::NoGradGuard constant;
   Tensor out = at::empty({b.size(0)}, a.options());
-  const int64_t rank = b.size(1), step = grain_of(in_of(w), kDense);
+  const int64_t rank = b.size(1), step = composite(w) ? b.size(0) : grain_of(in_of(w), kDense);
   for (int64_t i = 0, row = 0; i < p.size(); row += p.rows(i), i++) {
     for (int64_t r = 0; r < p.rows(i); r += step) {
       const int64_t rows = std::min(step, p.rows(i) - r);

@@ -1,7 +1,5 @@
-// Updates that see a weight as a matrix: Adafactor and Muon.
-#include "ops_common.h"
-#include <cmath>
-using namespace hone;
+// Updates that see a weight as a matrix: Adafactor and Muon. control and rate as in adamw.hpp.
+#include "adamw.hpp"
 
 namespace {
 // A matrix [rows, columns] of a flat f32 buffer, its rows width apart.
@@ -43,51 +41,70 @@ Tensor orthogonal(const Tensor &update) {
 extern "C" {
 // Adafactor (Shazeer & Stern 2018) with the learning rate from outside, as transformers' with relative_step and scale_parameter off:
 // w and g are flat, row [rows] and column [columns] the decaying means of squared gradients. g is scaled first and zero afterwards.
-// keep: what the weights are multiplied with first (weight decay). beta2: of this step.
-int hone_adafactor(hten w, hten g, hten row, hten column, const int64_t *place, double scale, double lr, double beta2, double keep, char **err) {
+// control's age is the step's beta2.
+int hone_adafactor(hten w, hten g, hten row, hten column, hten control, const int64_t *place, double rate, double decay, char **err) {
   GUARD(
     constexpr double eps = 1e-30; constexpr double clip = 1;
     Place p = {place[0], place[1], place[2], place[3]};
-    p.check("adafactor", T(w)); p.check("adafactor", T(g));
+    p.check("adafactor", T(w)); p.check("adafactor", T(g)); check_control("adafactor", T(w), T(control));
     TORCH_CHECK(T(row).numel() == p.rows && T(column).numel() == p.columns, "adafactor: ", T(row).numel(), " row and ", T(column).numel(), " column means");
+    if (composite(T(w))) {
+      stock::adafactor(p.of(T(w)), p.of(T(g)), T(row), T(column), Tensor(), {T(control), rate}, decay);
+      return 0;
+    }
+    Step s(T(control), rate); double keep = s.keep(decay);
     float *wp = ptr<float>(T(w)) + p.offset; float *gp = ptr<float>(T(g)) + p.offset;
     Tensor rows = at::empty({p.rows}, at::kFloat), columns = at::zeros({kBlocks, p.columns}, at::kFloat);
     each_block(p, [&](int64_t i, int64_t n, int64_t block) {
-      kernels().squares(gp + i * p.width, p.width, n, p.columns, scale, eps, ptr<float>(rows) + i, ptr<float>(columns) + block * p.columns);
+      kernels().squares(gp + i * p.width, p.width, n, p.columns, s.scale, eps, ptr<float>(rows) + i, ptr<float>(columns) + block * p.columns);
     });
-    Tensor r = T(row).mul_(beta2).add_(rows, (1 - beta2) / p.columns); Tensor c = T(column).mul_(beta2).add_(columns.sum(0), (1 - beta2) / p.rows);
+    Tensor r = T(row).mul_(s.age).add_(rows, (1 - s.age) / p.columns); Tensor c = T(column).mul_(s.age).add_(columns.sum(0), (1 - s.age) / p.rows);
     r = (r / r.mean()).rsqrt(); c = c.rsqrt();
     double parts[kBlocks] = {};
     each_block(p, [&](int64_t i, int64_t n, int64_t block) {
-      parts[block] = kernels().factored_norm(gp + i * p.width, p.width, n, p.columns, scale, ptr<float>(r) + i, ptr<float>(c));
+      parts[block] = kernels().factored_norm(gp + i * p.width, p.width, n, p.columns, s.scale, ptr<float>(r) + i, ptr<float>(c));
     });
     double total = 0;
     for (double part : parts) total += part;
     double rms = std::sqrt(total / (double(p.rows) * p.columns));
     each_block(p, [&](int64_t i, int64_t n, int64_t) {
-      kernels().factored(wp + i * p.width, gp + i * p.width, p.width, n, p.columns, scale * lr / std::max(1., rms / clip), ptr<float>(r) + i, ptr<float>(c), keep);
+      kernels().factored(wp + i * p.width, gp + i * p.width, p.width, n, p.columns, s.scale * s.rate / std::max(1., rms / clip), ptr<float>(r) + i, ptr<float>(c), keep);
     }))
 }
 // The same for a vector, whose squares v [n] are kept as they are.
-int hone_adafactor_vector(hten w, hten g, hten v, int64_t from, double scale, double lr, double beta2, double keep, char **err) {
+int hone_adafactor_vector(hten w, hten g, hten v, hten control, int64_t from, double rate, double decay, char **err) {
   GUARD(
-    int64_t n = T(v).numel();
-    Tensor wv = T(w).detach().narrow(0, from, n), gv = T(g).detach().narrow(0, from, n); Tensor u = gv * scale;
-    T(v).mul_(beta2).add_(u.square().add_(1e-30), 1 - beta2);
+    int64_t n = T(v).numel(); check_control("adafactor", T(w), T(control));
+    Tensor wv = T(w).detach().narrow(0, from, n), gv = T(g).detach().narrow(0, from, n);
+    if (composite(T(w))) {
+      stock::adafactor(wv, gv, Tensor(), Tensor(), T(v), {T(control), rate}, decay);
+      return 0;
+    }
+    Step s(T(control), rate); Tensor u = gv * s.scale;
+    T(v).mul_(s.age).add_(u.square().add_(1e-30), 1 - s.age);
     u.mul_(T(v).rsqrt());
     double rms = std::sqrt(u.square().mean().item<double>());
-    wv.mul_(keep).sub_(u, lr / std::max(1., rms)); gv.zero_())
+    wv.mul_(s.keep(decay)).sub_(u, s.rate / std::max(1., rms)); gv.zero_())
 }
 // Muon (Jordan et al. 2024) as torch.optim.Muon with Nesterov's momentum: w and g are flat, the momentum m is [rows, columns].
-// step: the learning rate of this matrix. g is scaled first and zero afterwards.
-int hone_muon(hten w, hten g, hten m, const int64_t *place, double scale, double step, double momentum, double keep, char **err) {
+// stretch: of the orthogonal matrix, times the rate. g is scaled first and zero afterwards.
+int hone_muon(hten w, hten g, hten m, hten control, const int64_t *place, double stretch, double rate, double momentum, double decay, char **err) {
   GUARD(
     Place p = {place[0], place[1], place[2], place[3]};
-    p.check("muon", T(w)); p.check("muon", T(g));
-    Tensor grad = p.of(T(g)) * scale; const Tensor &buffer = T(m);
-    TORCH_CHECK(buffer.sizes() == grad.sizes(), "muon: momentum ", buffer.sizes(), " of ", grad.sizes());
-    buffer.lerp_(grad, 1 - momentum);
-    p.of(T(w)).mul_(keep).add_(orthogonal(grad.lerp(buffer, momentum)), -step);
-    p.of(T(g)).zero_())
+    p.check("muon", T(w)); p.check("muon", T(g)); check_control("muon", T(w), T(control));
+    Tensor wp = p.of(T(w)), gp = p.of(T(g)); const Tensor &buffer = T(m);
+    TORCH_CHECK(buffer.sizes() == gp.sizes(), "muon: momentum ", buffer.sizes(), " of ", gp.sizes());
+    auto direction = [&](const Tensor &grad) {
+      buffer.lerp_(grad, 1 - momentum);
+      return orthogonal(grad.lerp(buffer, momentum));
+    };
+    if (composite(T(w))) {
+      stock::Step s(T(control), rate);
+      wp.mul_(s.keep(decay)).sub_(direction(s.scaled(gp)).to(at::kFloat).mul_(s.rate * stretch));
+    } else {
+      Step s(T(control), rate);
+      wp.mul_(s.keep(decay)).add_(direction(gp * s.scale), -(stretch * s.rate));
+    }
+    gp.zero_())
 }
 }

@@ -1,30 +1,32 @@
 // Frozen matrices in four bits: NF4 (QLoRA, Dettmers et al. 2023) with the blocks, the tables and the rounding of bitsandbytes, so
 // that the same weights come out. A matrix is never dense as a whole: operators ask for a block at a time.
 //
-// A packed matrix is one uint8 tensor: a Head and a Part for each tensor of the checkpoint [rows, in] that stands in it, then the
-// parts' codes, two a byte with the first in the high half, and their scales: of each 64 elements along the rows the greatest
+// A packed matrix is one uint8 tensor of parts, the tensors [rows, in] of the checkpoint that stand in it, and knows where they are:
+// each has its codes, two a byte with the first in the high half, and their scales: of each 64 elements along the rows the greatest
 // magnitude, float32. Quantised doubly a scale is a byte: the index of its distance from their mean, over the greatest distance
 // among 256 of them, in the signed dynamic map of 8 bits (Dettmers 2015). The mean is torch's, summed in its order.
-#include "ops_common.h"
+#include "composite.hpp"
 #include <cmath>
+#include <map>
 using namespace hone;
 
 namespace {
 constexpr int64_t kBlock = kNF4Block, kGroup = 256;
-constexpr int64_t kDense = 1 << 20; // elements that are dense at once
-constexpr int64_t kMark = 0x34664e656e6f68; // what a packed matrix begins with
+constexpr int64_t kDense = 1 << 20; // elements that are dense at once; on a device all are
 
 struct Part4 {
   int64_t rows, codes, scales, groups; // offsets in bytes
   float mean;
 };
-struct Head4 {
-  int64_t mark, bytes, in, rows, parts, dtype, nested;
-  Part4 *part(int64_t i) { return reinterpret_cast<Part4 *>(this + 1) + i; }
+struct Head4 : c10::BackendMeta {
+  int64_t in, rows;
+  at::ScalarType dtype;
+  bool nested;
+  std::vector<Part4> parts;
 };
 Head4 *head4(const Tensor &w) {
-  auto *h = static_cast<Head4 *>(w.data_ptr());
-  TORCH_CHECK(w.scalar_type() == at::kByte && w.is_contiguous() && w.numel() >= int64_t(sizeof(Head4)) && h->mark == kMark && h->bytes == w.numel(), "nf4: not a packed matrix: ", w.scalar_type(), " ", w.sizes());
+  auto *h = dynamic_cast<Head4 *>(w.unsafeGetTensorImpl()->get_backend_meta());
+  TORCH_CHECK(h, "nf4: not a packed matrix: ", w.scalar_type(), " ", w.sizes());
   return h;
 }
 template <class K>
@@ -51,21 +53,22 @@ const std::vector<float> &dynamic_map() {
 
 // A packed matrix of zero scales.
 Tensor empty4(at::ScalarType dtype, bool nested, int64_t in, const int64_t *rows, int64_t n) {
-  int64_t all = 0, end = sizeof(Head4) + n * sizeof(Part4);
-  std::vector<Part4> parts;
+  auto h = c10::make_intrusive<Head4>();
+  h->in = in, h->rows = 0, h->dtype = dtype, h->nested = nested;
+  int64_t end = 0;
   auto take = [&](int64_t bytes) { int64_t at = (end + 63) / 64 * 64; return end = at + bytes, at; };
   for (int64_t i = 0; i < n; i++) {
     TORCH_CHECK(rows[i] > 0 && in > 0, "nf4: a part of ", rows[i], " rows of ", in);
     const int64_t blocks = blocks4(rows[i] * in);
-    Part4 p{rows[i]};
+    Part4 p{rows[i], 0, 0, 0, 0};
     p.codes = take(blocks * kBlock / 2); // a last block is read whole
     p.scales = take(nested ? blocks : 4 * blocks);
     p.groups = take(nested ? 4 * ((blocks + kGroup - 1) / kGroup) : 0);
-    parts.push_back(p), all += rows[i];
+    h->parts.push_back(p), h->rows += rows[i];
   }
-  Tensor w = at::zeros({end}, at::TensorOptions().dtype(at::kByte));
-  *static_cast<Head4 *>(w.data_ptr()) = {kMark, end, in, all, n, int64_t(dtype), nested};
-  std::copy(parts.begin(), parts.end(), head4(w)->part(0));
+  TORCH_CHECK(n > 0, "nf4: no parts");
+  Tensor w = at::zeros({end}, at::TensorOptions().dtype(at::kByte).device(device));
+  w.unsafeGetTensorImpl()->set_backend_meta(h);
   return w;
 }
 
@@ -88,11 +91,58 @@ uint8_t dynamic_code(float v) {
   return codes[int((v + 1) * 0.5f * (kSteps - 1) + 0.5f)];
 }
 
-// Quantises x [rows, in], float32, to a part of w.
+// For the composite: bytes of w as another type, and values on its device, which stay: recorded work goes on reading them.
+Tensor bytes4(const Tensor &w, int64_t offset, int64_t bytes, at::ScalarType as) { return w.narrow(0, offset, bytes).view(as); }
+const Tensor &values4(const Tensor &w, const std::vector<float> &values, at::IntArrayRef shape) {
+  static auto &made = *new std::map<std::pair<const void *, std::string>, Tensor>;
+  Tensor &t = made[{&values, w.device().str()}];
+  if (!t.defined()) t = at::tensor(values).view(shape).to(w.device());
+  return t;
+}
+const std::vector<float> &pairs4() { // the levels of a byte's two codes
+  static const std::vector<float> pairs = [] {
+    std::vector<float> v;
+    for (int i = 0; i < 256; i++) v.push_back(kNF4Levels[i >> 4]), v.push_back(kNF4Levels[i & 15]);
+    return v;
+  }();
+  return pairs;
+}
+
+// See block4.
+Tensor block4_composite(const Tensor &w, const Head4 &h, int64_t r, int64_t rows, int64_t c, int64_t columns) {
+  Tensor y = at::empty({rows, columns}, w.options().dtype(h.dtype));
+  int64_t first = 0; // row of a part
+  for (auto &p : h.parts) {
+    const int64_t from = std::max(r, first), to = std::min(r + rows, first + p.rows);
+    if (from < to) {
+      const int64_t start = (from - first) * h.in, n = (to - from) * h.in, b = start / kBlock, blocks = blocks4(start + n) - b;
+      Tensor scales = bytes4(w, p.scales + (h.nested ? b : 4 * b), h.nested ? blocks : 4 * blocks, h.nested ? at::kByte : at::kFloat);
+      if (h.nested) {
+        Tensor group = at::arange(b, b + blocks, w.options().dtype(at::kInt)).floor_divide_(kGroup);
+        Tensor tops = bytes4(w, p.groups, 4 * ((blocks4(p.rows * h.in) + kGroup - 1) / kGroup), at::kFloat);
+        scales = values4(w, dynamic_map(), {-1}).index_select(0, scales.to(at::kInt)) * tops.index_select(0, group) + p.mean;
+      }
+      Tensor v = values4(w, pairs4(), {256, 2}).index_select(0, bytes4(w, p.codes + b * kBlock / 2, blocks * kBlock / 2, at::kByte).to(at::kInt)).view({blocks, kBlock});
+      v = v.mul_(scales.unsqueeze(1)).view(-1).narrow(0, start - b * kBlock, n).view({to - from, h.in});
+      y.narrow(0, from - r, to - from).copy_(v.narrow(1, c, columns));
+    }
+    first += p.rows;
+  }
+  return y;
+}
+
+// Quantises x [rows, in], float32, to a part of w. The processor does it, for a device too: it is done once.
 void pack4(const Tensor &w, int64_t part, const Tensor &x) {
   Head4 *h = head4(w);
-  TORCH_CHECK(0 <= part && part < h->parts, "nf4: no part ", part);
-  Part4 *p = h->part(part);
+  if (!w.is_cpu()) {
+    Tensor host = w.cpu();
+    host.unsafeGetTensorImpl()->set_backend_meta(w.unsafeGetTensorImpl()->get_backend_meta_intrusive_ptr());
+    pack4(host, part, x.cpu());
+    w.copy_(host);
+    return;
+  }
+  TORCH_CHECK(0 <= part && part < int64_t(h->parts.size()), "nf4: no part ", part);
+  Part4 *p = &h->parts[part];
   TORCH_CHECK(x.scalar_type() == at::kFloat && x.is_contiguous() && x.numel() == p->rows * h->in, "nf4: float32 [", p->rows, ", ", h->in, "] is wanted, not ", x.sizes());
   const int64_t n = x.numel(), blocks = blocks4(n);
   uint8_t *codes = at4<uint8_t>(w, p->codes);
@@ -133,11 +183,12 @@ void pack4(const Tensor &w, int64_t part, const Tensor &x) {
 Tensor block4(const Tensor &w, int64_t r, int64_t rows, int64_t c, int64_t columns) {
   Head4 *h = head4(w);
   TORCH_CHECK(0 <= r && r + rows <= h->rows && 0 <= c && c + columns <= h->in, "nf4: block outside of [", h->rows, ", ", h->in, "]");
-  Tensor y = at::empty({rows, columns}, at::TensorOptions().dtype(at::ScalarType(h->dtype)));
+  if (composite(w)) return block4_composite(w, *h, r, rows, c, columns);
+  Tensor y = at::empty({rows, columns}, at::TensorOptions().dtype(h->dtype));
   at::parallel_for(0, rows, grain_of(columns, 1 << 15), [&](int64_t from, int64_t to) {
     std::vector<float> scales(h->nested ? blocks4(columns) + 1 : 0);
     for (int64_t i = from; i < to; i++) {
-      const Part4 *p = h->part(0);
+      const Part4 *p = h->parts.data();
       int64_t row = r + i;
       for (; row >= p->rows; p++) row -= p->rows;
       const int64_t first = row * h->in + c, block = first / kBlock;
@@ -163,12 +214,12 @@ Tensor block4(const Tensor &w, int64_t r, int64_t rows, int64_t c, int64_t colum
 bool packed(const Tensor &w) { return w.scalar_type() == at::kByte; }
 int64_t rows_of(const Tensor &w) { return packed(w) ? head4(w)->rows : w.size(0); }
 int64_t in_of(const Tensor &w) { return packed(w) ? head4(w)->in : w.size(1); }
-at::ScalarType dtype_of(const Tensor &w) { return packed(w) ? at::ScalarType(head4(w)->dtype) : w.scalar_type(); }
+at::ScalarType dtype_of(const Tensor &w) { return packed(w) ? head4(w)->dtype : w.scalar_type(); }
 // Calls f(row, dense rows from there on) for some of its rows.
 template <class F>
 void by_rows(const Tensor &w, int64_t from, int64_t rows, F f) {
   if (!packed(w)) return f(0, w.narrow(0, from, rows));
-  const int64_t step = grain_of(in_of(w), kDense);
+  const int64_t step = composite(w) ? rows : grain_of(in_of(w), kDense);
   for (int64_t r = 0; r < rows; r += step) f(r, block4(w, from + r, std::min(step, rows - r), 0, in_of(w)));
 }
 } // namespace

@@ -12,10 +12,9 @@ var nf4 = []float32{-1.0, -0.6961928009986877, -0.5250730514526367, -0.394917488
 	0.5626170039176941, 0.7229568362236023, 1.0}
 
 // Each value of the table is kept as it is, and halfway to the next one a weight goes to the nearer.
-func TestNF4Levels(t *testing.T) {
-	if OnDevice() {
-		t.Skip("a packed matrix lies in the host's memory")
-	}
+func TestNF4Levels(t *testing.T) { twice(t, testNF4Levels) }
+
+func testNF4Levels(t *testing.T) {
 	guarded(t, func() {
 		var x, want []float32
 		for i, v := range nf4 {
@@ -51,10 +50,9 @@ func sign(x float32) float32 { return float32(math.Copysign(1, float64(x))) }
 
 // A block of zeros, and the columns of rows whose blocks begin anywhere, are what the whole is; the error is within half the
 // greatest distance of two levels, with scales that are quantised too.
-func TestNF4Blocks(t *testing.T) {
-	if OnDevice() {
-		t.Skip("a packed matrix lies in the host's memory")
-	}
+func TestNF4Blocks(t *testing.T) { twice(t, testNF4Blocks) }
+
+func testNF4Blocks(t *testing.T) {
 	guarded(t, func() {
 		const in = 83
 		outs := []int64{50, 1, 400}
@@ -65,7 +63,7 @@ func TestNF4Blocks(t *testing.T) {
 			for i, out := range outs {
 				x := normal(r, out, in).To(Float32)
 				if i == 0 {
-					clear(x.Floats()[:3*64])
+					_ = x.EditFloats(func(x []float32) error { clear(x[:3*64]); return nil })
 				}
 				w.Pack(i, x)
 				dense = append(dense, x.Floats()...)
@@ -87,12 +85,39 @@ func TestNF4Blocks(t *testing.T) {
 	})
 }
 
+// The composite unpacks the same weights, to the bit.
+func TestNF4Composite(t *testing.T) {
+	if OnDevice() {
+		t.Skip("there are no kernels on a device")
+	}
+	guarded(t, func() {
+		for _, double := range []bool{false, true} {
+			for _, dtype := range []Dtype{Float32, BFloat16} {
+				r := rand.New(rand.NewPCG(21, 22))
+				w := NF4(dtype, double, 83, 50, 1, 400)
+				for i, out := range []int64{50, 1, 400} {
+					w.Pack(i, normal(r, out, 83).To(Float32))
+				}
+				unpacked := func() []float32 { return w.Unpack(3, 440, 5, 70).Contiguous().To(Float32).Floats() }
+				want := unpacked()
+				useComposites(true)
+				got := unpacked()
+				useComposites(false)
+				for i, v := range got {
+					if v != want[i] {
+						t.Fatalf("double %v, %s: element %d is %g, want %g", double, dtype, i, v, want[i])
+					}
+				}
+			}
+		}
+	})
+}
+
 // Products with a packed weight, forward and back, are those with what it unpacks to, at one row, few and many, when the weight
 // takes several blocks each way; so are LoRA's and DoRA's.
-func TestNF4Products(t *testing.T) {
-	if OnDevice() {
-		t.Skip("a packed matrix lies in the host's memory")
-	}
+func TestNF4Products(t *testing.T) { twice(t, testNF4Products) }
+
+func testNF4Products(t *testing.T) {
 	guarded(t, func() {
 		const in, out = 1200, 2500
 		r := rand.New(rand.NewPCG(19, 20))

@@ -34,6 +34,10 @@ int hone_graph_end(void *graph, char **err);
 int hone_graph_replay(void *graph, char **err);
 void hone_graph_free(void *graph);
 void hone_graph_watch(int level);
+int hone_draw_from(uint64_t key, char **err);
+int hone_drawn(uint64_t *at, char **err);
+int hone_draw_on(uint64_t at, char **err);
+int hone_uniform(hten *out, const int64_t *shape, int dims, char **err);
 int hone_on_device(void);
 void hone_composites(int on);
 int hone_read(hten t, void *to, char **err);
@@ -66,14 +70,12 @@ int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slot
 int hone_cross_entropy(hten *loss, hten *logp, hten *stats, hten x, hten weight, hten labels, hten token_weights, int dft, double cap,
                        int64_t chunk, char **err);
 int hone_log_probs(hten *logp, hten *stats, hten x, hten weight, hten labels, double scale, double cap, int64_t chunk, char **err);
-int hone_adamw(hten w, hten g, hten m, hten v, int64_t from, int64_t to, double scale, double lr, double beta1, double beta2,
-               double eps, double decay, int64_t step, char **err);
-int hone_advance(hten w, hten g, hten m, hten v, const int64_t *spans, const double *rates, const double *decays, int n, hten control,
-                 hten stats, double clip, double beta1, double beta2, double eps, char **err);
-int hone_lion(hten w, hten g, hten m, double scale, double lr, double beta1, double beta2, double decay, char **err);
-int hone_adafactor(hten w, hten g, hten row, hten column, const int64_t *place, double scale, double lr, double beta2, double keep, char **err);
-int hone_adafactor_vector(hten w, hten g, hten v, int64_t from, double scale, double lr, double beta2, double keep, char **err);
-int hone_muon(hten w, hten g, hten m, const int64_t *place, double scale, double step, double momentum, double keep, char **err);
+int hone_clip(hten g, hten control, hten stats, double clip, char **err);
+int hone_adamw(hten w, hten g, hten m, hten v, hten control, double rate, double beta1, double beta2, double eps, double decay, char **err);
+int hone_lion(hten w, hten g, hten m, hten control, double rate, double beta1, double beta2, double decay, char **err);
+int hone_adafactor(hten w, hten g, hten row, hten column, hten control, const int64_t *place, double rate, double decay, char **err);
+int hone_adafactor_vector(hten w, hten g, hten v, hten control, int64_t from, double rate, double decay, char **err);
+int hone_muon(hten w, hten g, hten m, hten control, const int64_t *place, double stretch, double rate, double momentum, double decay, char **err);
 int hone_sum_squares(hten x, double *out, char **err);
 #ifdef __cplusplus
 }

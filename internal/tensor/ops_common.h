@@ -58,6 +58,12 @@ void dispatch_norms(const Tensor &x, at::ScalarType y, F f) {
 inline bool composites = false;
 inline bool composite(const Tensor &t) { return composites || !t.is_cpu(); }
 
+// Composites take either dtype of control.
+inline void check_control(const char *op, const Tensor &w, const Tensor &control) {
+  TORCH_CHECK(control.numel() == 4 && control.is_contiguous() && control.is_cpu() == w.is_cpu() && (composite(w) || control.scalar_type() == at::kDouble),
+              op, ": another control than that of its device");
+}
+
 inline at::ScalarType acc_dtype(const Tensor &t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
 // Items of so much work each that a thread takes at least.

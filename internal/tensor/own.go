@@ -117,7 +117,8 @@ func (a *Adapter) split() (parts *C.int64_t, n C.int, scales *C.double) {
 	return shapePtr(pairs), C.int(len(a.Parts)), &all[0]
 }
 
-// LoRA is Linear with scale·B·A·dropout(x) of each part added to the parts' outputs. The draw of dropout depends on seed alone.
+// LoRA is Linear with scale·B·A·dropout(x) of each part added to the parts' outputs. The draw of dropout depends on seed alone; on a
+// device seed 0 goes on with the draws that DrawFrom began.
 func LoRA(x, weight, bias Tensor, a Adapter, dropout float64, seed uint64, compute Dtype) Tensor {
 	parts, n, scales := a.split()
 	var out C.hten
@@ -333,47 +334,6 @@ func LogProbs(x Tensor, head Head, labels Tensor, scale float64, chunk int, want
 		return wrap(p), Tensor{}
 	}
 	return wrap(p), wrap(s)
-}
-
-// AdamW is the parameters of one update.
-type AdamW struct {
-	LearningRate, Beta1, Beta2, Epsilon, Decay float64
-	Scale                                      float64 // of the gradient, for clipping
-	Step                                       int64   // from one
-}
-
-// Update applies AdamW to elements from … to of flat float32 buffers: weights, gradients (zero afterwards) and moments.
-func (u AdamW) Update(w, g, m, v Tensor, from, to int64) {
-	var e *C.char
-	check("adamw", C.hone_adamw(w.h(), g.h(), m.h(), v.h(), C.int64_t(from), C.int64_t(to), C.double(u.Scale), C.double(u.LearningRate),
-		C.double(u.Beta1), C.double(u.Beta2), C.double(u.Epsilon), C.double(u.Decay), C.int64_t(u.Step), &e), e)
-}
-
-// Span is elements From … To of flat buffers that learn at Rate times the learning rate and decay alike.
-type Span struct {
-	From, To    int64
-	Rate, Decay float64
-}
-
-// What a step on a device tells: the second and third are Advance's.
-const (
-	StepLoss = iota // sum since it was read
-	StepNorm        // of the gradients, before they were clipped
-	StepBad         // other than zero where a step had one of them not finite: that one and those after it moved nothing
-	StepStats
-)
-
-// Advance is Update of spans where nothing is read back: learning rate and step come from control [2], gradients are clipped to a norm of
-// clip (0 is no bound), and stats [StepStats] is read and written. u gives the rest.
-func (u AdamW) Advance(w, g, m, v Tensor, spans []Span, control, stats Tensor, clip float64) {
-	var at []int64
-	var rates, decays []C.double
-	for _, s := range spans {
-		at, rates, decays = append(at, s.From, s.To), append(rates, C.double(s.Rate)), append(decays, C.double(s.Decay))
-	}
-	var e *C.char
-	check("adamw", C.hone_advance(w.h(), g.h(), m.h(), v.h(), shapePtr(at), &rates[0], &decays[0], C.int(len(spans)), control.h(), stats.h(),
-		C.double(clip), C.double(u.Beta1), C.double(u.Beta2), C.double(u.Epsilon), &e), e)
 }
 
 // SumSquares is the sum of the squares of a flat float32 buffer.

@@ -36,11 +36,14 @@ func Records() error {
 // Replays counts what was replayed in this process.
 var Replays int
 
+// watched is whether work may not wait.
+var watched bool
+
 // WatchSyncs makes it an error that work waits for the device without being asked to; for tests. It does nothing where Records is not nil.
 func WatchSyncs(on bool) {
 	if Records() == nil {
 		level := C.int(0)
-		if on {
+		if watched = on; on {
 			level = 2
 		}
 		C.hone_graph_watch(level)
@@ -53,52 +56,106 @@ func WatchSyncs(on bool) {
 // cannot be recorded it is called each time.
 type Recording struct {
 	called bool
-	graph  unsafe.Pointer
+	graphs []unsafe.Pointer // one, or two around what the processor does between them
 }
 
 // unrecorded is set where recording has failed once: the process goes on without.
 var unrecorded bool
 
 // Run does the work.
-func (r *Recording) Run(f func()) {
-	if r.graph == nil && r.called && !unrecorded && Records() == nil {
-		if err := r.record(f); err != nil {
-			fmt.Fprintln(os.Stderr, "work is not recorded as a CUDA graph, and slower:", err)
-			unrecorded = true
+func (r *Recording) Run(f func()) { r.RunAround(nil, func(func()) { f() }) }
+
+// RunAround does work that asks the processor once, by calling ask: between is done there, which reads what the work has given so
+// far and writes what it goes on from. So it may wait for the device. It is recorded as two graphs.
+func (r *Recording) RunAround(between func(), f func(ask func())) {
+	asked := false
+	ask := func() {
+		if asked { // before recording failed
+			return
 		}
+		asked = true
+		if watched {
+			WatchSyncs(false)
+			defer WatchSyncs(true)
+		}
+		between()
 	}
-	if r.graph == nil {
-		f()
+	if r.graphs == nil && r.called && !unrecorded && Records() == nil {
+		err := r.record(ask, f)
+		if err == nil {
+			return
+		}
+		fmt.Fprintln(os.Stderr, "work is not recorded as a CUDA graph, and slower:", err)
+		unrecorded = true
+	}
+	if r.graphs == nil {
+		f(ask)
 		r.called = true
 		return
 	}
+	for i, g := range r.graphs {
+		if i > 0 {
+			ask()
+		}
+		replay(g)
+	}
+}
+
+func replay(graph unsafe.Pointer) {
 	var e *C.char
-	check("replay", C.hone_graph_replay(r.graph, &e), e)
+	check("replay", C.hone_graph_replay(graph, &e), e)
 	Replays++
 }
 
-func (r *Recording) record(f func()) error {
-	return Guard(func() error {
-		var graph unsafe.Pointer
+// record records the work and does it, a part after the other. What the first part made lives on until the second is recorded.
+func (r *Recording) record(ask func(), f func(ask func())) error {
+	var open unsafe.Pointer // the part that is being recorded
+	begin := func() {
 		var e *C.char
-		check("record", C.hone_graph_begin(&graph, &e), e)
-		err := Guard(func() error { defer Open().Close(); f(); return nil })
-		if rc := C.hone_graph_end(graph, &e); rc != 0 || err != nil {
-			C.hone_graph_free(graph)
-			if err != nil {
-				return err
-			}
+		check("record", C.hone_graph_begin(&open, &e), e)
+	}
+	end := func() {
+		part := open
+		open = nil
+		var e *C.char
+		if rc := C.hone_graph_end(part, &e); rc != 0 {
+			C.hone_graph_free(part)
 			check("record", rc, e)
 		}
-		r.graph = graph
+		r.graphs = append(r.graphs, part)
+	}
+	err := Guard(func() error {
+		begin()
+		func() {
+			defer Open().Close()
+			f(func() {
+				end()
+				replay(r.graphs[0])
+				ask()
+				begin()
+			})
+		}()
+		end()
+		replay(r.graphs[len(r.graphs)-1])
 		return nil
 	})
+	if err != nil {
+		if open != nil {
+			var e *C.char
+			if C.hone_graph_end(open, &e) != 0 {
+				C.free(unsafe.Pointer(e))
+			}
+			C.hone_graph_free(open)
+		}
+		r.Free()
+	}
+	return err
 }
 
 // Free forgets what was recorded.
 func (r *Recording) Free() {
-	if r.graph != nil {
-		C.hone_graph_free(r.graph)
+	for _, g := range r.graphs {
+		C.hone_graph_free(g)
 	}
 	*r = Recording{}
 }

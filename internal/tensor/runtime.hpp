@@ -14,7 +14,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "ops_common.h"
+#include "composite.hpp"
 #include "plugin/plugin.h"
 using namespace hone;
 
@@ -128,6 +128,14 @@ int hone_graph_end(void *graph, char **err) { return plugin->end(graph, err); }
 int hone_graph_replay(void *graph, char **err) { return plugin->replay(graph, err); }
 void hone_graph_free(void *graph) { plugin->free(graph); }
 void hone_graph_watch(int level) { plugin->watch(level); }
+// The device's draws of random numbers: begun anew at a key, how far they are, and gone on with from there.
+int hone_draw_from(uint64_t key, char **err) { GUARD(hone::stock::begin_draws(device, key)) }
+int hone_drawn(uint64_t *at, char **err) { GUARD(*at = at::globalContext().defaultGenerator(device).get_offset()) }
+int hone_draw_on(uint64_t at, char **err) { GUARD(at::Generator g = at::globalContext().defaultGenerator(device); g.set_offset(at)) }
+// Uniform in -1 to 1.
+int hone_uniform(hten *out, const int64_t *shape, int dims, char **err) {
+  GUARD(*out = give(at::empty(at::IntArrayRef(shape, dims), at::TensorOptions().dtype(at::kFloat).device(device)).uniform_(-1, 1)))
+}
 int hone_on_device(void) { return !device.is_cpu(); }
 // Makes every operator take its composite, for tests.
 void hone_composites(int on) { composites = on != 0; }

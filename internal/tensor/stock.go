@@ -41,6 +41,13 @@ func (t Tensor) Mul(u Tensor) Tensor {
 	return stock("mul", func(out *lib.Ctensor) { lib.AtgMul(out, t.c, u.c) })
 }
 
+// Scaled is by · t.
+func (t Tensor) Scaled(by float64) Tensor {
+	scalar := lib.AtsFloat(by)
+	defer lib.AtsFree(scalar)
+	return stock("mul", func(out *lib.Ctensor) { lib.AtgMulScalar(out, t.c, scalar) })
+}
+
 // Tanh is the hyperbolic tangent of each element.
 func (t Tensor) Tanh() Tensor {
 	return stock("tanh", func(out *lib.Ctensor) { lib.AtgTanh(out, t.c) })

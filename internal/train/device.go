@@ -12,13 +12,58 @@ type device struct {
 	passes map[shape]*pass
 }
 
-type shape struct{ tokens, rows, longest, labels int64 }
+type shape struct {
+	model.Shape
+	labels int64
+}
 
+// pass is a pass over a batch and its labels, and its memory.
 type pass struct {
-	in              model.Input
-	rows            tensor.Rows
-	at, ids, weight tensor.Tensor // of labels
-	record          tensor.Recording
+	in      model.Input
+	at, ids tensor.Tensor // where labels are predicted, and what they are
+	weight  tensor.Tensor // of the labels, or the loss's derivative by their log-likelihoods
+	logp    tensor.Tensor // of the labels
+	stats   tensor.Tensor // tensor.TokenStats of them
+	record  tensor.Recording
+}
+
+func newPass(in model.Input, labels int64) *pass {
+	return &pass{in: in, at: tensor.Zeros(tensor.Int64, labels), ids: tensor.Zeros(tensor.Int64, labels), weight: tensor.Zeros(tensor.Float32, labels),
+		logp: tensor.Zeros(tensor.Float32, labels), stats: tensor.Zeros(tensor.Float32, labels, tensor.TokenStats)}
+}
+
+func (p *pass) own() []tensor.Tensor { return []tensor.Tensor{p.at, p.ids, p.weight, p.logp, p.stats} }
+
+func (p *pass) free() {
+	p.record.Free()
+	p.in.Free()
+	for _, t := range p.own() {
+		t.Free()
+	}
+}
+
+// pass is the pass over an input whose labels are predicted at those places, filled in: one for all batches of its shape where it
+// can be recorded.
+func (t *Trainer) pass(in model.Input, at, labels []int64) (p *pass, err error) {
+	n := int64(len(labels))
+	if t.Model.TrainsRecorded(t.Checkpointing) {
+		d := t.onDevice()
+		s := shape{in.Shape(), model.Filled(n)}
+		if p = d.passes[s]; p == nil {
+			p = newPass(t.Model.Frame(s.Shape), s.labels)
+			for _, own := range p.own() {
+				own.Forget()
+			}
+			d.passes[s] = p
+		}
+		err = t.Model.Fill(p.in, in)
+	} else {
+		p = newPass(in, n)
+	}
+	p.at.PutInts(at)
+	p.ids.PutInts(labels)
+	t.Model.Draws.Pass()
+	return p, err
 }
 
 func (t *Trainer) onDevice() *device {
@@ -30,6 +75,9 @@ func (t *Trainer) onDevice() *device {
 
 // advance ends a step on the device, and reads what it came to unless that may wait.
 func (t *Trainer) advance(r Result, learningRate float64) (Result, error) {
+	if notFinite(r.Loss) { // it came from the host
+		return r, &NotFinite{What: "loss"}
+	}
 	d := t.onDevice()
 	t.Optimizer.Advance(learningRate, t.Clip, d.stats)
 	if t.Unread {
@@ -58,79 +106,28 @@ func (t *Trainer) Pending() (loss, norm float64, err error) {
 	return loss, norm, err
 }
 
-// nll is Trainer.NLL, the loss summed in stats.
-func (d *device) nll(t *Trainer, batch []Example, weight float64, dft bool) error {
+// nll is NLL on a device, the loss summed in its stats.
+func (t *Trainer) nll(batch []Example, weight float64, dft bool) error {
 	defer tensor.Open().Close()
 	in, borders := model.Packed(tokens(batch))
 	at, labels := targets(batch, func(row, token int) int64 { return borders[row] + int64(token) })
-	n := len(labels)
-	if n == 0 {
+	if len(labels) == 0 {
 		return nil
 	}
-	weights := make([]float32, n)
-	for i := range weights {
-		weights[i] = float32(weight)
+	p, err := t.pass(in, at, labels)
+	if err != nil {
+		return err
 	}
-	p := &pass{in: in}
-	if t.Model.TrainsRecorded() {
-		var err error
-		if p, err = d.fill(t.Model, in, borders, n); err != nil {
-			return err
-		}
-	} else {
-		whole := int64(n)
-		p.at, p.ids, p.weight = tensor.Zeros(tensor.Int64, whole), tensor.Zeros(tensor.Int64, whole), tensor.Zeros(tensor.Float32, whole)
-	}
-	p.at.PutInts(at)
-	p.ids.PutInts(labels)
-	p.weight.PutFloats(weights)
-	var err error
+	p.weight.PutFloats(repeated(weight, len(labels)))
+	stats := t.onDevice().stats
 	p.record.Run(func() {
 		err = t.Model.WithHidden(p.in, t.Checkpointing, func(h tensor.Tensor) {
 			l, _, _ := tensor.CrossEntropy(h.Rows(p.at), t.Model.Head(), tensor.Labels{IDs: p.ids, Weights: p.weight, DFT: dft}, chunk)
 			l.Backward()
-			d.stats.Narrow(0, tensor.StepLoss, 1).Accumulate(l)
+			tensor.NoGrad(func() { stats.Narrow(0, tensor.StepLoss, 1).Accumulate(l) })
 		})
 	})
 	return err
-}
-
-// fill is the pass for batches of that shape, with its input filled in.
-func (d *device) fill(m *model.Model, in model.Input, borders []int64, labels int) (*pass, error) {
-	longest := int64(len(in.IDs)) - borders[len(borders)-1]
-	for i := range len(borders) - 1 {
-		longest = max(longest, borders[i+1]-borders[i])
-	}
-	tokens := filled(int64(len(in.IDs)))
-	longest = max(longest, tokens-int64(len(in.IDs))) // the tokens that fill up are a row
-	s := shape{tokens, power(int64(len(borders))), power(longest), filled(int64(labels))}
-	p := d.passes[s]
-	if p == nil {
-		p = &pass{in: m.Frame(s.tokens), rows: tensor.FixedRows(s.rows, s.tokens, s.longest),
-			at: tensor.Zeros(tensor.Int64, s.labels).Forget(), ids: tensor.Zeros(tensor.Int64, s.labels).Forget(),
-			weight: tensor.Zeros(tensor.Float32, s.labels).Forget()}
-		p.in.Attend = func(_ int, q, k, v tensor.Tensor, s tensor.Scoring) tensor.Tensor {
-			return tensor.Attention(q, k, v, p.rows, s)
-		}
-		d.passes[s] = p
-	}
-	p.rows.Put(borders)
-	return p, m.Fill(p.in, in)
-}
-
-// filled is the count that n tokens or labels are filled up to: an eighth more than they are, at most.
-func filled(n int64) int64 {
-	step := max(64, power(n)/16)
-	return (n + step - 1) / step * step
-}
-
-// power is the power of two that is no less than n, from 16 on.
-func power(n int64) int64 {
-	p := int64(16)
-	for p < n {
-		p *= 2
-	}
-	return p
 }
 
 func (d *device) free() {
@@ -139,12 +136,7 @@ func (d *device) free() {
 	}
 	d.stats.Free()
 	for _, p := range d.passes {
-		p.record.Free()
-		p.in.Free()
-		p.rows.Free()
-		p.at.Free()
-		p.ids.Free()
-		p.weight.Free()
+		p.free()
 	}
 }
 

@@ -19,7 +19,7 @@ type Tally struct{ Loss, Entropy, Accuracy float64 }
 // nothing: Step adds the loss that the device has summed.
 func (t *Trainer) NLL(batch []Example, weight float64, dft bool) (sums Tally, err error) {
 	if tensor.OnDevice() {
-		return sums, t.onDevice().nll(t, batch, weight, dft)
+		return sums, t.nll(batch, weight, dft)
 	}
 	defer tensor.Open().Close()
 	in, at, labels := shared(t.Model, batch)
@@ -28,17 +28,19 @@ func (t *Trainer) NLL(batch []Example, weight float64, dft bool) (sums Tally, er
 	}
 	err = t.Model.WithHidden(in, t.Checkpointing, func(h tensor.Tensor) {
 		n := int64(len(labels))
-		weights := make([]float32, n)
-		for i := range weights {
-			weights[i] = float32(weight)
-		}
 		l, logp, stats := tensor.CrossEntropy(h.Rows(tensor.Of(at, n)), t.Model.Head(),
-			tensor.Labels{IDs: tensor.Of(labels, n), Weights: tensor.Of(weights, n), DFT: dft}, chunk)
+			tensor.Labels{IDs: tensor.Of(labels, n), Weights: tensor.Of(repeated(weight, int(n)), n), DFT: dft}, chunk)
 		l.Backward()
 		sums = tally(logp.Floats(), stats.Floats(), 2, dft)
 		sums.Loss *= weight
 	})
 	return sums, err
+}
+
+func repeated(v float64, n int) []float32 {
+	x := make([]float32, n)
+	fill(x, v)
+	return x
 }
 
 // tally sums up in double: the sum of a large batch is exact to the last digit that is shown. stats has width numbers a label.
@@ -64,23 +66,37 @@ type Likelihoods struct {
 }
 
 // Backward adds the gradients of a loss that is any function of a batch's log-likelihoods under logits times scale (the inverse of
-// a sampling temperature; 1 where there is none): the function returns the loss and fills grad with its derivative by each.
+// a sampling temperature; 1 where there is none): the function returns the loss and fills grad with its derivative by each. On a
+// device it is what a pass waits for in its middle; nothing else does.
 func (t *Trainer) Backward(batch []Example, scale float64, loss func(l Likelihoods, grad []float32) (float64, error)) (total float64, err error) {
 	defer tensor.Open().Close()
 	in, at, labels := shared(t.Model, batch)
 	if len(labels) == 0 {
 		return loss(Likelihoods{}, nil)
 	}
+	p, err := t.pass(in, at, labels)
+	if err != nil {
+		return 0, err
+	}
 	var inner error
-	err = t.Model.WithHidden(in, t.Checkpointing, func(h tensor.Tensor) {
-		n := int64(len(labels))
-		logp, stats := tensor.LogProbs(h.Rows(tensor.Of(at, n)), t.Model.Head(), tensor.Of(labels, n), scale, chunk, true)
+	n := len(labels)
+	p.record.RunAround(func() {
 		grad := make([]float32, n)
-		total, inner = loss(Likelihoods{logp.Floats(), stats.Floats()}, grad)
+		total, inner = loss(Likelihoods{p.logp.Floats()[:n], p.stats.Floats()[:n*tensor.TokenStats]}, grad)
 		if inner != nil {
 			clear(grad)
 		}
-		tensor.BackwardFrom([]tensor.Tensor{logp}, []tensor.Tensor{tensor.Of(grad, n)})
+		p.weight.PutFloats(grad)
+	}, func(ask func()) {
+		err = t.Model.WithHidden(p.in, t.Checkpointing, func(h tensor.Tensor) {
+			logp, stats := tensor.LogProbs(h.Rows(p.at), t.Model.Head(), p.ids, scale, chunk, true)
+			tensor.NoGrad(func() {
+				p.logp.CopyFrom(logp)
+				p.stats.CopyFrom(stats)
+			})
+			ask()
+			tensor.BackwardFrom([]tensor.Tensor{logp}, []tensor.Tensor{p.weight})
+		})
 	})
 	if inner != nil {
 		return 0, inner

@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -60,11 +61,7 @@ func prefer(t *testing.T, data job.Input, extra map[string]job.Input, change fun
 	t.Helper()
 	c := dpoConfig(change)
 	inputs := map[string]job.Input{"model": toy(t), "data": data}
-	for _, field := range []string{"lora.init", "eval.data"} {
-		if in, ok := extra[field]; ok {
-			inputs[field] = in
-		}
-	}
+	maps.Copy(inputs, extra)
 	for field, rows := range map[string]string{"reference": "data", "eval.reference": "eval.data"} {
 		in, ok := inputs[rows]
 		if !ok {
@@ -141,9 +138,9 @@ func TestPreferencesLearn(t *testing.T) {
 func TestReferenceIsTheStart(t *testing.T) {
 	data := pairs(t)
 	lora := func(c *schemas.TrainDPO) {
-		c.LearningRate, c.LoRA = 1e-2, &schemas.LoRA{Rank: 4, Alpha: 8, Targets: schemas.Targets{AllLinear: true}}
+		c.Dtype, c.LearningRate, c.LoRA = "float32", 1e-2, &schemas.LoRA{Rank: 4, Alpha: 8, Targets: schemas.Targets{AllLinear: true}}
 	}
-	plain := do(t, prefer(t, data, nil, nil))
+	plain := do(t, prefer(t, data, nil, func(c *schemas.TrainDPO) { c.Dtype = "float32" }))
 	first := do(t, prefer(t, data, nil, lora))
 	quantised := do(t, prefer(t, data, nil, func(c *schemas.TrainDPO) { lora(c); c.LoRA.Quantize, c.LoRA.DoubleQuantize = "nf4", true }))
 	base := toy(t)

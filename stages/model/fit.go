@@ -253,9 +253,6 @@ func loadFrozen(in job.Input, dtype tensor.Dtype, quantize string, double bool) 
 	if quantize == "" {
 		return loadModel(in, dtype)
 	}
-	if tensor.OnDevice() {
-		return nil, errors.New("lora.quantize: nf4 is computed on the CPU alone; leave it out, or run with --device cpu")
-	}
 	return model.LoadNF4(in.Path, dtype, double)
 }
 

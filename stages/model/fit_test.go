@@ -219,7 +219,7 @@ func TestEvaluation(t *testing.T) {
 	run := func(change func(*schemas.Evaluation)) (map[int64]float64, stagetest.Result) {
 		r := do(t, fitJob(t, data, others, sftConfig(func(c *schemas.TrainSFT) {
 			steps := int64(40)
-			c.MaxSteps, c.LearningRate = &steps, 2e-2
+			c.MaxSteps, c.LearningRate, c.Dtype = &steps, 2e-2, "float32"
 			c.Eval = &schemas.Evaluation{Data: evaluated, Every: 3, Batch: 8}
 			change(c.Eval)
 		}), "", ""))
@@ -256,7 +256,7 @@ func TestEvaluation(t *testing.T) {
 	}
 	again := do(t, fitJob(t, data, nil, sftConfig(func(c *schemas.TrainSFT) {
 		steps := at
-		c.MaxSteps, c.LearningRate = &steps, 2e-2
+		c.MaxSteps, c.LearningRate, c.Dtype = &steps, 2e-2, "float32"
 	}), "", ""))
 	if digest(t, again.Out("model")) != kept {
 		t.Error("the weights kept are not those of the best step")

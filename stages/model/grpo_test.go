@@ -46,23 +46,28 @@ func prompts(t *testing.T) job.Input {
 // The reward rises: of the whole model, of an adapter, off policy, held near a reference that stands still.
 func TestGRPOLearns(t *testing.T) {
 	for name, change := range map[string]func(*schemas.TrainGRPO){
-		"full": nil,
+		"full": func(c *schemas.TrainGRPO) {},
 		"off policy": func(c *schemas.TrainGRPO) {
+			c.LearningRate = 4e-3
 			c.Iterations, c.Loss, c.Beta, c.ScaleRewards = 2, "grpo", 0.01, "batch"
 		},
 		"lora": func(c *schemas.TrainGRPO) {
-			c.LearningRate, c.Beta = 2e-2, 0.01
+			c.LearningRate, c.Beta = 1e-2, 0.01
 			c.LoRA = &schemas.LoRA{Rank: 8, Alpha: 16, Dropout: 0.1, Targets: schemas.Targets{AllLinear: true}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := do(t, grpoJob(t, prompts(t), change))
+			r := do(t, grpoJob(t, prompts(t), func(c *schemas.TrainGRPO) {
+				change(c)
+				steps := int64(32 * c.Iterations)
+				c.MaxSteps = &steps
+			}))
 			reward := logged(r, "reward")
-			first, last := mean(reward[:4]), mean(reward[len(reward)-4:])
-			if len(reward) != 16 || !(last > first+0.1) {
+			first, last := mean(reward[:8]), mean(reward[len(reward)-8:])
+			if !(last > first+0.1) {
 				t.Errorf("rewards %.3f: %.3f at first, %.3f at last", reward, first, last)
 			}
-			if kl := logged(r, "kl"); change != nil && (kl[0] > 1e-6 || !(kl[15] > 1e-3)) {
+			if kl := logged(r, "kl"); name != "full" && (kl[0] > 1e-6 || !(kl[len(kl)-1] > 1e-3)) {
 				t.Errorf("divergence %.4f from where it starts", kl)
 			}
 		})

@@ -332,30 +332,32 @@ static void misfits() {
 static void flat_buffers() {
   for (int64_t n : {1, 17, 70001}) {
     Tensor w = at::randn({n}), g = at::randn({n}), m = at::zeros({n}), v = at::zeros({n}), wide = at::zeros({n}, of(at::kDouble)), none, strided = at::zeros({2 * n}).slice(0, 0, 2 * n, 2);
-    auto adamw = [&](Tensor w, Tensor g, Tensor m, Tensor v, int64_t from, int64_t to, int64_t step) {
-      return [=](char **e) mutable { return hone_adamw(h(w), h(g), h(m), h(v), from, to, 1, 1e-3, 0.9, 0.999, 1e-8, 0.1, step, e); };
+    Tensor control = at::tensor({1e-3, 1.0, 0.5, 0.0}, of(at::kDouble)), first = at::tensor({1e-3, 1.0, 1.0, 0.0}, of(at::kDouble));
+    auto adamw = [&](Tensor w, Tensor g, Tensor m, Tensor v, Tensor control) {
+      return [=](char **e) mutable { return hone_adamw(h(w), h(g), h(m), h(v), h(control), 1, 0.9, 0.999, 1e-8, 0.1, e); };
     };
-    accept("adamw", adamw(w, g, m, v, 0, n, 1)), accept("adamw", adamw(w, g, m, v, n / 2, n, 2)), accept("adamw", adamw(w, g, m, v, n, n, 3));
-    for (auto &call : {adamw(w, g, m, v, 0, n + 1, 1), adamw(w, g, m, v, -1, n, 1), adamw(w, g, m, v, 1, 0, 1), adamw(w, g, m, v, 0, n, 0), adamw(w, wide, m, v, 0, n, 1),
-                       adamw(none, g, m, v, 0, n, 1), adamw(w, g, m.narrow(0, 0, n - 1), v, 0, n, 1)})
+    accept("adamw", adamw(w, g, m, v, first)), accept("adamw", adamw(w.slice(0, n / 2), g.slice(0, n / 2), m.slice(0, n / 2), v.slice(0, n / 2), first));
+    for (auto &call : {adamw(w, g, m, v, control), adamw(w, g, m, v, first.to(at::kFloat)), adamw(w, g, m, v, first.slice(0, 0, 3)), adamw(w, g, m, v, none),
+                       adamw(w, wide, m, v, first), adamw(none, g, m, v, first), adamw(w, g, at::zeros({n + 1}), v, first)})
       refuse("adamw", call);
-    if (n > 1) refuse("adamw", adamw(w, g, m, strided, 0, n, 1));
-    accept("lion", [&](char **e) { return hone_lion(h(w), h(g), h(m), 1, 1e-3, 0.9, 0.99, 0.1, e); });
-    refuse("lion", [&](char **e) { return hone_lion(h(w), h(wide), h(m), 1, 1e-3, 0.9, 0.99, 0.1, e); });
+    if (n > 1) refuse("adamw", adamw(w, g, m, strided, first));
+    accept("lion", [&](char **e) { return hone_lion(h(w), h(g), h(m), h(control), 1, 0.9, 0.99, 0.1, e); });
+    refuse("lion", [&](char **e) { return hone_lion(h(w), h(wide), h(m), h(control), 1, 0.9, 0.99, 0.1, e); });
     for (int64_t columns : {int64_t(1), n}) {
       int64_t place[] = {0, n / columns, columns, columns}, beyond[] = {1, n / columns, columns, columns}, empty[] = {0, 0, columns, columns};
       Tensor row = at::zeros({n / columns}), column = at::zeros({columns}), momentum = at::zeros({n / columns, columns});
-      accept("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(column), place, 1, 1e-3, 0.5, 1, e); });
-      accept("muon", [&](char **e) { return hone_muon(h(w), h(g), h(momentum), place, 1, 1e-3, 0.95, 1, e); });
+      accept("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(column), h(control), place, 1, 0, e); });
+      accept("muon", [&](char **e) { return hone_muon(h(w), h(g), h(momentum), h(control), place, 0.2, 1, 0.95, 0, e); });
       for (int64_t *bad : {beyond, empty}) {
-        refuse("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(column), bad, 1, 1e-3, 0.5, 1, e); });
-        refuse("muon", [&](char **e) { return hone_muon(h(w), h(g), h(momentum), bad, 1, 1e-3, 0.95, 1, e); });
+        refuse("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(column), h(control), bad, 1, 0, e); });
+        refuse("muon", [&](char **e) { return hone_muon(h(w), h(g), h(momentum), h(control), bad, 0.2, 1, 0.95, 0, e); });
       }
-      refuse("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(wide), place, 1, 1e-3, 0.5, 1, e); });
-      refuse("muon", [&](char **e) { return hone_muon(h(w), h(g), h(row), place, 1, 1e-3, 0.95, 1, e); });
+      refuse("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(wide), h(control), place, 1, 0, e); });
+      refuse("adafactor", [&](char **e) { return hone_adafactor(h(w), h(g), h(row), h(column), h(row), place, 1, 0, e); });
+      refuse("muon", [&](char **e) { return hone_muon(h(w), h(g), h(row), h(control), place, 0.2, 1, 0.95, 0, e); });
     }
-    accept("adafactor", [&](char **e) { return hone_adafactor_vector(h(w), h(g), h(v), 0, 1, 1e-3, 0.5, 1, e); });
-    refuse("adafactor", [&](char **e) { return hone_adafactor_vector(h(w), h(g), h(v), 1, 1, 1e-3, 0.5, 1, e); });
+    accept("adafactor", [&](char **e) { return hone_adafactor_vector(h(w), h(g), h(v), h(control), 0, 1, 0, e); });
+    refuse("adafactor", [&](char **e) { return hone_adafactor_vector(h(w), h(g), h(v), h(control), 1, 1, 0, e); });
     double sum;
     accept("sum of squares", [&](char **e) { return hone_sum_squares(h(w), &sum, e); });
     refuse("sum of squares", [&](char **e) { return hone_sum_squares(h(wide), &sum, e); });
