@@ -173,6 +173,9 @@ func (a *attempt) process(ctx context.Context) (*ending, error) {
 	} else if err := os.RemoveAll(a.checkpoints()); err != nil {
 		return nil, err
 	}
+	if other := a.res.unfinished; other != nil && other.Other != "" && !a.forced {
+		a.say("warn", "begins anew, since the bits would differ: "+other.Next())
+	}
 	for _, dir := range []string{a.log(), a.state()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err

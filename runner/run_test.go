@@ -383,6 +383,23 @@ func TestOtherNumericsDoNotResume(t *testing.T) {
 			t.Errorf("said %q", said)
 		}
 	}
+	var said []string // with other threads it begins anew, and the checkpoint stays too
+	b.opts.Threads = 1
+	ctx, cancel = context.WithCancel(context.Background())
+	b.opts.Observe = func(u runner.Update) {
+		if u.Event.Level == "warn" {
+			said = append(said, u.Event.Message)
+		}
+		if u.Event.Event == "checkpoint" {
+			cancel()
+		}
+	}
+	_, err = b.runner(a).Run(ctx)
+	check(err)
+	if len(said) != 1 || !strings.HasPrefix(said[0], "begins anew, since the bits would differ: ") || !strings.HasSuffix(said[0], "; --device cpu --threads 2 goes on from there") {
+		t.Errorf("said %q", said)
+	}
+	b.opts.Observe, b.opts.Threads = nil, 2
 	t.Setenv("FAKE_ISA", "")
 	b.want(story(b.run(a)), "a resumed")
 	b.opts.Force = []string{"a"}
