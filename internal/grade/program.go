@@ -22,8 +22,8 @@ const (
 	lineLimit     = 1 << 20 // bytes of a line that it writes
 )
 
-// rowTime is how long a program has for a row, its start included.
-var rowTime = time.Minute
+// RowTime is how long a program has for a row, its start included; shorter in tests.
+var RowTime = time.Minute
 
 // running is a program that scores: it reads a line a completion and writes a line a score. It starts with the first
 // completion and ends with Close. In a run that is resumed it starts anew, so it should remember nothing of earlier lines.
@@ -118,7 +118,7 @@ func (p *running) ask(ctx context.Context, c Completion) (float64, error) {
 	}
 	line := ordjson.Append(nil, ordjson.New(ordjson.Member{Key: "prompt", Value: c.Prompt},
 		ordjson.Member{Key: "completion", Value: c.Text}, ordjson.Member{Key: "row", Value: c.Row}))
-	late := time.NewTimer(rowTime)
+	late := time.NewTimer(RowTime)
 	defer late.Stop()
 	written := make(chan error, 1)
 	go func() { // a program that does not read fills the pipe: it is ended below, and this with it
@@ -141,7 +141,7 @@ func (p *running) ask(ctx context.Context, c Completion) (float64, error) {
 		}
 		return x, err
 	case <-late.C:
-		return 0, fmt.Errorf("%s wrote no score in %v; does it flush its output after each line?%s", p.cmd.Args[0], rowTime, p.said())
+		return 0, fmt.Errorf("%s wrote no score in %v; does it flush its output after each line?%s", p.cmd.Args[0], RowTime, p.said())
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
@@ -189,7 +189,7 @@ func (p *running) close() error {
 	}
 	defer p.end()
 	p.stdin.Close()
-	late := time.NewTimer(rowTime)
+	late := time.NewTimer(RowTime)
 	defer late.Stop()
 	select {
 	case line, more := <-p.lines:
@@ -206,7 +206,7 @@ func (p *running) close() error {
 		}
 	case <-late.C:
 	}
-	return fmt.Errorf("exec: %s had not ended %v after its last line", p.cmd.Args[0], rowTime)
+	return fmt.Errorf("exec: %s had not ended %v after its last line", p.cmd.Args[0], RowTime)
 }
 
 // end ends the program and whatever it started.

@@ -69,8 +69,8 @@ done
 
 // A program that goes wrong is ended and says what it did; no row is scored by it afterwards.
 func TestProgramFails(t *testing.T) {
-	defer func(d time.Duration) { rowTime = d }(rowTime)
-	rowTime = 2 * time.Second
+	defer func(d time.Duration) { RowTime = d }(RowTime)
+	RowTime = 2 * time.Second
 	for _, test := range []struct{ name, script, want string }{
 		{"hangs", "read a; echo '{\"score\": 1}'; echo stuck >&2; sleep 1000 & sleep 1000", "its last lines:\nstuck"},
 		{"reads nothing", "echo '{\"score\": 1}'; sleep 1000", "wrote no score in 2s"},

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/hone-ml/hone/internal/grade"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages/stagetest"
@@ -183,6 +185,8 @@ func TestGRPOErrors(t *testing.T) {
 			c.Rewards = map[string]schemas.WeightedGrader{"p": {Grader: schemas.Grader{Exec: &schemas.Program{Command: []string{"sh", "-c", script}}}, Weight: 1}}
 		}
 	}
+	defer func(d time.Duration) { grade.RowTime = d }(grade.RowTime)
+	grade.RowTime = 5 * time.Second
 	answered := func(n int) string {
 		return fmt.Sprintf("for i in $(seq %d); do read a; echo '{\"score\": 0}'; done; ", n)
 	}
@@ -191,7 +195,8 @@ func TestGRPOErrors(t *testing.T) {
 		path, want string
 	}{
 		"nonsense": {program(answered(6) + "read a; echo fine"), "rewards", `row 2: p: exec: "fine" where a line`},
-		"dies":     {program(answered(2) + "echo no luck >&2; exit 3"), "rewards", "no luck"},
+		"hangs":    {program(answered(7) + "echo stuck >&2; sleep 1000 & sleep 1000"), "rewards", "row 2: p: exec: sh wrote no score in 5s; does it flush its output after each line?; its last lines:\nstuck"},
+		"dies":     {program(answered(2) + "echo no luck >&2; exit 3"), "rewards", "row 1: p: exec: sh ended with exit status 3; its last lines:\nno luck"},
 		"NaN":      {program(`read a; echo '{"score": NaN}'`), "rewards", "row 1: p: exec: "},
 		"no column": {func(c *schemas.TrainGRPO) {
 			c.Rewards["n"] = schemas.WeightedGrader{Grader: schemas.Grader{Number: &schemas.Compare{}}, Weight: 1}
