@@ -46,7 +46,9 @@ var errInterrupted = &job.Error{Message: "interrupted", Code: 130}
 // run does everything but the commit. The caller calls release whatever came of it.
 func (a *attempt) run(ctx context.Context) *outcome {
 	out := &outcome{}
-	out.err = a.do(ctx, out)
+	if out.err = a.do(ctx, out); out.err != nil && a.dir != "" {
+		a.far.ended(a.checkpoints(), out.err)
+	}
 	if ctx.Err() != nil && out.err != nil {
 		out.err = errInterrupted
 		if a.dir != "" {
@@ -82,7 +84,6 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 	started := time.Now()
 	end, err := a.process(ctx)
 	if err != nil {
-		a.far.ended(a.checkpoints(), err)
 		return a.blameDisk(err)
 	}
 	out.resumed = a.res.resume

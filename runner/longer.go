@@ -126,5 +126,5 @@ func lengthened(s *pipelines.Stage, changes []Change) []Change {
 	if can || field == "" {
 		return nil
 	}
-	return []Change{{Field: field, New: why, Pos: position(s, field)}}
+	return []Change{{Field: field, New: "begins anew for its " + field + ", " + why, Pos: position(s, field), Says: true}}
 }

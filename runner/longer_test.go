@@ -64,7 +64,7 @@ func TestLongerTraining(t *testing.T) {
 		}
 	}
 	says("constant", runner.Resume)
-	says("linear", runner.Run, `"field":"schedule.kind"`, "constant goes on from the last")
+	says("linear", runner.Run, `"field":"schedule.kind","old":null,"new":"begins anew for its schedule.kind, linear: `, "constant goes on from the last")
 	_, err = b.store.GC(false)
 	check(err)
 	b.want(outlook(b.plan(training(20, "constant", ""))), "tune run")

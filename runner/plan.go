@@ -47,6 +47,7 @@ type StagePlan struct {
 	Failures   []Failure        `json:"-"` // of the stage's own gate, as far as its report is there
 	Stage      *pipelines.Stage `json:"-"`
 	blocked    int              // exit code of what blocks it
+	root       string           // the stage that it is blocked by, perhaps itself
 	changes    []Change         // of a reuse: against the run before it
 }
 
@@ -134,18 +135,36 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 			p.Outputs[port] = &hash
 		}
 	case res.gone != nil:
-		p.Why = []Change{{Field: "out", Old: res.gone.Tree, New: res.gone.Error(), Pos: position(s, "kind")}}
+		p.Why = []Change{{Field: "out", Old: res.gone.Tree, New: res.gone.Error(), Pos: position(s, "kind"), Says: true}}
+		p.Why = append(p.Why, res.attempted(s)...)
 	case res.shorter != nil:
 		p.Action = Resume
 		p.Why, p.Before, p.Renamed = r.why(s, res.key, res.ingredients, nil)
+		p.Why = append(p.Why, res.attempted(s)...)
 	case res.resume:
 		p.Action = Resume
-		p.Why = []Change{{Field: "checkpoint", New: res.unfinished.String(), Pos: position(s, "kind")}}
+		p.Why = []Change{{Field: "checkpoint", New: res.unfinished.Last(), Pos: position(s, "kind"), Says: true}}
 	default:
 		p.Why, p.Before, p.Renamed = r.why(s, res.key, res.ingredients, res.unknown)
+		for i, c := range p.Why {
+			p.Why[i].From = res.from[c.Field]
+		}
 		p.Why = append(p.Why, lengthened(s, p.Why)...)
+		if last := res.attempted(s); p.Before != nil {
+			p.Why = append(p.Why, last...)
+		} else if last != nil { // it was run before, though it came to nothing
+			p.Why = last
+		}
 	}
 	return p
+}
+
+// attempted is what came of the last attempt at a stage, as a reason to run it.
+func (res *resolution) attempted(s *pipelines.Stage) []Change {
+	if res.unfinished == nil {
+		return nil
+	}
+	return []Change{{Field: "attempt", New: res.unfinished.Last(), Pos: position(s, "kind"), Says: true}}
 }
 
 // Explain fills what Since says of a reused stage: against the last run of that pipeline and stage with another key.
@@ -165,18 +184,24 @@ func (r *Runner) Explain(p *StagePlan) {
 }
 
 func (p *StagePlan) block(s *pipelines.Stage, field, why string, code int) {
-	p.Action, p.blocked = Blocked, code
-	p.Why = []Change{{Field: field, New: why, Pos: position(s, field)}}
+	p.Action, p.blocked, p.root = Blocked, code, s.Name
+	p.Why = []Change{{Field: field, New: why, Pos: position(s, field), Says: true}}
 	for port := range p.Outputs {
 		p.Outputs[port] = nil
 	}
+}
+
+// blockedBy blocks a stage by one before it, and names the one that began it.
+func (p *StagePlan) blockedBy(s *pipelines.Stage, field string, up *StagePlan) {
+	p.block(s, field, up.root+" is blocked", up.blocked)
+	p.root, p.Why[0].From = up.root, up.root
 }
 
 // upstreamBlocks blocks p where a stage that it waits for is blocked, or a gate that it needs fails already.
 func (r *Runner) upstreamBlocks(s *pipelines.Stage, plan *Plan, p *StagePlan) bool {
 	for _, in := range s.Inputs {
 		if up := plan.Stage(in.Edge.From); up != nil && up.Action == Blocked {
-			p.block(s, in.Field, up.Name+" is blocked", up.blocked)
+			p.blockedBy(s, in.Field, up)
 			return true
 		}
 	}
@@ -186,7 +211,7 @@ func (r *Runner) upstreamBlocks(s *pipelines.Stage, plan *Plan, p *StagePlan) bo
 		switch {
 		case up == nil:
 		case up.Action == Blocked:
-			p.block(s, field, up.Name+" is blocked", up.blocked)
+			p.blockedBy(s, field, up)
 			return true
 		case len(up.Failures) > 0:
 			p.block(s, field, gateMessage(up.Name, up.Failures), 4)

@@ -19,6 +19,7 @@ type Outputs map[string]store.Output
 type resolution struct {
 	inputs      map[string]*Artifact // by field; nil where not known
 	unknown     []string             // fields of inputs and sources that are not known yet
+	from        map[string]string    // of unknown inputs: the stage that is to make them
 	ingredients []store.Ingredient
 	key         string            // empty where something is unknown
 	files       map[string]string // for the job: by field, a path or hf://org/name@commit
@@ -34,7 +35,7 @@ type resolution struct {
 // resolve finds a stage's key from the outputs of the stages before it, and what the store has for it.
 func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resolution, error) {
 	res := &resolution{
-		inputs: map[string]*Artifact{}, files: map[string]string{}, content: map[string]string{},
+		inputs: map[string]*Artifact{}, from: map[string]string{}, files: map[string]string{}, content: map[string]string{},
 		numerics: r.numerics(s),
 	}
 	known := map[string]*Artifact{}
@@ -43,6 +44,11 @@ func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resol
 		res.inputs[in.Field] = a
 		if a == nil {
 			res.unknown = append(res.unknown, in.Field)
+			for e := &in.Edge; e != nil && res.from[in.Field] == ""; e = base(r.graph, *e) {
+				if _, ok := outputs[e.From][e.Port]; !ok {
+					res.from[in.Field] = e.From
+				}
+			}
 			continue
 		}
 		known[in.Field] = a
@@ -75,8 +81,11 @@ func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resol
 	}
 	res.key = key(res.ingredients)
 	err = r.lookup(s, res)
-	if res.unfinished != nil {
-		res.unfinished.Now = r.store.Held(res.key)
+	if res.record == nil && r.store.Held(res.key) {
+		if res.unfinished == nil {
+			res.unfinished = &Unfinished{}
+		}
+		res.unfinished.Now = true
 	}
 	return res, err
 }

@@ -15,11 +15,12 @@ import (
 // Unfinished is how far an attempt came that left no record: attempt.json beside its state and its log. It is for people; what
 // a resume goes on from is the state alone.
 type Unfinished struct {
-	Done  int64  `json:"done"`
-	Total int64  `json:"total"`
-	Unit  string `json:"unit"`
-	Saved int64  `json:"saved"`           // the step of its newest checkpoint
-	Error string `json:"error,omitempty"` // why it failed; an interrupted one, or one that was killed, has none
+	Done  int64     `json:"done"`
+	Total int64     `json:"total"`
+	Unit  string    `json:"unit"`
+	Saved int64     `json:"saved"`           // the step of its newest checkpoint
+	Error string    `json:"error,omitempty"` // why it failed; an interrupted one, or one that was killed, has none
+	Ended time.Time `json:"ended,omitzero"`  // when it failed
 
 	Resume bool `json:"-"` // a checkpoint is there
 	Now    bool `json:"-"` // a process is at it
@@ -83,7 +84,7 @@ func (u *Unfinished) take(e job.Event) bool {
 func (u *Unfinished) ended(checkpoints string, err error) {
 	var failure *job.Error
 	if !errors.As(err, &failure) || failure.Code != errInterrupted.Code {
-		u.Error = err.Error()
+		u.Error, u.Ended = err.Error(), time.Now().UTC()
 	}
 	u.note(checkpoints)
 }
@@ -104,6 +105,8 @@ func (u *Unfinished) String() string {
 		said += fmt.Sprintf(" at %d of %d %s", u.Done, u.Total, u.Unit)
 	}
 	switch {
+	case !u.Resume && (u.Now || u.Error != "" && u.Total == 0): // there is nothing that could be
+		return said
 	case !u.Resume:
 		return said + ", nothing saved"
 	case u.Saved > 0 && u.Unit != "steps":
@@ -127,8 +130,18 @@ func (u *Unfinished) Next() string {
 	return u.String() + ": the next run begins anew"
 }
 
-// Why is the first line of what made it fail.
-func (u *Unfinished) Why() string {
-	line, _, _ := strings.Cut(u.Error, "\n")
-	return line
+// Last is String and, of one that failed, when and the first line of why; the last too where the first leads to others.
+func (u *Unfinished) Last() string {
+	switch {
+	case u.Other != "":
+		return u.Next()
+	case u.Now || u.Error == "":
+		return u.String()
+	}
+	lines := strings.Split(strings.TrimSpace(u.Error), "\n")
+	why := lines[0]
+	if strings.HasSuffix(why, ":") && len(lines) > 1 {
+		why += " … " + lines[len(lines)-1]
+	}
+	return fmt.Sprintf("%s (%s): %s", u, u.Ended.Local().Format("2006-01-02 15:04"), why)
 }

@@ -18,6 +18,9 @@ type Change struct {
 	Old   any    `json:"old"`
 	New   any    `json:"new"`
 	Pos   string `json:"pos"` // file:line:col in the source as it is now
+
+	From string `json:"from,omitempty"` // the stage that makes an input which is not made yet
+	Says bool   `json:"-"`              // New is a sentence, and no value of Field
 }
 
 // earlier is the record to compare with. It is of this pipeline: what a stage of equal name or kind gave elsewhere is no run

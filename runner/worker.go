@@ -162,6 +162,8 @@ func (w *worker) take(e job.Event) {
 		}
 	case "done":
 		w.done = &e
+	case "log":
+		w.noteMessage(e)
 	case "error":
 		w.failure = &job.Error{Path: e.Path, Message: e.Message, Code: max(e.Code, 1)}
 	}
@@ -171,6 +173,24 @@ func (w *worker) take(e job.Event) {
 	}
 	w.observe(Update{Stage: w.plan, Event: e})
 }
+
+// noteMessage keeps what the worker says beside its metrics. That it cannot be written is no reason to fail.
+func (w *worker) noteMessage(e job.Event) {
+	f, err := os.OpenFile(filepath.Join(w.log(), MessagesFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_ = json.NewEncoder(f).Encode(Message{e.Level, e.Message})
+}
+
+// Message is a line of MessagesFile in a stage's log: what its worker said.
+type Message struct {
+	Level   string `json:"level"`
+	Message string `json:"message"`
+}
+
+const MessagesFile = "messages.jsonl"
 
 // noteNumerics keeps what the checkpoint's bits depend on beside it, and refuses to go on from another's.
 func (w *worker) noteNumerics() error {

@@ -23,13 +23,16 @@ import (
 func logCommand() *cobra.Command {
 	var f flags
 	var chosen []string
+	var folder bool
 	c := &cobra.Command{
 		Use:   "log STAGE [PATH]",
 		Short: "the metrics that a stage logged, a line a step",
 		Long: `log prints what a stage logged: of its current record, or of the attempt that is
 under way, was interrupted or failed. A table shows the columns that say most
 and fit the terminal, and names the others. Without metrics it prints what the
-stage's program said.
+stage's program said. Messages come before, and the error of an attempt that
+failed after. --dir prints the folder that all of it lies in, for TensorBoard:
+tensorboard --logdir "$(hone log tune --dir)".
 
 ` + recordHelp,
 		Example: `  hone log tune
@@ -40,74 +43,105 @@ stage's program said.
 			if f.json && len(chosen) > 0 {
 				return usage("--columns and --json: one of them, since --json has all")
 			}
+			if folder && (f.json || len(chosen) > 0) {
+				return usage("--dir: it prints a folder and no metrics")
+			}
 			path, err := f.path(args[1:])
 			if err != nil {
 				return err
 			}
-			dir, err := f.logDir(args[0], path)
-			if err != nil {
-				return err
-			}
-			lines, err := metrics(filepath.Join(dir, "metrics.jsonl"))
+			dir, failed, err := f.logDir(args[0], path)
 			if err != nil {
 				return err
 			}
 			w := c.OutOrStdout()
-			switch {
-			case f.json:
+			if folder {
+				_, err := fmt.Fprintln(w, dir)
+				return err
+			}
+			lines, err := jsonLinesOf(filepath.Join(dir, "metrics.jsonl"))
+			if err != nil {
+				return err
+			}
+			if f.json {
 				for _, line := range lines {
 					fmt.Fprintf(w, "%s\n", line)
 				}
 				return nil
-			case len(lines) > 0:
-				return printMetrics(w, lines, chosen)
 			}
-			// No metrics: what the worker, or the program of an exec stage, has said.
-			said := int64(0)
-			for _, name := range []string{"stderr.txt", "program.out", "program.err"} {
-				n, err := printText(w, filepath.Join(dir, name))
-				if err != nil {
+			said, err := printMessages(w, filepath.Join(dir, runner.MessagesFile))
+			if err != nil {
+				return err
+			}
+			if len(lines) > 0 {
+				if err := printMetrics(w, lines, chosen); err != nil {
 					return err
 				}
-				said += n
+			} else { // what the worker, or the program of an exec stage, has said
+				for _, name := range []string{"stderr.txt", "program.out", "program.err"} {
+					n, err := printText(w, filepath.Join(dir, name))
+					if err != nil {
+						return err
+					}
+					said = said || n > 0
+				}
 			}
-			if said == 0 {
-				fmt.Fprintf(c.ErrOrStderr(), "%s: no metrics, and nothing was said\n", args[0])
+			switch {
+			case failed != nil:
+				_, err = fmt.Fprintf(w, "%s\n%s", failed.Next(), indented(printable(failed.Error)))
+			case len(lines) == 0 && !said:
+				_, err = fmt.Fprintf(c.ErrOrStderr(), "%s: no metrics, and nothing was said\n", args[0])
 			}
-			return nil
+			return err
 		},
 	}
+	c.Flags().BoolVar(&folder, "dir", false, "print the folder of the log")
 	c.Flags().StringSliceVar(&chosen, "columns", nil, "`NAMES` of the columns to show, a,b,c, or all")
 	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	return c
 }
 
-// logDir is the folder of what a stage logged, or an earlier run.
-func (f *flags) logDir(name string, path []string) (string, error) {
+// logDir is the folder of what a stage logged, or an earlier run, and the attempt whose log it is where that failed.
+func (f *flags) logDir(name string, path []string) (dir string, failed *runner.Unfinished, err error) {
 	rec, _, st, err := f.record(name, pipelineOf(path))
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if rec != nil {
-		return st.LogDir(rec), nil
+		return st.LogDir(rec), nil, nil
 	}
 	r, _, err := f.runner(path, runner.Options{Stages: []string{name}})
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	plan, err := r.Plan()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	s := plan.Stage(name)
-	if dir := r.LogDir(s); dir != "" {
-		return dir, nil
+	if dir = r.LogDir(s); dir == "" {
+		return "", nil, f.nothing(r, s, "log")
 	}
-	return "", f.nothing(r, s, "log")
+	if u := s.Unfinished; s.Record == nil && u != nil && u.Error != "" && !u.Now {
+		failed = u
+	}
+	return dir, failed, nil
 }
 
-// metrics reads the lines of metrics.jsonl. A last line that is still being written is left out.
-func metrics(path string) ([]json.RawMessage, error) {
+// printMessages prints what the worker told a run's user, marked as there.
+func printMessages(w io.Writer, path string) (some bool, err error) {
+	lines, err := jsonLinesOf(path)
+	for _, line := range lines {
+		var m runner.Message
+		if json.Unmarshal(line, &m) == nil {
+			fmt.Fprintln(w, marked(m.Level), printable(m.Message))
+		}
+	}
+	return len(lines) > 0, err
+}
+
+// jsonLinesOf reads a file of JSON lines. A last line that is still being written is left out.
+func jsonLinesOf(path string) ([]json.RawMessage, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -58,14 +58,27 @@ var symbols = map[runner.Action]string{runner.Reuse: "=", runner.Run: "+", runne
 func printPlan(w io.Writer, plan *runner.Plan, place string) error {
 	count := map[runner.Action]int{}
 	t := newTable(w)
+	const between = 2
+	before := 0 // columns of what stands before the reason
+	for _, s := range plan.Stages {
+		before = max(before, len([]rune(s.Name)))
+	}
+	kind, action := 0, 0
+	for _, s := range plan.Stages {
+		kind, action = max(kind, len(s.Kind)), max(action, len(s.Action))
+	}
+	before += len("+ ") + kind + action + 3*between
 	for _, s := range plan.Stages {
 		count[s.Action]++
-		for i, line := range reasons(s) {
-			if i == 0 {
-				t.row(symbols[s.Action]+" "+s.Name, s.Kind, string(s.Action), line)
-			} else {
-				t.row("", "", "", line)
+		head := []string{symbols[s.Action] + " " + s.Name, s.Kind, string(s.Action)}
+		for _, reason := range reasons(s) {
+			for line := range strings.Lines(wrapped(reason, max(width(w)-before-2, narrowest), "  ")) {
+				t.row(append(head, strings.TrimSuffix(line, "\n"))...)
+				head = []string{"", "", ""}
 			}
+		}
+		if head[0] != "" {
+			t.row(head...)
 		}
 	}
 	if err := t.flush(); err != nil {
@@ -85,7 +98,10 @@ func printPlan(w io.Writer, plan *runner.Plan, place string) error {
 	return err
 }
 
-// reasons is why a stage's action is what it is, a line each; at least one, which may be empty.
+// narrowest is the columns of a reason where names leave it less.
+const narrowest = 40
+
+// reasons is why a stage's action is what it is, a line each.
 func reasons(s *runner.StagePlan) []string {
 	var lines []string
 	for _, f := range s.Failures {
@@ -94,32 +110,21 @@ func reasons(s *runner.StagePlan) []string {
 	for _, c := range s.Why {
 		lines = append(lines, reason(s, c))
 	}
-	if u := s.Unfinished; u != nil && u.Other != "" && s.Action == runner.Run {
-		lines = append(lines, u.Next())
-	}
 	if s.Renamed != "" {
 		lines = append(lines, fmt.Sprintf("(compared with %s, which the pipeline has no longer)", s.Renamed))
-	}
-	if len(lines) == 0 {
-		return []string{""}
 	}
 	return lines
 }
 
 func reason(s *runner.StagePlan, c runner.Change) string {
-	if s.Action == runner.Blocked || s.Action == runner.Resume {
-		return fmt.Sprint(c.New)
-	}
-	if s.Gone != nil && c.Field == "out" {
-		return fmt.Sprint(c.New)
-	}
-	if c.Field == "kind" && c.Old == nil && c.New == s.Kind {
+	switch {
+	case c.Says:
+		return printable(fmt.Sprint(c.New))
+	case c.Field == "kind" && c.Old == nil && c.New == s.Kind:
 		return "not run before"
-	}
-	if _, input := s.Inputs[c.Field]; input && c.New == nil {
-		return c.Field + " is not made yet"
-	}
-	if c.Old == nil && c.New == nil {
+	case c.From != "":
+		return c.Field + " is not made yet: " + c.From
+	case c.Old == nil && c.New == nil:
 		return c.Field + " has no commit in hone.lock yet: hone run asks the hub"
 	}
 	line := fmt.Sprintf("%s %s → %s", c.Field, brief(c.Old), brief(c.New))

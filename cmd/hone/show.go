@@ -89,7 +89,7 @@ func showCommand() *cobra.Command {
 
 func (f *flags) printRecord(c *cobra.Command, st *store.Store, s *runner.StagePlan) error {
 	if f.json {
-		return printJSON(c, shown{s, s.Record, folders(st, s.Record)})
+		return printJSON(c, shown{s, s.Record, folders(st, s.Record), st.LogDir(s.Record)})
 	}
 	return showStage(c.OutOrStdout(), st, s)
 }
@@ -99,6 +99,7 @@ type shown struct {
 	*runner.StagePlan
 	Record *store.Record     `json:"record"`
 	Paths  map[string]string `json:"paths,omitempty"`
+	Log    string            `json:"log,omitempty"` // the folder of its log
 }
 
 func folders(st *store.Store, r *store.Record) map[string]string {
@@ -178,6 +179,7 @@ func showStage(w io.Writer, st *store.Store, s *runner.StagePlan) error {
 	for _, port := range slices.Sorted(maps.Keys(r.Outputs)) {
 		line("out."+port, "%s", st.Tree(r.Outputs[port].Hash))
 	}
+	line("log", "%s", st.LogDir(r))
 	for _, name := range byImportance(slices.Sorted(maps.Keys(r.Metrics))) {
 		line(name, "%.6g", r.Metrics[name])
 	}

@@ -76,22 +76,20 @@ func width(w io.Writer) int {
 // wrapped breaks text at spaces so that no line has more than columns, if a word allows, beside the indent of all but the first.
 func wrapped(text string, columns int, indent string) string {
 	var b strings.Builder
-	at := 0
-	for i, word := range strings.Fields(text) {
-		n := len([]rune(word))
-		switch {
-		case i == 0:
-		case at+1+n > columns:
-			b.WriteString("\n" + indent)
-			at = 0
-		default:
-			b.WriteByte(' ')
-			at++
+	rest := []rune(strings.TrimSpace(strings.ReplaceAll(text, "\n", " ")))
+	for len(rest) > columns {
+		at := columns
+		for at > 0 && rest[at] != ' ' {
+			at--
 		}
-		b.WriteString(word)
-		at += n
+		if at == 0 {
+			for at = columns; at < len(rest) && rest[at] != ' '; at++ {
+			}
+		}
+		b.WriteString(strings.TrimRight(string(rest[:at]), " ") + "\n" + indent)
+		rest = []rune(strings.TrimLeft(string(rest[at:]), " "))
 	}
-	return b.String()
+	return b.String() + string(rest)
 }
 
 // telling is the metrics that say most of a training, under TRL's names, the most telling first. Those of a method come before

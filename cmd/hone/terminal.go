@@ -98,12 +98,16 @@ func (t *terminal) update(u runner.Update) {
 	case "metric":
 		r.measure(e.Values)
 	case "log":
-		mark := "·"
-		if e.Level == "warn" || e.Level == "error" {
-			mark = "!"
-		}
-		t.tell = append(t.tell, fmt.Sprintf("%s %s: %s", mark, name, printable(e.Message)))
+		t.tell = append(t.tell, fmt.Sprintf("%s %s: %s", marked(e.Level), name, printable(e.Message)))
 	}
+}
+
+// marked is how a message begins.
+func marked(level string) string {
+	if level == "warn" || level == "error" {
+		return "!"
+	}
+	return "·"
 }
 
 func (t *terminal) row(name string) *row {
