@@ -258,6 +258,10 @@ func until(ended <-chan error, happens func() bool) bool {
 func (t *training) kill(stage string) {
 	t.Helper()
 	every := trainings[stage].saved
+	others := map[string]bool{} // folders of the states of stages killed before
+	for _, path := range t.find("*") {
+		others[filepath.Dir(path)] = true
+	}
 	at := rand.Perm(t.total(stage)/every - 1)[:10] // saves but the last: after it the stage may have ended
 	slices.Sort(at)
 	for i, k := range at {
@@ -268,8 +272,9 @@ func (t *training) kill(stage string) {
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait(); close(ended) }()
 		saved := func() bool {
-			now := t.find("step-*.json")
-			return len(now) > 0 && filepath.Base(now[len(now)-1]) >= fmt.Sprintf("step-%012d.json", (k+1)*every)
+			return slices.ContainsFunc(t.find("step-*.json"), func(path string) bool {
+				return !others[filepath.Dir(path)] && filepath.Base(path) >= fmt.Sprintf("step-%012d.json", (k+1)*every)
+			})
 		}
 		middle, before := i%2 == 1, t.find("writing-*")
 		writing := func() bool {
