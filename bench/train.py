@@ -40,7 +40,7 @@ def run(script, *arguments):
 def main():
     p = side.parser(steps=6, repeats=3, threads=2)
     p.add_argument("names", nargs="*", metavar="NAME", default=[*SET])
-    a = p.parse_args()
+    a = p.parse_intermixed_args()  # names may follow options
     if unknown := set(a.names) - set(SET):
         p.error(f"no {', '.join(unknown)}: {', '.join(SET)}")
     found = {}
