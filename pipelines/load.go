@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -197,6 +198,37 @@ func choose(dir string, packages map[string][]string) (string, error) {
 	return "", usagef("%s: which pipeline? name one of %s", shownPath(dir), strings.Join(found, ", "))
 }
 
+// noTag is what CUE says of -t NAME=VALUE and of -t NAME where no file has the tag.
+var noTag = regexp.MustCompile(`^(?:no tag for "(.*)"|tag "(.*)" not used in any file)$`)
+
+// unknownTag says of a tag, with a value or bare, that there is none, and which there are.
+func unknownTag(name string, bare bool, tags []string) string {
+	switch {
+	case len(tags) == 0:
+		return "no tag " + name + "; there is none at all"
+	case bare && slices.Contains(tags, name):
+		return "the tag " + name + " takes a value: " + name + "=VALUE"
+	}
+	return "no tag " + name + Suggest(name, tags)
+}
+
+// tagsOf names the tags that a package's files have, @tag(NAME).
+func tagsOf(inst *build.Instance) []string {
+	var tags []string
+	for _, f := range inst.Files {
+		ast.Walk(f, func(n ast.Node) bool {
+			if a, ok := n.(*ast.Attribute); ok {
+				if key, body := a.Split(); key == "tag" {
+					name, _, _ := strings.Cut(body, ",")
+					tags = append(tags, strings.TrimSpace(name))
+				}
+			}
+			return true
+		}, nil)
+	}
+	return tags
+}
+
 // load1 loads and evaluates one package.
 func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	o, err := newOverlay(dir)
@@ -209,11 +241,10 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	inst := instances[0]
 	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, context: cuecontext.New(), instance: inst, overlay: o}
 	if inst.Err != nil {
-		if name, ok := strings.CutPrefix(inst.Err.Error(), "no tag for "); ok {
-			return nil, &noTagError{UsageError{shownPath(dir) + ": " + inst.Err.Error()}, strings.Trim(name, `"`)}
+		if tag := noTag.FindStringSubmatch(inst.Err.Error()); tag != nil {
+			name := tag[1] + tag[2]
+			return nil, &noTagError{UsageError{shownPath(dir) + ": " + unknownTag(name, tag[2] != "", tagsOf(inst))}, name}
 		}
-	}
-	if inst.Err != nil {
 		return nil, p.cueErrors(inst.Err)
 	}
 	for _, f := range inst.BuildFiles {

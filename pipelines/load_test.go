@@ -137,8 +137,16 @@ func TestTags(t *testing.T) {
 	tagged := strings.Replace(minimal, `"hf://a/b"`, `_m`, 1) + "_m: *\"hf://a/b\" | string @tag(model)\n"
 	enter(t, "-- one/p.cue --\n"+tagged+"-- two/p.cue --\n"+minimal)
 	var usage *UsageError
-	if _, err := Load("two", Options{Tags: []string{"model=hf://c/d"}}); !errors.As(err, &usage) {
-		t.Errorf("two has no tag: %v", err)
+	for _, c := range [][3]string{
+		{"two", "model=hf://c/d", "two: no tag model; there is none at all"},
+		{"one", "modle=hf://c/d", "one: no tag modle (did you mean model?)"},
+		{"one", "x=hf://c/d", "one: no tag x; there is model"},
+		{"one", "x", "one: no tag x; there is model"},
+		{"one", "model", "one: the tag model takes a value: model=VALUE"},
+	} {
+		if _, err := Load(c[0], Options{Tags: []string{c[1]}}); !errors.As(err, &usage) || err.Error() != c[2] {
+			t.Errorf("%s -t %s: %v", c[0], c[1], err)
+		}
 	}
 	all, wrong, err := LoadAll("./...", Options{Tags: []string{"model=hf://c/d"}})
 	if err != nil || len(wrong) != 0 || len(all) != 2 {

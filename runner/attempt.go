@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hone-ml/hone/internal/job"
@@ -46,7 +48,7 @@ var errInterrupted = &job.Error{Message: "interrupted", Code: 130}
 // run does everything but the commit. The caller calls release whatever came of it.
 func (a *attempt) run(ctx context.Context) *outcome {
 	out := &outcome{}
-	if out.err = a.do(ctx, out); out.err != nil && a.dir != "" {
+	if out.err = a.blameDisk(a.do(ctx, out)); out.err != nil && a.dir != "" {
 		a.far.ended(a.checkpoints(), out.err)
 	}
 	if ctx.Err() != nil && out.err != nil {
@@ -84,7 +86,7 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 	started := time.Now()
 	end, err := a.process(ctx)
 	if err != nil {
-		return a.blameDisk(err)
+		return err
 	}
 	out.resumed = a.res.resume
 	out.metrics = end.metrics
@@ -195,14 +197,28 @@ func (a *attempt) process(ctx context.Context) (*ending, error) {
 	return a.start(ctx)
 }
 
-// blameDisk makes a failure the environment's where the store's disk is full now, with the job folder still on it: a
-// program that met it cannot always say so.
+// blameDisk makes a failure the environment's where the store's disk is full, with the job folder still on it, and says what
+// gives room: of a file in the store its name there, of a program, which cannot always say so, what it said.
 func (a *attempt) blameDisk(err error) error {
-	var failure *job.Error
-	if errors.As(err, &failure) && failure.Code == 1 && a.store.Full() {
-		return &job.Error{Path: failure.Path, Message: failure.Message + "; no space left on the disk of the store", Code: 6, Err: err}
+	if err == nil {
+		return nil
 	}
-	return err
+	var failure *job.Error
+	errors.As(err, &failure)
+	file := regexp.MustCompile(regexp.QuoteMeta(a.store.Dir) + `/(?:tmp/[^/]+/|checkpoints/[^/]+/[^/]+/)?([^:\s]+)`).FindStringSubmatch(err.Error())
+	told := errors.Is(err, syscall.ENOSPC) || strings.Contains(strings.ToLower(err.Error()), "no space left on device")
+	free := a.store.Free()
+	full := &job.Error{Code: 6, Err: err}
+	switch {
+	case told && file != nil:
+		full.Path, full.Message = file[1], "no space left on the disk of the store"
+	case free < 1<<20 && (told || failure != nil && failure.Code == 1):
+		full.Message = err.Error() + "; no space left on the disk of the store"
+	default:
+		return err
+	}
+	full.Message += fmt.Sprintf("\n%s has %s left: hone gc --dry-run says what gc would free; --store DIR names another place", a.store.Dir, store.Size(free))
+	return full
 }
 
 // prepare writes the job folder.

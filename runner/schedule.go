@@ -158,7 +158,7 @@ func (s *schedule) attempt(ctx context.Context, n *node) {
 	if out.err == nil && out.damaged == nil && out.commit != nil {
 		s.reports <- report{node: n, outcome: out}
 		committed := *out
-		committed.err = out.commit()
+		committed.err = a.blameDisk(out.commit())
 		out = &committed
 	}
 	a.release()

@@ -182,7 +182,7 @@ func examineStore(flag string) checkup {
 		f.Found = fmt.Sprintf("%s: %v", dir, err)
 		return f
 	}
-	f.Found = fmt.Sprintf("%s, %s free", dir, size(int64(free)))
+	f.Found = fmt.Sprintf("%s, %s free", dir, store.Size(int64(free)))
 	f.Detail = map[string]any{"path": dir, "free_bytes": free}
 	switch {
 	case network:
@@ -201,7 +201,7 @@ func examineMemory() checkup {
 		return checkup{Name: "memory", Status: note, Found: err.Error()}
 	}
 	return checkup{
-		Name: "memory", Status: fine, Found: fmt.Sprintf("%s, %s available", size(int64(total)), size(int64(available))),
+		Name: "memory", Status: fine, Found: fmt.Sprintf("%s, %s available", store.Size(int64(total)), store.Size(int64(available))),
 		Detail: map[string]any{"total_bytes": total, "available_bytes": available},
 	}
 }

@@ -27,6 +27,7 @@ type flags struct {
 	stages   []string
 	numerics string
 	pipeline string
+	whole    bool // the verb does without a stage
 
 	ran   string // PATH of the pipeline that was loaded
 	place string // of the store, and how it was found; set with it
@@ -207,7 +208,7 @@ func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *sto
 	g, err := f.graph(args)
 	var none *pipelines.UsageError
 	if errors.As(err, &none) {
-		err = swapped(err, opts.Stages)
+		err = f.swapped(err, opts.Stages)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -224,13 +225,16 @@ func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *sto
 	opts.Stages = append(opts.Stages, f.stages...)
 	opts.Hone, opts.Worker, opts.Version = []string{self}, findWorker, version()
 	r, err := runner.New(g, st, opts)
-	return r, st, swapped(err, opts.Stages)
+	return r, st, f.swapped(err, opts.Stages)
 }
 
 // swapped tells the user of a verb about a stage who named the pipeline in its place.
-func swapped(err error, stages []string) error {
+func (f *flags) swapped(err error, stages []string) error {
 	if err == nil || len(stages) == 0 || !isPath(stages[0]) {
 		return err
+	}
+	if f.whole {
+		return usage("%w\n%s is a path: hone show --pipeline %s shows its stages, hone show STAGE %s one of them", err, stages[0], word(stages[0]), word(stages[0]))
 	}
 	return usage("%w\n%s is a path: the stage comes first, then the pipeline (STAGE %s)", err, stages[0], stages[0])
 }

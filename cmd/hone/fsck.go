@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/runner/store"
 )
 
 func fsckCommand() *cobra.Command {
@@ -32,7 +34,7 @@ The exit code is 5 where there is damage.`,
 				for _, p := range found.Problems {
 					fmt.Fprintf(c.OutOrStdout(), "%s: %s\n", p.Path, p.What)
 				}
-				_, err = fmt.Fprintf(c.OutOrStdout(), "%s (%s), %s, %s: %s\n", count(found.Objects, "object"), size(found.Bytes),
+				_, err = fmt.Fprintf(c.OutOrStdout(), "%s (%s), %s, %s: %s\n", count(found.Objects, "object"), store.Size(found.Bytes),
 					count(found.Trees, "artifact"), count(found.Records, "record"), count(len(found.Problems), "problem"))
 				for _, dir := range found.Pipelines {
 					fmt.Fprintf(c.OutOrStdout(), "%s makes what is damaged again\n", f.runIn(dir))

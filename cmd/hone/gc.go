@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/runner/store"
 )
 
 func gcCommand() *cobra.Command {
@@ -37,29 +39,23 @@ small, and why and log read them.`,
 			w := c.OutOrStdout()
 			for _, t := range freed.Trees {
 				if t.Stage != "" {
-					fmt.Fprintf(w, "%.12s  %9s  %s of %s\n", t.Hash, size(t.Bytes), t.Stage, t.Pipeline)
+					fmt.Fprintf(w, "%.12s  %9s  %s of %s\n", t.Hash, store.Size(t.Bytes), t.Stage, t.Pipeline)
 				} else {
-					fmt.Fprintf(w, "%.12s  %9s  of no record\n", t.Hash, size(t.Bytes))
+					fmt.Fprintf(w, "%.12s  %9s  of no record\n", t.Hash, store.Size(t.Bytes))
 				}
 			}
-			_, err = fmt.Fprintf(w, "%s %s: %d artifacts, %d checkpoints; %s kept\n", verb, size(freed.Bytes), len(freed.Trees), len(freed.Checkpoints), size(freed.Kept))
-			return err
+			fmt.Fprintf(w, "%s %s: %s, %s; %s kept\n", verb, store.Size(freed.Bytes),
+				count(len(freed.Trees), "artifact"), count(len(freed.Checkpoints), "checkpoint"), store.Size(freed.Kept))
+			if freed.Shared > 0 {
+				fmt.Fprintf(w, "%s of these artifacts are files that others have too: they stay, or count once\n", store.Size(freed.Shared))
+			}
+			if freed.Busy {
+				fmt.Fprintln(w, "a run is using the store: gc itself waits for its end")
+			}
+			return nil
 		},
 	}
 	f.register(c, "json", "store")
 	c.Flags().BoolVarP(&dry, "dry-run", "n", false, "say what it would free, and free nothing")
 	return c
-}
-
-// size is a number of bytes as people read it.
-func size(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, names := float64(n)/unit, "KMGTPE"
-	for value >= unit && len(names) > 1 {
-		value, names = value/unit, names[1:]
-	}
-	return fmt.Sprintf("%.1f %ciB", value, names[0])
 }

@@ -124,6 +124,6 @@ func nextStep(c *cobra.Command, dir string) error {
 		_, err = fmt.Fprintf(c.OutOrStdout(), "before it runs:\n%v\n", err)
 		return err
 	}
-	_, err := fmt.Fprintf(c.OutOrStdout(), "next: hone run %s\n", dir)
+	_, err := fmt.Fprintf(c.OutOrStdout(), "next: hone run %s\n", word(dir))
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -210,7 +211,7 @@ func (f *modelFlags) openStage(name string) (*openedModel, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := modelPort(g.Stage(stage), port)
+	out, err := f.modelPort(g, g.Stage(stage), port)
 	if err != nil {
 		return nil, err
 	}
@@ -249,11 +250,12 @@ func (f *flags) verified(st *store.Store, name string, in job.Input) (*openedMod
 }
 
 // modelPort returns the port of a stage that is a model or an adapter: the named one, or the only one.
-func modelPort(s *pipelines.Stage, port string) (pipelines.Output, error) {
+func (f *modelFlags) modelPort(g *pipelines.Graph, s *pipelines.Stage, port string) (pipelines.Output, error) {
 	var found []pipelines.Output
 	var names []string
+	isModel := func(o pipelines.Output) bool { return o.Kind == "model" || o.Kind == "adapter" }
 	for _, o := range s.Outputs {
-		if o.Kind != "model" && o.Kind != "adapter" {
+		if !isModel(o) {
 			continue
 		}
 		if o.Port == port {
@@ -263,7 +265,21 @@ func modelPort(s *pipelines.Stage, port string) (pipelines.Output, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return pipelines.Output{}, usage("%s makes no model", s.Name)
+		var others []string
+		for _, other := range g.Stages {
+			if !other.Internal && slices.ContainsFunc(other.Outputs, isModel) {
+				others = append(others, other.Name)
+			}
+		}
+		message := s.Name + " makes no model"
+		if len(others) > 0 {
+			message += "; stages that do: " + strings.Join(others, ", ")
+		}
+		path := "hone path " + s.Name
+		if f.pipeline != "." {
+			path += " --pipeline " + word(f.pipeline)
+		}
+		return pipelines.Output{}, usage("%s\n%s prints the folder of what it makes", message, path)
 	case port != "":
 		return pipelines.Output{}, usage("%s.%s is no model; %s is", s.Name, port, strings.Join(names, ", "))
 	case len(found) > 1:

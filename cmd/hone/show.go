@@ -26,7 +26,7 @@ const (
 )
 
 func showCommand() *cobra.Command {
-	var f flags
+	f := flags{whole: true}
 	c := &cobra.Command{
 		Use:   "show [STAGE [PATH]]",
 		Short: "what the stages gave: the pipeline's, or one stage's record",

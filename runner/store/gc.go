@@ -17,8 +17,10 @@ type Freed struct {
 	Bytes       int64       `json:"bytes"` // freed on disk: what kept artifacts share is not counted
 	Kept        int64       `json:"kept_bytes"`
 	Trees       []FreedTree `json:"artifacts"`
-	Checkpoints []string    `json:"checkpoints"` // keys of unfinished stages
-	Refs        int         `json:"refs"`        // of pipelines whose folder is gone
+	Checkpoints []string    `json:"checkpoints"`  // keys of unfinished stages
+	Refs        int         `json:"refs"`         // of pipelines whose folder is gone
+	Shared      int64       `json:"shared_bytes"` // of the artifacts' own sizes: what others have too, which stays or counts once
+	Busy        bool        `json:"busy"`         // a run or a worker uses the store: only a dry run goes on then
 }
 
 // FreedTree is an artifact that GC frees, with the stage that made it last. Bytes are its own size: what it shares
@@ -31,7 +33,7 @@ type FreedTree struct {
 }
 
 // GC removes artifacts, objects and checkpoints that no ref leads to, and what crashed processes left in tmp. Records
-// stay. It refuses while a run, or a worker that outlived its run, uses the store.
+// stay. It refuses while a run, or a worker that outlived its run, uses the store; a dry run, which only looks, does not.
 func (s *Store) GC(dryRun bool) (*Freed, error) {
 	freed := &Freed{DryRun: dryRun, Trees: []FreedTree{}, Checkpoints: []string{}}
 	if _, err := os.Stat(s.Dir); errors.Is(err, os.ErrNotExist) {
@@ -44,13 +46,22 @@ func (s *Store) GC(dryRun bool) (*Freed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if lock == nil {
+	if lock == nil && !dryRun {
 		return nil, errors.New("a run is using this store: try again when it has ended")
 	}
-	defer lock.Close()
-	if err := s.idle(dryRun); err != nil {
+	if lock == nil {
+		freed.Busy = true
+	} else {
+		defer lock.Close()
+	}
+	worker, err := s.worked(dryRun)
+	if err != nil {
 		return nil, err
 	}
+	if worker && !dryRun {
+		return nil, errors.New("a worker is still using this store: try again when it has ended")
+	}
+	freed.Busy = freed.Busy || worker
 	live, dead, err := s.refs()
 	if err != nil {
 		return nil, err
@@ -82,7 +93,7 @@ func (s *Store) GC(dryRun bool) (*Freed, error) {
 	}
 	objects := s.reachable(trees)
 	return freed, errors.Join(
-		s.sweepTrees(freed, trees, maker),
+		s.sweepTrees(freed, trees, objects, maker),
 		s.sweepObjects(freed, objects),
 		s.sweepCheckpoints(freed, keys),
 		s.sweepRefs(freed, dead),
@@ -90,31 +101,31 @@ func (s *Store) GC(dryRun bool) (*Freed, error) {
 	)
 }
 
-// idle refuses while any key is locked, and drops the files of locks that nobody holds.
-func (s *Store) idle(dryRun bool) error {
+// worked says whether any key is locked, and drops the files of locks that nobody holds.
+func (s *Store) worked(dryRun bool) (bool, error) {
 	names, err := s.list("locks")
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, name := range names {
 		if name == "store" {
 			continue
 		}
+		if dryRun {
+			if s.Held(name) {
+				return true, nil
+			}
+			continue
+		}
 		lock, err := s.tryLock(name, unix.LOCK_EX)
-		if err != nil {
-			return err
+		if err != nil || lock == nil {
+			return lock == nil, err
 		}
-		if lock == nil {
-			return errors.New("a worker is still using this store: try again when it has ended")
-		}
-		if !dryRun {
-			err = os.Remove(s.path("locks", name))
-		}
-		if err := errors.Join(err, lock.Close()); err != nil {
-			return err
+		if err := errors.Join(os.Remove(s.path("locks", name)), lock.Close()); err != nil {
+			return false, err
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // reachable is the objects of trees by name, the trees' manifests among them.
@@ -133,11 +144,12 @@ func (s *Store) reachable(trees map[string]bool) map[string]bool {
 	return objects
 }
 
-func (s *Store) sweepTrees(freed *Freed, keep map[string]bool, maker map[string]*Record) error {
+func (s *Store) sweepTrees(freed *Freed, keep, objects map[string]bool, maker map[string]*Record) error {
 	names, err := s.list("trees")
 	if err != nil {
 		return err
 	}
+	counted := map[string]bool{}
 	for _, hash := range names {
 		if keep[hash] {
 			continue
@@ -147,6 +159,13 @@ func (s *Store) sweepTrees(freed *Freed, keep map[string]bool, maker map[string]
 			t.Pipeline, t.Stage = r.Pipeline, r.Stage
 		}
 		freed.Trees = append(freed.Trees, t)
+		entries, _ := s.manifest(hash) // without it nothing says what is shared
+		for _, e := range entries {
+			if info, err := os.Lstat(s.path("objects", e.object())); err == nil && (objects[e.object()] || counted[e.object()]) {
+				freed.Shared += info.Size()
+			}
+			counted[e.object()] = true
+		}
 		if !freed.DryRun {
 			if err := s.dropTree(hash); err != nil {
 				return err
@@ -167,6 +186,9 @@ func (s *Store) sweepObjects(freed *Freed, keep map[string]bool) error {
 	for _, name := range names {
 		path := s.path("objects", name)
 		info, err := os.Lstat(path)
+		if errors.Is(err, os.ErrNotExist) { // under a dry run another may be at work
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -224,6 +246,9 @@ func (s *Store) sweepTmp(freed *Freed) error {
 		return err
 	}
 	for _, name := range names {
+		if key, _, _ := strings.Cut(name, "-"); freed.Busy && IsHash(key) && s.Held(key) {
+			continue
+		}
 		freed.Bytes += diskUse(s.path("tmp", name))
 		if !freed.DryRun {
 			if err := os.RemoveAll(s.path("tmp", name)); err != nil {

@@ -118,10 +118,26 @@ func (s *Store) Job(key string) (string, error) {
 	return os.MkdirTemp(s.path("tmp"), key+"-")
 }
 
-// Full says whether the store's disk has less than a MiB left.
-func (s *Store) Full() bool {
+// Free is the bytes that the store's disk has left; 0 where it cannot be asked.
+func (s *Store) Free() int64 {
 	var st unix.Statfs_t
-	return unix.Statfs(s.Dir, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < 1<<20
+	if unix.Statfs(s.Dir, &st) != nil {
+		return 0
+	}
+	return int64(uint64(st.Bavail) * uint64(st.Bsize))
+}
+
+// Size is a number of bytes as people read it.
+func Size(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, names := float64(n)/unit, "KMGTPE"
+	for value >= unit && len(names) > 1 {
+		value, names = value/unit, names[1:]
+	}
+	return fmt.Sprintf("%.1f %ciB", value, names[0])
 }
 
 // writeFile puts content at path by a rename, so that a reader sees all of it or what was there before.
