@@ -140,11 +140,12 @@ func (f *flags) path(args []string) ([]string, error) {
 
 // nothing is why a stage has nothing to show: not run yet with what the pipeline says now, or not run at all as far as
 // this store knows.
-func (f *flags) nothing(r *runner.Runner, s *runner.StagePlan, what string) error {
+func (f *flags) nothing(r *runner.Runner, plan *runner.Plan, s *runner.StagePlan, what string) error {
+	if d := damaged(plan, s); d != nil {
+		return fail(exitDamaged, "%s: %w\n%s makes it again", d.Name, d.Gone, f.run())
+	}
 	var message string
 	switch u := s.Unfinished; {
-	case s.Gone != nil && len(s.Gone.Files) > 0:
-		return fail(exitDamaged, "%s: %w\n%s makes it again", s.Name, s.Gone, f.run())
 	case u != nil && u.Error != "":
 		message = fmt.Sprintf("%s: %s\n%s", s.Name, u.Next(), strings.TrimSuffix(indented(printable(u.Error)), "\n"))
 	case u != nil:
@@ -155,6 +156,21 @@ func (f *flags) nothing(r *runner.Runner, s *runner.StagePlan, what string) erro
 		message = fmt.Sprintf("%s: no current %s (%s): hone run makes it", s.Name, what, s.Action)
 	}
 	return fail(exitFailed, "%s", strings.TrimSuffix(message+"\n"+earlier(r, s), "\n"))
+}
+
+// damaged is the stage, or one that it waits for, whose artifact is known to be damaged; nil where there is none.
+func damaged(plan *runner.Plan, s *runner.StagePlan) *runner.StagePlan {
+	if s.Gone != nil && len(s.Gone.Files) > 0 {
+		return s
+	}
+	for _, c := range s.Why {
+		if up := plan.Stage(c.From); up != nil {
+			if d := damaged(plan, up); d != nil {
+				return d
+			}
+		}
+	}
+	return nil
 }
 
 // run is the command line that runs this verb's pipeline, as the user would type it.

@@ -120,7 +120,7 @@ func (f *flags) logDir(name string, path []string) (dir string, failed *runner.U
 	}
 	s := plan.Stage(name)
 	if dir = r.LogDir(s); dir == "" {
-		return "", nil, f.nothing(r, s, "log")
+		return "", nil, f.nothing(r, plan, s, "log")
 	}
 	if u := s.Unfinished; s.Record == nil && u != nil && u.Error != "" && !u.Now {
 		failed = u

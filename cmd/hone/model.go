@@ -216,7 +216,7 @@ func (f *modelFlags) openStage(name string) (*openedModel, error) {
 		return nil, err
 	}
 	if s := plan.Stage(stage); s.Outputs[out.Port] == nil {
-		return nil, f.nothing(r, s, "artifact")
+		return nil, f.nothing(r, plan, s, "artifact")
 	}
 	in, err := artifact(st, plan, stage, out.Port)
 	if err != nil {

@@ -63,7 +63,7 @@ func pathCommand() *cobra.Command {
 			}
 			hash := s.Outputs[port]
 			if hash == nil {
-				return f.nothing(r, s, "artifact")
+				return f.nothing(r, plan, s, "artifact")
 			}
 			return f.printPath(c, st, stage, port, *hash)
 		},

@@ -72,7 +72,7 @@ func showCommand() *cobra.Command {
 			}
 			s := plan.Stage(args[0])
 			if s.Record == nil {
-				return f.nothing(r, s, "record")
+				return f.nothing(r, plan, s, "record")
 			}
 			if err := f.printRecord(c, st, s); err != nil || f.json {
 				return err
