@@ -150,6 +150,19 @@ func (c *compiler) collect(s *stage, path string, v cue.Value, shape *schemas.Sh
 		return out
 	case kind == cue.StructKind:
 		return c.collectStruct(s, path, v, shape)
+	case kind == cue.BottomKind && s.declares(path): // what #Pipeline fills in and what the user wrote do not go together
+		if _, err := v.Fields(); err == nil && shape.Elem != nil {
+			return c.collectStruct(s, path, v, shape)
+		}
+		x := c.own(v)
+		parts := []string{"out", strings.TrimPrefix(path, "out.")}
+		if path == "out" {
+			parts = parts[:1]
+		}
+		if text := c.wants(s, parts, x); text != "" {
+			c.errorf(s, path, "%s", text)
+			return x
+		}
 	case kind == cue.ListKind:
 		list := []any{}
 		it, err := v.List()
@@ -170,12 +183,7 @@ func (c *compiler) collect(s *stage, path string, v cue.Value, shape *schemas.Sh
 		c.addCUE(s, path, v, err)
 		return nil
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	var leaf any
-	if err := d.Decode(&leaf); err != nil {
-		c.errorf(s, path, "%v", err)
-	}
+	leaf := decoded(b)
 	if text, ok := leaf.(string); ok && shape.File {
 		attribute := v.Attribute("get")
 		get, _ := attribute.String(0) // none is an error, and empty
@@ -190,6 +198,9 @@ func (c *compiler) collectStruct(s *stage, path string, v cue.Value, shape *sche
 		c.addCUE(s, path, v, err)
 		return nil
 	}
+	if edge, ok := asEdge(v); ok && shape.Fields != nil && !s.declares(path) {
+		return &edge // where fields are wanted: told by conform
+	}
 	tree := map[string]any{}
 	for it.Next() {
 		label, field := it.Selector().Unquoted(), it.Value()
@@ -197,8 +208,8 @@ func (c *compiler) collectStruct(s *stage, path string, v cue.Value, shape *sche
 		child := shape.Elem
 		if shape.Fields != nil {
 			if child = shape.Fields[label]; child == nil {
-				if path == "out" || strings.HasPrefix(path, "out.") {
-					continue // from and port of an exec's ports
+				if s.declares(path) && (label == "from" || label == "port") {
+					continue // hone's
 				}
 				s.where[sub] = shown(c.p.pos(field))
 				c.errorf(s, sub, "field not allowed%s", Suggest(label, names(shape.Fields)))
@@ -208,6 +219,37 @@ func (c *compiler) collectStruct(s *stage, path string, v cue.Value, shape *sche
 		tree[label] = c.collect(s, sub, field, child)
 	}
 	return tree
+}
+
+// declares says whether a path lies in the ports that an exec declares.
+func (s *stage) declares(path string) bool {
+	return s.kind == "exec" && (path == "out" || strings.HasPrefix(path, "out."))
+}
+
+// own is what the user wrote of a value that is in conflict with the schemas; nil where it is not plain.
+func (c *compiler) own(v cue.Value) any {
+	_, parts := v.Expr()
+	for _, part := range parts {
+		src := part.Source()
+		if src == nil || !c.p.better(token.NoPos, src.Pos()).IsValid() {
+			continue
+		}
+		if b, err := part.MarshalJSON(); err == nil {
+			return decoded(b)
+		}
+	}
+	return nil
+}
+
+// decoded is JSON as a stage's tree holds it.
+func decoded(b []byte) any {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var x any
+	if d.Decode(&x) != nil {
+		return nil
+	}
+	return x
 }
 
 // ports reads a stage's out.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -88,7 +87,10 @@ func (s *stage) written() map[string]any {
 	}
 	out := map[string]any{}
 	for _, o := range s.outs {
-		port := map[string]any{"kind": o.Kind, "from": s.name, "port": o.Port}
+		port := map[string]any{"from": s.name, "port": o.Port}
+		if o.Kind != "" {
+			port["kind"] = o.Kind
+		}
 		if o.Kind == "adapter" && s.kind != "exec" {
 			port["base"] = tree["model"]
 		}
@@ -99,7 +101,7 @@ func (s *stage) written() map[string]any {
 }
 
 // encode makes a CUE value of a tree.
-func (c *compiler) encode(tree map[string]any) (cue.Value, error) {
+func (c *compiler) encode(tree any) (cue.Value, error) {
 	b, err := json.Marshal(tree)
 	if err != nil {
 		return cue.Value{}, err
@@ -116,7 +118,14 @@ func (c *compiler) encode(tree map[string]any) (cue.Value, error) {
 // It returns the paths of the fields that are wrong.
 func (c *compiler) refuse(s *stage, strict cue.Value, err error) (paths []string) {
 	for _, e := range errors.Errors(err) {
-		path := strings.TrimPrefix(strings.TrimPrefix(joinPath(e.Path()), "#Stages."+s.kind), ".")
+		parts := ownPath(e.Path(), s.kind)
+		for i := range parts { // what it has against the fields of an edge it has against the edge
+			if edge, ok := at(s.tree, joinPath(parts[:i])).(*Edge); ok && edge != nil {
+				parts = parts[:i]
+				break
+			}
+		}
+		path := joinPath(parts)
 		paths = append(paths, path)
 		format, args := e.Msg()
 		msg := oneLine(format, args)
@@ -129,12 +138,24 @@ func (c *compiler) refuse(s *stage, strict cue.Value, err error) (paths []string
 		if c.told(s, path) || s.holdsEdge(path) || strings.Contains(msg, "matchN") {
 			continue // matchN: requireShape has said it in a user's words
 		}
-		if msg = plain(msg, path, s.tree, choices(strict, e.Path())); msg == "missing" && isChoice(s.kind, path) {
+		if msg = c.plain(msg, s, parts, path); msg == "missing" && isChoice(s.kind, path) {
 			continue
 		}
 		c.errorf(s, path, "%s", msg)
 	}
 	return paths
+}
+
+// ownPath is a path of CUE's within a stage.
+func ownPath(parts []string, kind string) []string {
+	var own []string
+	for _, part := range parts {
+		own = append(own, strings.Trim(part, `"`))
+	}
+	if len(own) > 1 && own[0] == "#Stages" && own[1] == kind {
+		own = own[2:]
+	}
+	return own
 }
 
 // holdsEdge says whether a path lies in an edge, which resolve has judged.
@@ -168,21 +189,34 @@ func (es Errors) dropEchoes() Errors {
 var outOfPattern = regexp.MustCompile(`^invalid value (.*) \(out of bound =~(.*)\)$`)
 
 // plain rewrites the messages of CUE's that speak of its own workings.
-func plain(msg, path string, tree map[string]any, choices string) string {
-	label := path[strings.LastIndexByte(path, '.')+1:]
+func (c *compiler) plain(msg string, s *stage, parts []string, path string) string {
+	x, label := at(s.tree, path), parts[len(parts)-1]
+	wanted := c.wants(s, parts, x)
 	switch {
+	case isEdge(x) && wanted != "":
+		return wanted
 	case strings.Contains(msg, "required but not present"), strings.Contains(msg, "required field missing"):
 		return "missing"
-	case choices != "":
-		return valueAt(tree, path) + " is not " + choices
 	case strings.HasPrefix(msg, "invalid value") && strings.Contains(msg, "struct.MinFields(1)"),
 		strings.HasPrefix(msg, "incompatible list lengths (0 "):
-		if at(tree, path) == nil {
+		if x == nil {
 			return "missing"
 		}
 		return isEmpty
 	case msg == "field not allowed" && !nameRule.MatchString(label):
 		return badName
+	case msg == "field not allowed":
+		var have []string
+		for _, f := range fieldsOf(c.definition(s, parts[:len(parts)-1])) {
+			have = append(have, f.name)
+		}
+		return msg + Suggest(label, have)
+	}
+	if all := choices(c.definition(s, parts)); all != "" && x != nil {
+		return valueAt(x, "") + " is not " + all
+	}
+	if wanted != "" {
+		return wanted
 	}
 	if m := outOfPattern.FindStringSubmatch(msg); m != nil {
 		return m[1] + " does not match " + m[2]
@@ -191,16 +225,8 @@ func plain(msg, path string, tree map[string]any, choices string) string {
 }
 
 // choices writes a field's alternatives, where it has some: "auto", "float32" or "bfloat16".
-func choices(strict cue.Value, path []string) string {
-	v := strict
-	for _, part := range path {
-		if i, err := strconv.Atoi(part); err == nil && v.IncompleteKind() == cue.ListKind {
-			v = v.LookupPath(cue.MakePath(cue.Index(i)))
-			continue
-		}
-		v = v.LookupPath(cue.MakePath(cue.Str(strings.Trim(part, `"`))))
-	}
-	op, parts := v.Expr()
+func choices(def cue.Value) string {
+	op, parts := def.Expr()
 	if op == cue.AndOp {
 		for _, part := range parts {
 			if inner, alternatives := part.Expr(); inner == cue.OrOp {

@@ -62,6 +62,8 @@ func (c *compiler) notAnEdge(v cue.Value) string {
 			return fmt.Sprintf("there is no stage %s%s", name, Suggest(name, names(c.byName)))
 		case from.kind == "":
 			return "" // told at that stage
+		case port != "" && (from.out(port) != nil || len(from.outs) == 0):
+			return "" // there, or not to be known, but for what is wrong with that stage
 		case port != "":
 			return from.noPort(port)
 		}

@@ -28,11 +28,18 @@ var oneOfs = map[string][]oneOf{
 // requireShape tells where one field of several is wanted and none or two stand.
 func (c *compiler) requireShape(s *stage) {
 	for _, rule := range oneOfs[s.kind] {
+		shape := s.shape
+		if rule.within != "" {
+			shape = s.shape.Fields[rule.within]
+		}
 		switch within := at(s.tree, rule.within).(type) {
 		case map[string]any:
 			if rule.within == "" {
 				c.requireOne(s, "", within, rule)
 				continue
+			}
+			if shape.List {
+				continue // it is to be one: told by conform
 			}
 			for _, name := range names(within) {
 				if fields, ok := within[name].(map[string]any); ok {
@@ -63,6 +70,9 @@ func (c *compiler) requireOne(s *stage, path string, fields map[string]any, rule
 		c.errorf(s, path, "%s together: only one of %s", strings.Join(set, " and "), choice)
 	case len(set) == 0 && !rule.none && !c.told(s, path) && !c.toldBelow(s, path):
 		c.choosing[s.path(path)] = true
+		if label := path[strings.LastIndexByte(path, '.')+1:]; slices.Contains(rule.fields, label) {
+			choice += fmt.Sprintf("; %s stands where a name of yours does: write NAME: %s: {…}", label, label)
+		}
 		c.errorf(s, path, "missing one of %s", choice)
 	}
 }
