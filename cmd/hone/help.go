@@ -23,7 +23,10 @@ func helped(root *cobra.Command) *cobra.Command {
 	})
 	root.SetHelpTemplate("{{reflowed .}}\n\n{{.UsageString}}")
 	root.SetUsageTemplate(`Usage:
-  {{if .HasAvailableSubCommands}}{{.CommandPath}} VERB{{else}}{{.UseLine}}{{end}}
+{{- if or (not .HasAvailableSubCommands) (ne .UseLine .CommandPath)}}
+  {{.UseLine}}{{end}}
+{{- if .HasAvailableSubCommands}}
+  {{.CommandPath}} VERB{{end}}
 {{- if .HasExample}}
 
 Examples:

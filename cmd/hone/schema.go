@@ -13,7 +13,7 @@ import (
 
 func schemaCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "schema [KIND]",
+		Use:   "schema KIND",
 		Short: "the fields of a stage kind; schemas for cue, editors and tools",
 		Long: `schema KIND lists the fields of a stage kind: type, default and meaning.
 

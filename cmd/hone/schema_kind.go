@@ -23,11 +23,11 @@ func printKind(w io.Writer, kind string) error {
 	of := func(definition string) cue.Value {
 		return v.LookupPath(cue.MakePath(cue.Def(definition), cue.Str(kind)))
 	}
-	l := &listing{columns: width(w), defaults: of("#Defaults"), any: c.CompileString("_")}
+	l := &listing{columns: width(w), defaults: of("#Defaults")}
 	l.fields("", of("#Stages"), schemas.ShapeOf(kind))
 	slices.SortStableFunc(l.found, func(a, b listed) int { return a.rank - b.rank })
 	_, doc, _ := strings.Cut(said(cue.Dereference(of("#Stages"))), " ") // it begins with the definition's name
-	fmt.Fprintf(w, "%s\n", wrapped(kind+" "+doc, l.columns, ""))
+	fmt.Fprintf(w, "%s\n", reflowed(kind+" "+doc, l.columns))
 	for _, f := range l.found {
 		fmt.Fprintf(w, "\n  %s\n", wrapped(f.head, l.columns-6, "      "))
 		if f.doc != "" {
@@ -42,7 +42,6 @@ func printKind(w io.Writer, kind string) error {
 type listing struct {
 	columns  int
 	defaults cue.Value
-	any      cue.Value // _
 	found    []listed
 }
 
@@ -59,18 +58,21 @@ const (
 )
 
 func (l *listing) fields(below string, v cue.Value, shape *schemas.Shape) {
-	all, err := v.Fields(cue.Optional(true))
+	all, err := v.Fields(cue.Optional(true), cue.Patterns(true)) // with patterns, a struct that must not be empty is no error
 	if err != nil {
 		return
 	}
 	for all.Next() {
-		name := all.Selector().Unquoted()
-		if below == "" && (name == "kind" || name == "out") {
+		if all.Selector().ConstraintType() == cue.PatternConstraint {
 			continue
 		}
+		name := all.Selector().Unquoted()
 		var own *schemas.Shape
 		if shape != nil {
 			own = shape.Fields[name]
+		}
+		if hones := name == "out" || below != "" && shape != nil; below == "" && name == "kind" || own == nil && hones {
+			continue // hone fills it in
 		}
 		rank := ownField
 		if below == "" && own == nil {
@@ -82,28 +84,31 @@ func (l *listing) fields(below string, v cue.Value, shape *schemas.Shape) {
 
 // field lists one, and what is below it.
 func (l *listing) field(path string, v cue.Value, shape *schemas.Shape, required bool, rank int) {
-	f := listed{head: path + ": " + l.typed(v, shape), rank: rank}
-	if value := l.filled(path); value != "" {
-		f.head += ", " + value + " when left out"
-	} else if required {
+	f := listed{head: path + ": " + l.typed(v, shape), doc: strings.Join(strings.Fields(said(v)), " "), rank: rank}
+	if required {
 		f.head += ", required"
 		if !strings.ContainsAny(path, ".[") {
 			f.rank = requiredField
 		}
+	} else if value := l.filled(path); value != "" {
+		f.head += ", " + value + " when left out"
 	}
-	f.doc = said(v)
 	l.found = append(l.found, f)
 	before := len(l.found)
 	switch {
-	case shape == nil && v.IncompleteKind() == cue.StructKind:
+	case shape == nil:
 		l.fields(path+".", v, nil)
-	case shape == nil || shape.Edges != nil:
+	case shape.Edges != nil:
 	case shape.Fields != nil:
 		l.fields(path+".", v, shape)
 	case shape.List && shape.Elem.Fields != nil:
 		l.fields(path+"[].", v.LookupPath(cue.MakePath(cue.AnyIndex)), shape.Elem)
-	case shape.Map && shape.Elem.Fields != nil:
-		l.fields(path+".NAME.", l.named(v), shape.Elem)
+	case shape.Map && named(v).Exists():
+		if shape.Elem.Fields != nil {
+			l.fields(path+".NAME.", named(v), shape.Elem)
+		}
+	case shape.Map: // its names are the schemas'
+		l.fields(path+".", v, nil)
 	}
 	for i := range l.found[before:] { // they stay with it
 		l.found[before+i].rank = f.rank
@@ -111,34 +116,24 @@ func (l *listing) field(path string, v cue.Value, shape *schemas.Shape, required
 }
 
 // named is what stands behind any name in a map.
-func (l *listing) named(v cue.Value) cue.Value {
-	return v.FillPath(cue.ParsePath("NAME"), l.any).LookupPath(cue.ParsePath("NAME"))
-}
+func named(v cue.Value) cue.Value { return v.LookupPath(cue.MakePath(cue.Str("NAME").Optional())) }
 
-// said is what the schemas say of a value, in a line.
+// said is what the schemas say of a value.
 func said(v cue.Value) string {
-	var lines []string
+	var text strings.Builder
 	for _, g := range v.Doc() {
-		lines = append(lines, strings.Fields(g.Text())...)
+		text.WriteString(strings.ReplaceAll(g.Text(), "\t", "    "))
 	}
-	return strings.Join(lines, " ")
+	return strings.TrimSpace(text.String())
 }
 
 // filled is a field's default, empty where it has none.
 func (l *listing) filled(path string) string {
-	var selectors []cue.Selector
-	for _, name := range strings.Split(path, ".") {
-		if name == "NAME" || strings.HasSuffix(name, "[]") {
-			return ""
-		}
-		selectors = append(selectors, cue.Str(name))
-	}
 	v := l.defaults
-	for _, s := range selectors {
-		if next := v.LookupPath(cue.MakePath(s)); next.Exists() {
-			v = next
-		} else if v = v.LookupPath(cue.MakePath(s.Optional())); !v.Exists() {
-			return ""
+	for _, name := range strings.Split(path, ".") {
+		name, item := strings.CutSuffix(name, "[]")
+		if v = v.LookupPath(cue.MakePath(cue.Str(name).Optional())); item {
+			v = v.LookupPath(cue.MakePath(cue.AnyIndex))
 		}
 	}
 	v, _ = v.Default()
@@ -155,8 +150,6 @@ func (l *listing) filled(path string) string {
 // typed is what may stand in a field.
 func (l *listing) typed(v cue.Value, shape *schemas.Shape) string {
 	switch {
-	case shape == nil && v.IncompleteKind() == cue.StructKind:
-		return "{…}"
 	case shape == nil && v.IncompleteKind() == cue.ListKind:
 		return "list"
 	case shape == nil:
@@ -169,8 +162,8 @@ func (l *listing) typed(v cue.Value, shape *schemas.Shape) string {
 		return said
 	case shape.List:
 		return "list of " + l.typed(v.LookupPath(cue.MakePath(cue.AnyIndex)), shape.Elem)
-	case shape.Map:
-		return "{NAME: " + l.typed(l.named(v), shape.Elem) + "}"
+	case shape.Map && named(v).Exists():
+		return "{NAME: " + l.typed(named(v), shape.Elem) + "}"
 	case shape.Fields != nil:
 		return "{…}"
 	case shape.File:
@@ -182,10 +175,20 @@ func (l *listing) typed(v cue.Value, shape *schemas.Shape) string {
 // constraint is a value in CUE, a long one by its type alone.
 func constraint(v cue.Value) string {
 	text := fmt.Sprint(v)
-	if len(text) > 60 || strings.Contains(text, "=~") {
+	switch op, parts := v.Expr(); {
+	case v.IncompleteKind() == cue.StructKind, v.IncompleteKind() == cue.BottomKind: // one that must not be empty is an error as it stands
+		return "{…}"
+	case v.IncompleteKind() == cue.ListKind:
+		return "list of " + constraint(v.LookupPath(cue.MakePath(cue.AnyIndex)))
+	case op == cue.OrOp && v.IncompleteKind()&cue.ListKind != 0:
+		var either []string
+		for _, part := range parts {
+			either = append(either, constraint(part))
+		}
+		return strings.Join(either, " | ")
+	case len(text) > 60, strings.Contains(text, "=~"), strings.HasPrefix(text, "!="):
 		return v.IncompleteKind().String()
-	}
-	if strings.HasPrefix(text, ">") || strings.HasPrefix(text, "<") {
+	case strings.HasPrefix(text, ">"), strings.HasPrefix(text, "<"):
 		return "number & " + text
 	}
 	return text
