@@ -164,6 +164,23 @@ func TestOneTokenizer(t *testing.T) {
 	}
 }
 
+// The README lists every example, a row each.
+func TestREADMEListsAll(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := filepath.Glob("*/pipeline.cue")
+	if err != nil || len(all) == 0 {
+		t.Fatal(all, err)
+	}
+	for _, file := range all {
+		if dir := filepath.Dir(file); !strings.Contains(string(readme), "| ["+dir+"]("+dir+"/") {
+			t.Errorf("README.md does not list %s", dir)
+		}
+	}
+}
+
 func TestTemplatesHaveAPipeline(t *testing.T) {
 	for name := range Templates {
 		f, err := Template(name)
