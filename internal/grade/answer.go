@@ -3,10 +3,12 @@ package grade
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/ordjson"
+	"github.com/hone-ml/hone/schemas"
 )
 
 // Answer returns what a completion of the row is compared with: the column that the grader names; else the column
@@ -16,6 +18,34 @@ func (g *Grader) Answer(row dataset.Row) (string, error) {
 		return column(row, g.column)
 	}
 	return Answer(g.header, row)
+}
+
+// Answerable refuses a dataset where no row can have what the grader compares with. It is for before a model is loaded.
+func Answerable(g schemas.Grader, d *dataset.Dataset) error {
+	var column string
+	switch {
+	case g.Exact != nil:
+		column = g.Exact.Column
+	case g.Contains != nil:
+		column = g.Contains.Column
+	case g.Number != nil:
+		column = g.Number.Column
+	case g.SQL != nil:
+		column = g.SQL.Column
+	default:
+		return nil // compares with nothing
+	}
+	names := d.Names()
+	if column != "" {
+		if slices.Contains(names, column) {
+			return nil
+		}
+		return fmt.Errorf("no column %s to compare with; there is %s", column, strings.Join(names, ", "))
+	}
+	if _, ok := d.Columns["answer"]; ok || slices.Contains(names, "answer") || d.Format == dataset.Messages || d.Format == dataset.PromptCompletion {
+		return nil
+	}
+	return fmt.Errorf("no column answer to compare with; there is %s: the grader's column: NAME takes another", strings.Join(names, ", "))
 }
 
 // Answer is Grader.Answer for a grader that names no column, and what reports show beside a completion.

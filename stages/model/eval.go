@@ -43,13 +43,14 @@ func Eval(ctx context.Context, j *stages.Job) error {
 	if err := j.Decode(&c); err != nil {
 		return err
 	}
-	for name, suite := range c.Suites {
-		if suite.Perplexity == nil {
-			continue // any row has a prompt
-		}
+	for _, name := range slices.Sorted(maps.Keys(c.Suites)) {
 		d, err := dataset.Open(j.In("suites." + name + ".data").Path)
 		if err == nil {
-			err = wants("perplexity", d.Format, taught...)
+			if c.Suites[name].Perplexity != nil {
+				err = wants("perplexity", d.Format, taught...)
+			} else {
+				err = grade.Answerable(c.Suites[name].Grader, d)
+			}
 			d.Close()
 		}
 		if err != nil {

@@ -3,8 +3,6 @@ package model
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/hone-ml/hone/internal/dataset"
@@ -103,14 +101,10 @@ func openQuestions(j *stages.Job, c *schemas.TrainGRPO, field, log string) (*que
 		d.Close()
 		return nil, stages.Errorf(field, "%w", err)
 	}
-	err = os.MkdirAll(filepath.Join(j.Job.Log, log), 0o755)
-	var rewards *grade.Sum
-	if err == nil {
-		rewards, err = grade.NewSum(c.Rewards, &d.Header, grading(j, "rewards", log))
-	}
+	rewards, err := openGraders(j, "rewards", log, c.Rewards, d)
 	if err != nil {
 		d.Close()
-		return nil, stages.Errorf("rewards", "%w", err)
+		return nil, err
 	}
 	return &questions{d, field, rewards}, nil
 }

@@ -177,7 +177,7 @@ func TestRejectLeavesOut(t *testing.T) {
 	}
 	for graders, want := range map[string]string{
 		`"minimum": 10, "graders": {"id": {"cel": {"expression": "row.id"}, "weight": 1}}`:                    "minimum: no row of 3 has a candidate to keep",
-		`"graders": {"a": {"exact": {}, "weight": 1}}`:                                                        "graders: row 1: a: no column answer",
+		`"graders": {"a": {"exact": {}, "weight": 1}}`:                                                        "graders.a: no column answer to compare with; there is prompt, id",
 		`"graders": {"a": {"exec": {"command": ["sh", "-c", "read a; echo '{\"score\": 1}'"]}, "weight": 1}}`: "row 1: a: exec: sh ended before",
 		`"graders": {"a": {"exec": {"command": ["no-such-program"]}, "weight": 1}}`:                           "graders: a: exec.command: no program no-such-program",
 	} {

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/grade"
@@ -24,9 +28,9 @@ func Reject(ctx context.Context, j *stages.Job) error {
 		return stages.Errorf("data", "%w", err)
 	}
 	defer d.Close()
-	graders, err := grade.NewSum(c.Graders, &d.Header, grading(j, "graders", "")) // before the model: a mistake costs nothing yet
+	graders, err := openGraders(j, "graders", "", c.Graders, d)
 	if err != nil {
-		return stages.Errorf("graders", "%w", err)
+		return err
 	}
 	defer graders.Close()
 	rows, texts, err := answer(ctx, j, "model", d, &c.Answering)
@@ -41,6 +45,24 @@ func Reject(ctx context.Context, j *stages.Job) error {
 		return err
 	}
 	return keep(j, &c, d, rows, candidates)
+}
+
+// openGraders opens the graders of a field for rows of a dataset: before the model, while a mistake costs nothing yet. log
+// names a folder of the job's log for what their programs say.
+func openGraders(j *stages.Job, field, log string, graders map[string]schemas.WeightedGrader, d *dataset.Dataset) (*grade.Sum, error) {
+	for _, name := range slices.Sorted(maps.Keys(graders)) {
+		if err := grade.Answerable(graders[name].Grader, d); err != nil {
+			return nil, stages.Errorf(field+"."+name, "%w", err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(j.Job.Log, log), 0o755); err != nil {
+		return nil, err
+	}
+	sum, err := grade.NewSum(graders, &d.Header, grading(j, field, log))
+	if err != nil {
+		return nil, stages.Errorf(field, "%w", err)
+	}
+	return sum, nil
 }
 
 // candidate is an answer with its scores.

@@ -73,7 +73,11 @@ func encodeFor(ctx context.Context, j *stages.Job, c *schemas.TrainSFT, field st
 	if err := wants("train.sft", d.Format, taught...); err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}
-	return encode(ctx, j, d, encoding{field: field, dir: j.In("model").Path, loss: c.LossOf(string(d.Format)), maxLength: c.MaxLength, date: c.Date})
+	loss := c.LossOf(string(d.Format))
+	if err := trains(loss, d.Format); err != nil {
+		return nil, stages.Errorf("loss", "%w", err)
+	}
+	return encode(ctx, j, d, encoding{field: field, dir: j.In("model").Path, loss: loss, maxLength: c.MaxLength, date: c.Date})
 }
 
 // binned is examples as batch.rows counts them.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/dataset"
 )
 
@@ -45,4 +46,16 @@ func wants(reader string, have dataset.Format, want ...dataset.Format) error {
 		message += "; data.load with columns: {text: NAME} reads a column as text"
 	}
 	return errors.New(message)
+}
+
+// trains refuses a loss that no row of a format has anything for.
+func trains(loss string, have dataset.Format) error {
+	switch {
+	case loss == chat.LossCompletion && have == dataset.Messages:
+		return fmt.Errorf("%q trains the completions of rows with prompt and completion; these are conversations (messages): "+
+			"%q trains the assistant's turns, %q the whole of them", loss, chat.LossAssistant, chat.LossAll)
+	case loss != chat.LossAll && have == dataset.Text:
+		return fmt.Errorf("%q trains a part of a row; these are plain text (text): %q trains it", loss, chat.LossAll)
+	}
+	return nil
 }

@@ -54,3 +54,29 @@ func TestShapesOfRows(t *testing.T) {
 		}
 	}
 }
+
+// What no row of a dataset can have is told once, before the model, which is not there here, is looked for.
+func TestNoRowHas(t *testing.T) {
+	messages := `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}`
+	sft := func(loss string) string { return encoded(t, schemas.TrainSFT{Loss: loss}) }
+	eval := func(grader string) string { return `{"suites": {"a": {` + grader + `, "data": {}}}}` }
+	for _, c := range []struct{ kind, config, row, want string }{
+		{"train.sft", sft("completion"), messages, `loss: "completion" trains the completions of rows with prompt and completion; these are conversations (messages): ` +
+			`"assistant" trains the assistant's turns, "all" the whole of them`},
+		{"train.sft", sft("assistant"), `{"text": "a"}`, `loss: "assistant" trains a part of a row; these are plain text (text): "all" trains it`},
+		{"train.sft", sft("completion"), `{"text": "a"}`, `loss: "completion" trains a part of a row; these are plain text (text): "all" trains it`},
+		{"eval", eval(`"exact": {}`), `{"prompt": "q", "sum": "2"}`, "suites.a: no column answer to compare with; there is prompt, sum: the grader's column: NAME takes another"},
+		{"eval", eval(`"number": {"column": "total"}`), messages, "suites.a: no column total to compare with; there is messages"},
+		{"train.grpo", `{"rewards": {"a": {"contains": {}}}}`, `{"prompt": "q"}`, "rewards.a: no column answer to compare with; there is prompt: the grader's column: NAME takes another"},
+	} {
+		field := "data"
+		if c.kind == "eval" {
+			field = "suites.a.data"
+		}
+		j := stagetest.New(t, c.kind, c.config, map[string]string{"model": "model"})
+		j.Inputs["model"], j.Inputs[field] = lines(t, c.row), lines(t, c.row, c.row, c.row, c.row, c.row) // no model at all
+		if e := try(t, j).Last(); e.Path+": "+e.Message != c.want {
+			t.Errorf("%s of %s: %s: %s", c.config, c.row, e.Path, e.Message)
+		}
+	}
+}
