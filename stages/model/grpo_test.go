@@ -200,7 +200,7 @@ func TestGRPOErrors(t *testing.T) {
 		"NaN":      {program(`read a; echo '{"score": NaN}'`), "rewards", "row 1: p: exec: "},
 		"no column": {func(c *schemas.TrainGRPO) {
 			c.Rewards["n"] = schemas.WeightedGrader{Grader: schemas.Grader{Number: &schemas.Compare{}}, Weight: 1}
-		}, "rewards", "row 1: n: "},
+		}, "rewards.n", "no column answer to compare with; there is prompt"},
 		"long": {func(c *schemas.TrainGRPO) { c.MaxLength = 3 }, "maxLength", "data: no prompt has at most 3 tokens"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,8 +31,8 @@ func TestImplementations(t *testing.T) {
 		job   *job.Job
 		stage stages.Stage
 	}{
-		"model.load folder":   {loadJob(t, absolute(t, toys, "qwen2"), "auto"), Load},
-		"model.load bfloat16": {loadJob(t, absolute(t, toys, "llama-tied"), "bfloat16"), Load},
+		"model.load folder":   {loadJob(t, loadable(t, "qwen2"), "auto"), Load},
+		"model.load bfloat16": {loadJob(t, loadable(t, "llama-tied"), "bfloat16"), Load},
 		"model.load GGUF":     {loadJob(t, absolute(t, ggufs, "llama3.gguf"), "auto"), Load},
 		"model.load fresh":    {freshJob(t, freshConfig, 7, "smollm"), Load},
 		"template.set":        {templateJob(t, chat, `, "template": "{{ messages }}", "specialTokens": {"eos": "<|endoftext|>"}, "generation": {"temperature": 0.7}`), TemplateSet},

@@ -15,6 +15,7 @@ import (
 	"github.com/hone-ml/hone/internal/modeldir"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/safetensors"
+	"github.com/hone-ml/hone/internal/tokenfile"
 	"github.com/hone-ml/hone/internal/tokenizer"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
@@ -134,6 +135,9 @@ func recognise(dir string) error {
 		return fmt.Errorf("%s: no config.json; name the GGUF file itself: %s", dir, files[0])
 	case !has("config.json"):
 		return fmt.Errorf("%s: no config.json: not a Hugging Face model folder", dir)
+	case !has("tokenizer.json"):
+		_, err := tokenfile.Read(dir) // says so, and what to do
+		return err
 	case !has("model.safetensors") && !has("model.safetensors.index.json") && len(pickles) > 0:
 		return fmt.Errorf("%s: only pickles (%s), which can run code: save it with transformers' save_pretrained, which writes safetensors", dir, filepath.Base(pickles[0]))
 	}
@@ -212,7 +216,7 @@ func check(j *stages.Job, dir string) error {
 		j.Warn("%d tensors have no place in a %s and are not read: %s", len(unexpected), config.ModelType, strings.Join(unexpected[:min(3, len(unexpected))], ", "))
 	}
 	if _, err := os.Stat(filepath.Join(dir, "tokenizer.json")); errors.Is(err, os.ErrNotExist) {
-		j.Warn("no tokenizer.json: stages that read text cannot use this model")
+		j.Warn("no tokenizer: stages that read text cannot use this model") // a fresh one
 		return nil
 	}
 	t, err := tokenizer.Load(dir)

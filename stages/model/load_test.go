@@ -59,6 +59,14 @@ func copyToy(t *testing.T, from string) string {
 	return dir
 }
 
+// loadable copies a toy model with a tokenizer, which toys lack.
+func loadable(t *testing.T, toy string) string {
+	t.Helper()
+	dir := copyToy(t, filepath.Join(toys, toy))
+	write(t, dir, "tokenizer.json", `{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}`)
+	return dir
+}
+
 func write(t *testing.T, dir, name, content string) {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -106,7 +114,7 @@ func list(t *testing.T, dir string) (names []string) {
 // A folder comes as the files of a model alone: no pickles, no code, no path of the machine that saved it.
 func TestLoadFolder(t *testing.T) {
 	for _, toy := range []string{"llama-tied", "qwen2"} {
-		dir := copyToy(t, filepath.Join(toys, toy))
+		dir := loadable(t, toy)
 		var want []string
 		for _, name := range list(t, dir) {
 			if !strings.HasPrefix(name, "adapter") {
@@ -141,7 +149,7 @@ func TestLoadFolder(t *testing.T) {
 
 // In another dtype every weight is the old one rounded, and config.json says so.
 func TestLoadDtype(t *testing.T) {
-	dir := copyToy(t, filepath.Join(toys, "qwen2"))
+	dir := loadable(t, "qwen2")
 	r := stagetest.Run(t.Context(), t, loadJob(t, dir, "bfloat16"), Load)
 	if r.Code != 0 {
 		t.Fatal(r.Last())
@@ -208,9 +216,10 @@ func TestLoadRefuses(t *testing.T) {
 		"tokenizer too large": {"llama-tied", func(d string) {
 			write(t, d, "tokenizer.json", read(t, filepath.Join(tokenizers, "llama3"), "tokenizer.json"))
 		}, "tokenizer.json: 380 ids, the embedding of config.json has 128 rows"},
+		"no tokenizer":     {"llama-tied", func(d string) { os.Remove(filepath.Join(d, "tokenizer.json")) }, "no tokenizer.json: only tokenizers that the tokenizers library reads are known; save one with"},
 		"tokenizer broken": {"llama-tied", func(d string) { write(t, d, "tokenizer.json", "{}") }, "tokenizer.json: model: missing"},
 	} {
-		dir := copyToy(t, filepath.Join(toys, test.toy))
+		dir := loadable(t, test.toy)
 		test.change(dir)
 		r := stagetest.Run(t.Context(), t, loadJob(t, dir, "auto"), Load)
 		if r.Code != 1 || !strings.Contains(r.Last().Message, test.want) {
@@ -277,7 +286,7 @@ func TestLoadGGUF(t *testing.T) {
 func TestLoadHub(t *testing.T) {
 	h := hubtest.New(t)
 	files := map[string][]byte{"pytorch_model.bin": []byte("a pickle"), "modeling.py": []byte("import os")}
-	dir := copyToy(t, filepath.Join(toys, "qwen2"))
+	dir := loadable(t, "qwen2")
 	for _, name := range list(t, dir) {
 		files[name] = []byte(read(t, dir, name))
 	}
