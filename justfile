@@ -34,6 +34,7 @@ build-hone:
 
 # bin/hone-worker: linked with libtorch, which it finds in ../.tools or in a lib folder beside its own
 build-worker: setup
+    @[ -x bin/hone-worker ] || echo "the first build of bin/hone-worker compiles gotch and the operators: some minutes of C++" >&2
     . .tools/env.sh && go build {{ flags }} -ldflags '-X main.release={{ release }} -extldflags "-rdynamic -Wl,-rpath,$ORIGIN/../.tools/libtorch/lib:$ORIGIN/../lib"' -o bin/hone-worker ./cmd/hone-worker
     @if [ -e .tools/libtorch/lib/libtorch_cuda.so ]; then build/cuda-plugin bin; fi
 
