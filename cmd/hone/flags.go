@@ -29,9 +29,10 @@ type flags struct {
 	pipeline string
 	whole    bool // the verb does without a stage
 
-	ran   string // PATH of the pipeline that was loaded
-	place string // of the store, and how it was found; set with it
-	found string // the same where the user named none
+	ran    string           // PATH of the pipeline that was loaded
+	place  string           // of the store, and how it was found; set with it
+	found  string           // the same where the user named none
+	advice pipelines.Errors // of the pipeline that was compiled last
 }
 
 // register adds flags by name, so that --help shows the same words everywhere.
@@ -115,7 +116,11 @@ func (f *flags) graph(args []string) (*pipelines.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pipelines.Compile(p)
+	g, err := pipelines.Compile(p)
+	if err == nil {
+		f.advice = g.Advice
+	}
+	return g, err
 }
 
 // isStage says whether a PATH that leads nowhere is a stage of the pipeline in the working folder.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,6 +35,13 @@ error: bars on a terminal, JSON lines elsewhere.`,
 			})
 			if err != nil {
 				return err
+			}
+			for _, a := range f.advice {
+				if lines, ok := show.(*jsonLines); ok {
+					lines.log.Warn().Str("pos", a.Place()).Str("path", a.Path).Msg("advice: " + a.Msg)
+				} else {
+					fmt.Fprintf(c.ErrOrStderr(), "advice: %v\n", a)
+				}
 			}
 			place := ""
 			if r.New() {
