@@ -51,7 +51,7 @@ func (c *compiler) refuseAll(s *stage, tree map[string]any, def, v cue.Value) {
 			return
 		}
 		removed := false
-		for _, path := range c.refuse(s, strict, err) {
+		for _, path := range c.refuse(s, err) {
 			removed = remove(tree, path) || removed
 		}
 		if !removed {
@@ -116,7 +116,7 @@ func (c *compiler) encode(tree any) (cue.Value, error) {
 
 // refuse tells what the definition has against a stage, a line a field, unless something was said about it already.
 // It returns the paths of the fields that are wrong.
-func (c *compiler) refuse(s *stage, strict cue.Value, err error) (paths []string) {
+func (c *compiler) refuse(s *stage, err error) (paths []string) {
 	for _, e := range errors.Errors(err) {
 		parts := ownPath(e.Path(), s.kind)
 		for i := range parts { // what it has against the fields of an edge it has against the edge

@@ -69,7 +69,7 @@ func (d *Draws) At() uint64 {
 	return d.next
 }
 
-// Rewind: see At.
+// Rewind has draws go on from where At said that they were.
 func (d *Draws) Rewind(at uint64) {
 	if d.next > 0 && tensor.OnDevice() {
 		tensor.DrawOn(at)

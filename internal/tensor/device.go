@@ -96,7 +96,7 @@ func Drawn() uint64 {
 	return uint64(at)
 }
 
-// DrawOn: see Drawn.
+// DrawOn has draws go on from where Drawn said that they were.
 func DrawOn(at uint64) {
 	var e *C.char
 	check("draw", C.hone_draw_on(C.uint64_t(at), &e), e)
