@@ -86,10 +86,11 @@ func TestNoise(t *testing.T) {
 				}
 				losses[i] = r.Loss
 			}
-			unseen, _, err = LogLikelihood(m, rows)
+			found, err := Measure(m, rows, false)
 			if err != nil {
 				t.Fatal(err)
 			}
+			unseen = found["loss"]
 			return losses, unseen
 		}
 		still, plain := run(0, false)

@@ -123,12 +123,6 @@ func Evaluate(m *model.Model, batch []Example, scale float64) (l Likelihoods, er
 	return l, err
 }
 
-// LogLikelihood is the summed log-likelihood of a batch's labels and their number.
-func LogLikelihood(m *model.Model, batch []Example) (total float64, count int64, err error) {
-	l, err := Evaluate(m, batch, 1)
-	return sum(l.LogProbs), int64(len(l.LogProbs)), err
-}
-
 // shared is a batch as the model reads it, what rows have in common at their beginnings once, with the places whose prediction is
 // trained and the labels there.
 func shared(m *model.Model, batch []Example) (in model.Input, at, labels []int64) {

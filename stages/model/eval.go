@@ -223,48 +223,25 @@ func perplexity(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Datas
 	var total float64
 	var tokens int64
 	samples := make([]*ordjson.Object, len(rows.examples))
-	for from := 0; from < len(rows.examples); {
-		if err := ctx.Err(); err != nil {
-			return Score{}, err
-		}
-		some := pass(rows.examples[from:], c.Batch)
-		l, err := train.Evaluate(s.Model, some, 1)
-		if err != nil {
-			return Score{}, fmt.Errorf("%s: %w", j.Row("suites."+name+".data", some[0].Row), err)
-		}
-		for i, e := range some {
-			n := e.Labels()
-			var ll float64
-			for _, v := range l.LogProbs[:n] {
-				ll += float64(v)
-			}
-			l.LogProbs = l.LogProbs[n:]
-			total += ll
-			tokens += n
-			samples[from+i] = ordjson.New(ordjson.Member{Key: "row", Value: number(e.Row)}, ordjson.Member{Key: "tokens", Value: number(n)},
-				ordjson.Member{Key: "perplexity", Value: float(math.Exp(-ll / float64(n)))})
-		}
-		from += len(some)
-		j.Progress(int64(from), int64(len(rows.examples)), name+" rows")
+	scores, err := train.Score(s.Model, rows.examples, func(n int) error {
+		j.Progress(int64(n), int64(len(rows.examples)), name+" rows")
+		return ctx.Err()
+	})
+	if err != nil {
+		return Score{}, err
+	}
+	for i, e := range rows.examples {
+		n := e.Labels()
+		total += scores[i]
+		tokens += n
+		samples[i] = ordjson.New(ordjson.Member{Key: "row", Value: number(e.Row)}, ordjson.Member{Key: "tokens", Value: number(n)},
+			ordjson.Member{Key: "perplexity", Value: float(math.Exp(-scores[i] / float64(n)))})
 	}
 	value := math.Exp(-total / float64(tokens))
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return Score{}, fmt.Errorf("the perplexity is not finite")
 	}
 	return Score{"perplexity", value, int64(len(rows.examples)), tokens}, writeSamples(j, name, samples)
-}
-
-// pass is the rows that are measured at once: at most so many, and a few thousand tokens, beyond which nothing gets faster.
-func pass(examples []train.Example, rows int) []train.Example {
-	const most = 4096
-	n, tokens := 0, 0
-	for n < min(len(examples), rows) {
-		if tokens += len(examples[n].IDs); n > 0 && tokens > most {
-			break
-		}
-		n++
-	}
-	return examples[:n]
 }
 
 func number(n int64) ordjson.Number { return ordjson.Number(fmt.Sprint(n)) }
