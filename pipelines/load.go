@@ -15,6 +15,7 @@ import (
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/load"
+	"cuelang.org/go/mod/module"
 
 	"github.com/hone-ml/hone/schemas"
 )
@@ -235,7 +236,11 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	instances := load.Instances([]string{"."}, &load.Config{
+	what, err := loadable(o.root, dir, pkg)
+	if err != nil {
+		return nil, err
+	}
+	instances := load.Instances(what, &load.Config{
 		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags,
 	})
 	inst := instances[0]
@@ -255,6 +260,20 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 		return nil, p.cueErrors(err)
 	}
 	return p, nil
+}
+
+// loadable is what the loader is asked for: the folder, or the package's files where the folder's name cannot be part of an
+// import path (a space, a letter beyond ASCII), since the loader finds no module around such a folder.
+func loadable(root, dir, pkg string) ([]string, error) {
+	rel, err := filepath.Rel(root, dir)
+	if err != nil {
+		return nil, err
+	}
+	if rel == "." || module.CheckImportPath("module.local/"+filepath.ToSlash(rel)) == nil {
+		return []string{"."}, nil
+	}
+	packages, err := packagesIn(dir)
+	return packages[pkg], err
 }
 
 var pipelineMark = cue.MakePath(cue.Hid("_pipeline", schemas.ImportPath))

@@ -67,6 +67,25 @@ func TestModules(t *testing.T) {
 	}
 }
 
+// TestFolderThatNoImportPathCanName loads from folders of a module whose names CUE's loader would not take for packages.
+func TestFolderThatNoImportPathCanName(t *testing.T) {
+	t.Setenv("CUE_REGISTRY", "127.0.0.1:1+insecure")
+	for _, name := range []string{"a run", "Übung", "con", "x@y"} {
+		enter(t, "-- cue.mod/module.cue --\nmodule: \"x.test/y@v0\"\nlanguage: version: \"v0.17.0\"\n-- "+name+"/p.cue --\n"+minimal)
+		p, err := Load(name, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := Compile(p); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if want := filepath.Join(name, "p.cue"); len(p.Files) != 1 || !strings.HasSuffix(p.Files[0], want) {
+			t.Errorf("%s: files %q, want %s", name, p.Files, want)
+		}
+	}
+}
+
 func TestVendorSilencesTheWarning(t *testing.T) {
 	enter(t, "-- p.cue --\n"+minimal)
 	folder, err := Vendor(".")
