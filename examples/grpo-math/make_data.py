@@ -9,14 +9,11 @@ import random
 
 def main() -> None:
     draw = random.Random(0)
-    seen = set()
-    while len(seen) < 400:
-        a, b, sign = draw.randint(1, 20), draw.randint(1, 20), draw.choice("+-")
-        if sign == "-":
-            a, b = max(a, b), min(a, b)
-        if (a, sign, b) in seen:
-            continue
-        seen.add((a, sign, b))
+    sums = [(a, "+", b) for a in range(1, 21) for b in range(1, 21)]
+    differences = [(a, "-", b) for a in range(1, 21) for b in range(1, a + 1)]
+    questions = sums + differences
+    draw.shuffle(questions)
+    for a, sign, b in questions[:600]:
         question = {"role": "user", "content": f"What is {a} {sign} {b}?"}
         answer = str(a + b if sign == "+" else a - b)
         print(json.dumps({"messages": [question, {"role": "assistant", "content": answer}]}))
