@@ -178,7 +178,7 @@ func steps(j *job.Job, stop chan os.Signal, n, ms int, to string) bool {
 		fmt.Fprintf(w, `{"step":%d}`+"\n", i)
 		w.Flush()
 		send(job.Event{Event: "progress", Done: int64(i + 1), Total: int64(n), Unit: "steps"})
-		send(job.Event{Event: "checkpoint", Step: int64(i)})
+		send(job.Event{Event: "checkpoint", Step: int64(i), Unit: "steps"})
 	}
 	check(os.WriteFile(to, trace, 0o644))
 	return true

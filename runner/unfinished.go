@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +19,8 @@ type Unfinished struct {
 	Done  int64     `json:"done"`
 	Total int64     `json:"total"`
 	Unit  string    `json:"unit"`
-	Saved int64     `json:"saved"`           // the step of its newest checkpoint
+	Saved int64     `json:"saved"`           // its newest checkpoint: of a step, or of so many units
+	Kept  string    `json:"kept,omitempty"`  // the unit of Saved; steps where empty
 	Error string    `json:"error,omitempty"` // why it failed; an interrupted one, or one that was killed, has none
 	Ended time.Time `json:"ended,omitzero"`  // when it failed
 
@@ -75,7 +77,10 @@ func (u *Unfinished) take(e job.Event) bool {
 			u.Done = max(u.Done, e.Step)
 		}
 	case "checkpoint":
-		u.Saved, u.Resume = e.Step, true
+		u.Saved, u.Kept, u.Resume = e.Step, e.Unit, true
+		if u.Unit == u.unit() { // progress is told now and then
+			u.Done = max(u.Done, e.Step)
+		}
 	}
 	return e.Event == "start" || e.Event == "checkpoint"
 }
@@ -109,13 +114,23 @@ func (u *Unfinished) String() string {
 		return said
 	case !u.Resume:
 		return said + ", nothing saved"
-	case u.Saved > 0 && u.Unit != "steps":
-		return said + fmt.Sprintf(", saved at step %d", u.Saved)
-	case u.Saved > 0:
+	case u.Saved > 0 && u.Unit == u.unit():
 		return said + fmt.Sprintf(", saved at %d", u.Saved)
+	case u.Saved > 0:
+		return said + ", saved at " + u.At()
 	}
 	return said
 }
+
+// At is what the newest checkpoint holds: step 40, 512 completions.
+func (u *Unfinished) At() string {
+	if u.unit() == "steps" {
+		return fmt.Sprintf("step %d", u.Saved)
+	}
+	return fmt.Sprintf("%d %s", u.Saved, u.Kept)
+}
+
+func (u *Unfinished) unit() string { return cmp.Or(u.Kept, "steps") }
 
 // Next is String, and what the next run makes of it.
 func (u *Unfinished) Next() string {

@@ -201,8 +201,8 @@ func (w *worker) noteNumerics() error {
 	}
 	var before job.Numerics
 	if b, err := os.ReadFile(path); err == nil && w.res.resume && json.Unmarshal(b, &before) == nil && before != *w.started {
-		return &job.Error{Code: 6, Message: fmt.Sprintf("the checkpoint of step %d was made with %s; here it is %s, and the bits would differ: run it there, or begin anew with --force %s",
-			w.res.unfinished.Saved, before, *w.started, w.stage.Name)}
+		return &job.Error{Code: 6, Message: fmt.Sprintf("the checkpoint of %s was made with %s; here it is %s, and the bits would differ: run it there, or begin anew with --force %s",
+			w.res.unfinished.At(), before, *w.started, w.stage.Name)}
 	}
 	return os.WriteFile(path, now, 0o644)
 }

@@ -113,9 +113,9 @@ func (j *Job) log(level, format string, args ...any) {
 	j.events.send(job.Event{Event: "log", Level: level, Message: fmt.Sprintf(format, args...)})
 }
 
-// Checkpoint says that the state after step is durably in the checkpoints folder.
-func (j *Job) Checkpoint(step int64) {
-	j.events.send(job.Event{Event: "checkpoint", Step: step})
+// Checkpoint says that the state after so many units ("steps", "completions") is durably in the checkpoints folder.
+func (j *Job) Checkpoint(done int64, unit string) {
+	j.events.send(job.Event{Event: "checkpoint", Step: done, Unit: unit})
 }
 
 // Summary sets a metric of the whole stage, which its record keeps.

@@ -45,7 +45,7 @@ func untilCancelled(ctx context.Context, j *stages.Job) error {
 	if err := os.WriteFile(filepath.Join(j.Checkpoints, "state"), []byte("saved"), 0o644); err != nil {
 		return err
 	}
-	j.Checkpoint(1)
+	j.Checkpoint(1, "steps")
 	return ctx.Err()
 }
 

@@ -77,7 +77,11 @@ func (j *jsonLines) update(u runner.Update) {
 		}
 		line.Msg("metric")
 	case "checkpoint":
-		j.log.Info().Str("stage", name).Int64("step", e.Step).Msg("checkpoint")
+		if e.Unit == "steps" {
+			j.log.Info().Str("stage", name).Int64("step", e.Step).Msg("checkpoint")
+		} else {
+			j.log.Info().Str("stage", name).Int64("done", e.Step).Str("unit", e.Unit).Msg("checkpoint")
+		}
 	case "progress":
 		if now := time.Now(); now.Sub(j.said[name]) >= progressEvery {
 			j.said[name] = now

@@ -51,7 +51,7 @@ func (s *State) Save(dir string, keep int) error {
 		return err
 	}
 	h := blake3.New()
-	err := durable(stem(dir, s.Step)+bufferSuffix, func(w io.Writer) error {
+	err := Durable(stem(dir, s.Step)+bufferSuffix, func(w io.Writer) error {
 		both := io.MultiWriter(w, h)
 		for _, b := range s.Buffers {
 			bytes := b.Bytes()
@@ -74,7 +74,7 @@ func (s *State) Save(dir string, keep int) error {
 	if err != nil {
 		return err
 	}
-	if err := durable(stem(dir, s.Step)+stateSuffix, func(w io.Writer) error { _, err := w.Write(state); return err }); err != nil {
+	if err := Durable(stem(dir, s.Step)+stateSuffix, func(w io.Writer) error { _, err := w.Write(state); return err }); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	steps, err := saved(dir)
@@ -101,7 +101,7 @@ func remove(dir string, step int64) error {
 }
 
 // durable writes a file whole or not at all, and has it on the disk before it returns.
-func durable(path string, write func(io.Writer) error) (err error) {
+func Durable(path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "writing-*")
 	if err != nil {
 		return err

@@ -159,7 +159,7 @@ func (l *fitting) save() error {
 		return err
 	}
 	l.saved, l.savedAt = l.state.Step, time.Now()
-	l.job.Checkpoint(l.state.Step)
+	l.job.Checkpoint(l.state.Step, "steps")
 	return nil
 }
 

@@ -2,8 +2,6 @@ package model
 
 import (
 	"context"
-	"strings"
-	"time"
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/ordjson"
@@ -28,51 +26,6 @@ func Generate(ctx context.Context, j *stages.Job) error {
 		return err
 	}
 	return writeCompletions(j, d, rows, texts, c.N)
-}
-
-// answer has the model of a field answer every row of a dataset n times. The model is closed when it has.
-func answer(ctx context.Context, j *stages.Job, field string, d *dataset.Dataset, c *schemas.Answering) ([]prompt, [][]string, error) {
-	s, err := OpenSpeaker(j.In(field))
-	if err != nil {
-		return nil, nil, err
-	}
-	defer s.Close()
-	if s.Template.Substituted {
-		j.Warn("the model has no chat template: plain is used")
-	}
-	rows, err := s.prompts(ctx, j, "data", d, c.System, c.Date, c.MaxNewTokens)
-	if err != nil {
-		return nil, nil, stages.Errorf("data", "%w", err)
-	}
-	texts := make([][]string, len(rows))
-	var requests []*sample.Request
-	var done, tokens int64
-	for i, p := range rows {
-		texts[i] = make([]string, c.N)
-		for k := range c.N {
-			r := s.Request(p.ids, options(c.Sampling, uint64(i*c.N+k)), c.MaxNewTokens, c.Stop)
-			r.Done = func(answer []int32) error {
-				text := s.Tokenizer.DecodeSkipSpecial(answer)
-				if at := cut(text, c.Stop); at >= 0 {
-					text = text[:at]
-				}
-				texts[i][k] = strings.TrimSpace(text)
-				done++
-				tokens += int64(len(answer))
-				j.Progress(done, int64(len(rows)*c.N), "completions")
-				return nil
-			}
-			requests = append(requests, r)
-		}
-	}
-	start := time.Now()
-	if err := sample.Generate(ctx, s.Model, requests, c.Batch); err != nil {
-		return nil, nil, err
-	}
-	j.Summary("seconds", time.Since(start).Seconds())
-	j.Summary("rows", float64(len(rows)))
-	j.Summary("tokens", float64(tokens))
-	return rows, texts, nil
 }
 
 // options is a config's sampling for one sequence.
