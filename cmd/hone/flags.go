@@ -93,7 +93,11 @@ func (f *flags) openStore() (*store.Store, error) {
 	if f.store == "" && os.Getenv("HONE_STORE") == "" {
 		f.found = f.place
 	}
-	return store.Open(dir)
+	st, err := store.Open(dir)
+	if errors.Is(err, store.ErrNoStore) {
+		return nil, usage("%v", err)
+	}
+	return st, err
 }
 
 // pipelineOf is the PATH among a verb's last arguments; the working folder where there is none.

@@ -10,7 +10,7 @@
 //
 // The layout, all below one folder:
 //
-//	tmp/  objects/<hash>  trees/<hash>/  records/<key>/<numerics>/  refs/<id>  checkpoints/<key>/  locks/<key>  stat/
+//	hone-store  tmp/  objects/<hash>  trees/<hash>/  records/<key>/<numerics>/  refs/<id>  checkpoints/<key>/  locks/<key>  stat/
 //
 // Many processes may use one store on one machine. What is written becomes visible by one rename or link, so a
 // reader sees a whole artifact or none. Network file systems are not safe: flock and rename promise less there.
@@ -22,6 +22,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,14 @@ type Store struct {
 	verified map[identity]string // files hashed by this process, and what they hashed to
 }
 
+// marker is the file that says that a folder is a store: what is in it is hone's to remove.
+const marker = "hone-store"
+
+var folders = []string{"tmp", "objects", "trees", "records", "refs", "checkpoints", "locks", "stat"}
+
+// ErrNoStore is that of Open where the folder is somebody else's.
+var ErrNoStore = errors.New("not a store of hone's, and not empty: name a new or an empty folder")
+
 // Open names the store in dir, which need not exist: a store that is not there has nothing in it.
 func Open(dir string) (*Store, error) {
 	abs, err := filepath.Abs(dir)
@@ -47,12 +56,45 @@ func Open(dir string) (*Store, error) {
 	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("store %s: not a folder", abs)
 	}
+	if ours, err := owned(abs); err != nil {
+		return nil, err
+	} else if !ours {
+		return nil, fmt.Errorf("store %s: %w", abs, ErrNoStore)
+	}
 	return &Store{Dir: abs, sync: syncer{dir: abs}, verified: map[identity]string{}}, nil
+}
+
+// owned says whether a folder is a store or can become one: it has the marker, or nothing at all, or each of a store's folders
+// and nothing besides, as stores had that were made before there was a marker.
+func owned(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	theirs := 0
+	for _, e := range entries {
+		if e.Name() == marker {
+			return true, nil
+		}
+		if !slices.Contains(folders, e.Name()) {
+			theirs++
+		}
+	}
+	return len(entries) == 0 || theirs == 0 && len(entries) == len(folders), nil
 }
 
 // Init makes the store's folders.
 func (s *Store) Init() error {
-	for _, name := range []string{"tmp", "objects", "trees", "records", "refs", "checkpoints", "locks", "stat"} {
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		return err
+	}
+	file := filepath.Join(s.Dir, marker)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) { // first, so that a folder half made is known
+		if err := os.WriteFile(file, []byte("A store of hone's: hone removes what it finds in these folders.\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, name := range folders {
 		if err := os.MkdirAll(filepath.Join(s.Dir, name), 0o755); err != nil {
 			return err
 		}
