@@ -21,7 +21,7 @@ const block = 256
 
 func newDecoder(m *model.Model, c *cache) *decoder {
 	rows := int64(c.slots)
-	return &decoder{in: m.Frame(model.Shape{Tokens: rows}), places: tensor.FixedPlaces(c.keys[0], c.length), passes: map[int64]*tensor.Recording{},
+	return &decoder{in: m.Frame(model.Shape{Tokens: rows}), places: tensor.FixedPlaces(c.keys[0]), passes: map[int64]*tensor.Recording{},
 		logits: tensor.Zeros(m.Head().Weight.Dtype(), rows, m.Config.VocabSize).Forget()}
 }
 
@@ -39,15 +39,15 @@ func (d *decoder) next(m *model.Model, c *cache, tokens []int32, slots, lengths 
 	if err := m.Fill(d.in, in); err != nil {
 		return tensor.Tensor{}, err
 	}
-	d.places.Put(all, c.keys[0])
 	top := min((slices.Max(lengths)+block-1)/block*block, c.length)
+	d.places.Put(all, top, c.keys[0])
 	if d.passes[top] == nil {
 		d.passes[top] = &tensor.Recording{}
 	}
 	var err error
 	d.passes[top].Run(func() {
 		frame := d.in
-		frame.Attend = c.attend(d.places.Within(top))
+		frame.Attend = c.attend(d.places)
 		var h tensor.Tensor
 		if h, err = m.Hidden(frame); err == nil {
 			d.logits.CopyFrom(m.Logits(h))

@@ -259,9 +259,9 @@ int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slot
 
 // One new token a row: q [rows, heads, dim], k, v [rows, kv heads, dim]. The token becomes number lengths[i] - 1 of slot
 // slots[i] and attends to all up to itself, or the newest `window`; out: [rows, heads, dim]. A composite takes its places from
-// place, where (may be null: row i is slot i), until and top instead; see stock::attend.
+// place, where (may be null: row i is slot i), until, used, starts, each and top instead; see stock::attend.
 int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,
-                      hten place, hten where, hten until, int64_t top, double scale, int64_t window, double cap, char **err) {
+                      hten place, hten where, hten until, hten used, hten starts, hten each, int64_t top, double scale, int64_t window, double cap, char **err) {
   GUARD(
     const Tensor &qt = T(q); const Tensor &kc = T(keys); check_cache(kc, T(values));
     TORCH_CHECK(qt.dim() == 3 && kc.size(1) > 0 && qt.size(1) % kc.size(1) == 0, "attend: q ", qt.sizes(), ", cache ", kc.sizes());
@@ -271,7 +271,7 @@ int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values,
     check_scoring({scale, window, cap});
     for (hten x : {k, v}) check_tokens(T(x), rows, kc);
     if (composite(qt)) {
-      *out = give(stock::attend(qt, T(k), T(v), kc, T(values), T(place), O(where), T(until), top, scale, window, cap));
+      *out = give(stock::attend(qt, T(k), T(v), kc, T(values), T(place), O(where), T(until), {O(used), O(starts), O(each)}, top, scale, window, cap));
       return 0;
     }
     for (int64_t r = 0; r < rows; r++) TORCH_CHECK(lengths[r] >= 1 && lengths[r] <= room, "cache: length ", lengths[r], ", room for ", room);

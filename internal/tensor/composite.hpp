@@ -142,14 +142,22 @@ struct WithoutOrder {
 };
 
 // One token a row over a cache; see hone_attend_cache. place: [rows·kv heads], where k and v go in the cache as rows of dim;
-// slots, lengths: [rows]; top is no less than any length. With slots absent row i is slot i.
+// slots, lengths: [rows]; top is no less than any length. With slots absent row i is slot i. To flash attention each kv head of a row is a
+// row of its own, with one new token and its group's queries as heads: used is their lengths [rows·kv heads]; starts, where their keys
+// begin in the cache, and each, their numbers, have a border more. int32, as it takes them.
+struct CacheRows { optional<Tensor> used, starts, each; };
 inline Tensor attend(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &keys, const Tensor &values, const Tensor &place,
-                     const optional<Tensor> &slots, const Tensor &lengths, int64_t top, double scale, int64_t window, double cap) {
+                     const optional<Tensor> &slots, const Tensor &lengths, const CacheRows &own, int64_t top, double scale, int64_t window, double cap) {
   int64_t rows = q.size(0), n = keys.size(1), dim = keys.size(3), group = q.size(1) / n;
   WithoutOrder any; // no place twice: nothing to put in order
   keys.view({-1, dim}).index_copy_(0, place, k.reshape({-1, dim}));
   values.view({-1, dim}).index_copy_(0, place, v.reshape({-1, dim}));
   auto of = [&](const Tensor &cache) {
+  if (flash(q, cap) && !window && own.used) {
+    auto [o, lse, state, unused, debug] = at::_flash_attention_forward(q.view({rows * n, group, dim}), keys.view({-1, 1, dim}), values.view({-1, 1, dim}),
+        own.each, own.starts, 1, top, 0, false, false, scale, {}, {}, own.used);
+    return o.view(q.sizes());
+  }
     return (slots ? cache.narrow(2, 0, top).index_select(0, *slots) : cache.narrow(0, 0, rows).narrow(2, 0, top)).flatten(0, 1);
   };
   Tensor s = capped(products(q.view({rows * n, group, dim}), of(keys).transpose(1, 2)), scale, cap).view({rows, n * group, top});

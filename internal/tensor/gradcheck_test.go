@@ -634,7 +634,7 @@ func TestDoRA(t *testing.T) {
 	})
 }
 
-// Attention over a cache, token by token, is attention over the row.
+// Attention over a cache, token by token, is attention over the row: of two rows, one a token behind the other.
 func TestCache(t *testing.T) { twice(t, testCache) }
 
 func testCache(t *testing.T) {
@@ -642,21 +642,26 @@ func testCache(t *testing.T) {
 		width int64
 		Scoring
 	}{{8, Scoring{Scale: 0.2}}, {64, Scoring{Scale: 0.2}}, {80, Scoring{Scale: 0.2}}, {8, Scoring{0.9, 3, 0}}, {8, Scoring{0.9, 0, 1.5}}, {80, Scoring{0.2, 5, 2}}} {
-		t.Run(fmt.Sprint(test), func(t *testing.T) {
-			guarded(t, func() {
-				width := test.width
-				r := rand.New(rand.NewPCG(7, 8))
-				const n, heads, kv = 9, 4, 2
-				q, k, v := normal(r, n, heads, width).To(Float32), normal(r, n, kv, width).To(Float32), normal(r, n, kv, width).To(Float32)
-				want := Attention(q, k, v, NewRows([]int64{0, n}), test.Scoring).Floats()
-				keys, values := Empty(Float32, 3, kv, 12, width), Empty(Float32, 3, kv, 12, width)
-				const first = 4
-				CacheWrite(k, v, keys, values, []int64{1}, []int64{0, first})
-				for i := int64(first); i < n; i++ {
-					got := AttendCache(q.Narrow(0, i, 1).Contiguous(), k.Narrow(0, i, 1), v.Narrow(0, i, 1), keys, values, NewPlaces([]int64{1}, []int64{i + 1}, keys), test.Scoring).Floats()
-					for x, g := range got {
-						if w := want[i*heads*width+int64(x)]; math.Abs(float64(g-w)) > 1e-5 {
-							t.Fatalf("token %d, element %d: %g, over the row %g", i, x, g, w)
+		for dtype, bound := range map[Dtype]float64{Float32: 1e-5, BFloat16: 2e-2} {
+			t.Run(fmt.Sprint(test, dtype), func(t *testing.T) {
+				guarded(t, func() {
+					width := test.width
+					r := rand.New(rand.NewPCG(7, 8))
+					const n, heads, kv = 9, 4, 2
+					q, k, v := normal(r, n, heads, width).To(dtype), normal(r, n, kv, width).To(dtype), normal(r, n, kv, width).To(dtype)
+					want := Attention(q, k, v, NewRows([]int64{0, n}), test.Scoring).To(Float32).Floats()
+					keys, values := Zeros(dtype, 3, kv, 12, width), Zeros(dtype, 3, kv, 12, width)
+					const first = 4
+					CacheWrite(k, v, keys, values, []int64{2}, []int64{0, first})
+					CacheWrite(k, v, keys, values, []int64{0}, []int64{0, first - 1})
+					for i := int64(first); i < n; i++ {
+						of := func(x Tensor) Tensor { return x.Rows(Of([]int64{i, i - 1}, 2)) }
+						got := AttendCache(of(q), of(k), of(v), keys, values, NewPlaces([]int64{2, 0}, []int64{i + 1, i}, keys), test.Scoring).To(Float32).Floats()
+						for x, g := range got {
+							row, at := int64(x)/(heads*width), int64(x)%(heads*width)
+							if w := want[(i-row)*heads*width+at]; math.Abs(float64(g-w)) > bound {
+								t.Fatalf("token %d, element %d: %g, over the row %g", i-row, at, g, w)
+							}
 						}
 					}
 				}

@@ -65,7 +65,7 @@ int hone_nf4_block(hten *out, hten w, int64_t r, int64_t rows, int64_t c, int64_
 int hone_attention(hten *out, hten q, hten k, hten v, const int64_t *borders, int nborders, hten device, int64_t longest, double scale,
                    int64_t window, double cap, char **err);
 int hone_attend_cache(hten *out, hten q, hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *lengths,
-                      hten place, hten where, hten until, int64_t top, double scale, int64_t window, double cap, char **err);
+                      hten place, hten where, hten until, hten used, hten starts, hten each, int64_t top, double scale, int64_t window, double cap, char **err);
 int hone_cache_write(hten k, hten v, hten keys, hten values, const int64_t *slots, const int64_t *borders, int rows, char **err);
 int hone_cross_entropy(hten *loss, hten *logp, hten *stats, hten x, hten weight, hten labels, hten token_weights, int dft, double cap,
                        int64_t chunk, char **err);

@@ -208,7 +208,8 @@ func CacheWrite(k, v, keys, values Tensor, slots, borders []int64) {
 // Places is where one token a row goes in a cache: to its slot, where it becomes number Lengths[i]-1.
 type Places struct {
 	Slots, Lengths      []int64
-	place, where, until Tensor // the same for a composite: see ops.h
+	place, where, until Tensor // the same for a composite, see attend in composite.hpp
+	used, starts, each  Tensor // and for flash attention
 	top                 int64
 }
 
@@ -224,15 +225,17 @@ func NewPlaces(slots, lengths []int64, keys Tensor) Places {
 		p.top = max(p.top, lengths[i])
 		same = same && slot == int64(i)
 	}
-	p.place, p.until = Of(p.each(keys.Shape()), rows*keys.Shape()[1]), Of(lengths, rows)
+	shape := keys.Shape()
+	p.place, p.until, p.used = Of(p.heads(shape), rows*shape[1]), Of(lengths, rows), Of(p.seen(shape[1]), rows*shape[1])
+	p.starts, p.each = p.rows(shape)
 	if !same {
 		p.where = Of(slots, rows)
 	}
 	return p
 }
 
-// each is where a token's key and value go in a cache of that shape, as a list of heads.
-func (p Places) each(shape []int64) (place []int64) {
+// heads is where a token's key and value go in a cache of that shape, as a list of heads.
+func (p Places) heads(shape []int64) (place []int64) {
 	for i, slot := range p.Slots {
 		for h := range shape[1] {
 			place = append(place, (slot*shape[1]+h)*shape[2]+p.Lengths[i]-1)
@@ -241,35 +244,58 @@ func (p Places) each(shape []int64) (place []int64) {
 	return place
 }
 
-// FixedPlaces is memory that stays for the places of all slots of a cache like keys, of which the first top tokens are looked at.
-func FixedPlaces(keys Tensor, top int64) Places {
+// seen is how many tokens each row looks at, once for each of so many heads.
+func (p Places) seen(heads int64) (used []int32) {
+	for _, n := range p.Lengths {
+		for range heads {
+			used = append(used, int32(min(n, p.top)))
+		}
+	}
+	return used
+}
+
+// rows is where the tokens of each row's heads begin in a cache of that shape, and the heads' numbers, each with a border more.
+func (p Places) rows(shape []int64) (starts, each Tensor) {
+	var from, number []int32
+	for _, slot := range p.Slots {
+		for h := range shape[1] {
+			from, number = append(from, int32((slot*shape[1]+h)*shape[2])), append(number, int32(len(number)))
+		}
+	}
+	n := len(number)
+	return Of(append(from, 0), int64(n+1)), Of(append(number, int32(n)), int64(n+1)) // lengths are read elsewhere: any border does
+}
+
+// FixedPlaces is memory that stays for the places of all slots of a cache like keys.
+func FixedPlaces(keys Tensor) Places {
 	shape := keys.Shape()
-	p := Places{top: top, Lengths: make([]int64, shape[0])}
+	p := Places{top: shape[2], Lengths: make([]int64, shape[0])}
 	for i := range shape[0] {
 		p.Slots = append(p.Slots, i)
 		p.Lengths[i] = 1
 	}
-	p.place, p.until = Zeros(Int64, shape[0]*shape[1]).Forget(), Zeros(Int64, shape[0]).Forget()
+	p.place, p.until, p.used = Zeros(Int64, shape[0]*shape[1]).Forget(), Zeros(Int64, shape[0]).Forget(), Zeros(Int32, shape[0]*shape[1]).Forget()
+	p.starts, p.each = p.rows(shape)
+	p.starts.Forget()
+	p.each.Forget()
 	return p
 }
 
-// Within is the same places, of which the first top tokens are looked at.
-func (p Places) Within(top int64) Places {
-	p.top = top
-	return p
-}
-
-// Put fills p, of a cache like keys, with other lengths.
-func (p Places) Put(lengths []int64, keys Tensor) {
+// Put fills p, of a cache like keys, with other lengths, of which the first top tokens are looked at.
+func (p *Places) Put(lengths []int64, top int64, keys Tensor) {
 	copy(p.Lengths, lengths)
-	p.place.Put(bytesOf(p.each(keys.Shape())))
+	p.top = top
+	shape := keys.Shape()
+	p.place.Put(bytesOf(p.heads(shape)))
 	p.until.Put(bytesOf(lengths))
+	p.used.Put(bytesOf(p.seen(shape[1])))
 }
 
 // Free releases the memory of FixedPlaces.
 func (p Places) Free() {
-	p.place.Free()
-	p.until.Free()
+	for _, t := range []Tensor{p.place, p.until, p.used, p.starts, p.each} {
+		t.Free()
+	}
 }
 
 // AttendCache appends one token a row to a cache and attends up to it. q: [rows, heads, dim]; k, v: [rows, kv heads, dim];
@@ -281,7 +307,7 @@ func AttendCache(q, k, v, keys, values Tensor, p Places, s Scoring) Tensor {
 	var out C.hten
 	var e *C.char
 	check("attend", C.hone_attend_cache(&out, q.h(), k.h(), v.h(), keys.h(), values.h(), shapePtr(p.Slots), shapePtr(p.Lengths),
-		p.place.h(), p.where.h(), p.until.h(), C.int64_t(p.top), C.double(s.Scale), C.int64_t(s.Window), C.double(s.Cap), &e), e)
+		p.place.h(), p.where.h(), p.until.h(), p.used.h(), p.starts.h(), p.each.h(), C.int64_t(p.top), C.double(s.Scale), C.int64_t(s.Window), C.double(s.Cap), &e), e)
 	return wrap(out)
 }
 

@@ -193,11 +193,11 @@ static void attention(at::ScalarType d, Ints lengths, int64_t kv, int64_t group,
     for (int64_t &n : long_) n++;
     Tensor q1 = q.narrow(0, 0, rows).contiguous();
     for (auto [window, cap] : scorings)
-      one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slots.data(), long_.data(), nullptr, nullptr, nullptr, 0, 0.3, window, cap, e); });
+      one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slots.data(), long_.data(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0.3, window, cap, e); });
     const std::pair<int64_t, double> wrong[] = {{-1, 0}, {0, -1}, {0, NAN}};
     for (auto [window, cap] : wrong) {
       not_one("attention", [&](hten *o, char **e) { return hone_attention(o, h(q), h(k), h(v), borders.data(), int(borders.size()), nullptr, 0, 0.3, window, cap, e); });
-      not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slots.data(), long_.data(), nullptr, nullptr, nullptr, 0, 0.3, window, cap, e); });
+      not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slots.data(), long_.data(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0.3, window, cap, e); });
     }
 
     // what does not fit
@@ -216,7 +216,7 @@ static void attention(at::ScalarType d, Ints lengths, int64_t kv, int64_t group,
 
     auto both = [&](Tensor k, Tensor v, Tensor keys, Tensor values) {
       refuse("cache write", [&](char **e) { return hone_cache_write(h(k), h(v), h(keys), h(values), slots.data(), borders.data(), int(rows), e); });
-      not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slots.data(), long_.data(), nullptr, nullptr, nullptr, 0, 0.3, 0, 0, e); });
+      not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slots.data(), long_.data(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0.3, 0, 0, e); });
     };
     both(none, v, keys, values), both(k, none, keys, values), both(k, v, none, values), both(k, v, keys, none), both(k.to(wide), v, keys, values);
     both(k, v.to(wide), keys, values), both(k, v, keys, values.to(wide)), both(k, v, keys[0], values), both(k, v, keys.transpose(1, 3), values);
@@ -226,12 +226,12 @@ static void attention(at::ScalarType d, Ints lengths, int64_t kv, int64_t group,
     };
     write({-1}, {0, tokens}), write({rows + 1}, {0, tokens}), write({0}, {0, tokens + 1}), write({0}, {0, room + 1}), write({0}, {-1, tokens}), write({0}, {tokens, 0});
     for (Ints slot : {Ints(rows, -1), Ints(rows, rows + 1)})
-      not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slot.data(), long_.data(), nullptr, nullptr, nullptr, 0, 0.3, 0, 0, e); });
+      not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slot.data(), long_.data(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0.3, 0, 0, e); });
     for (Ints n : {Ints(rows, 0), Ints(rows, room + 1)})
-      not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slots.data(), n.data(), nullptr, nullptr, nullptr, 0, 0.3, 0, 0, e); });
+      not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(q1), h(k), h(v), h(keys), h(values), slots.data(), n.data(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0.3, 0, 0, e); });
     for (Tensor bad : {none, q1.flatten(1), q1.to(wide), q1.narrow(2, 0, dim - 1).contiguous(), at::cat({q1, q1.narrow(1, 0, 1)}, 1)})
       if (kv > 1 || !bad.defined() || bad.dim() != 3 || bad.size(1) == heads)
-        not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(bad), h(k), h(v), h(keys), h(values), slots.data(), long_.data(), nullptr, nullptr, nullptr, 0, 0.3, 0, 0, e); });
+        not_one("attend", [&](hten *o, char **e) { return hone_attend_cache(o, h(bad), h(k), h(v), h(keys), h(values), slots.data(), long_.data(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0.3, 0, 0, e); });
 
     auto rope = [&](Tensor x, Tensor cos, Tensor sin, Tensor position, int64_t heads) {
       not_one("rope", [&](hten *o, char **e) { return hone_rope(o, h(x), h(cos), h(sin), h(position), heads, e); });
