@@ -1,5 +1,6 @@
 // The composites: every operator of ours as operations of libtorch, for tensors on a device. Same mathematics, same arguments;
-// an operator's own file asks composite() which to take. They run on the CPU too, where tests hold them against the kernels.
+// an operator's own file asks composite() which to take, after device_kernels(). They run on the CPU too, where tests hold them against
+// the kernels.
 #pragma once
 #include "ops_common.h"
 
@@ -152,12 +153,12 @@ inline Tensor attend(const Tensor &q, const Tensor &k, const Tensor &v, const Te
   WithoutOrder any; // no place twice: nothing to put in order
   keys.view({-1, dim}).index_copy_(0, place, k.reshape({-1, dim}));
   values.view({-1, dim}).index_copy_(0, place, v.reshape({-1, dim}));
-  auto of = [&](const Tensor &cache) {
   if (flash(q, cap) && !window && own.used) {
     auto [o, lse, state, unused, debug] = at::_flash_attention_forward(q.view({rows * n, group, dim}), keys.view({-1, 1, dim}), values.view({-1, 1, dim}),
         own.each, own.starts, 1, top, 0, false, false, scale, {}, {}, own.used);
     return o.view(q.sizes());
   }
+  auto of = [&](const Tensor &cache) {
     return (slots ? cache.narrow(2, 0, top).index_select(0, *slots) : cache.narrow(0, 0, rows).narrow(2, 0, top)).flatten(0, 1);
   };
   Tensor s = capped(products(q.view({rows * n, group, dim}), of(keys).transpose(1, 2)), scale, cap).view({rows, n * group, top});
@@ -172,21 +173,41 @@ inline Tensor attend(const Tensor &q, const Tensor &k, const Tensor &v, const Te
 inline Tensor product(const Tensor &a, const Tensor &b) {
   return a.is_cuda() && a.scalar_type() != acc_dtype(a) ? at::mm(a, b, acc_dtype(a)) : at::mm(a, b);
 }
-// See the kernels: where weight is given, z becomes the gradient of -weight·logp, of dtype `to`.
-inline void cross_entropy(Tensor &z, const Tensor &label, const optional<Tensor> &weight, bool dft, Tensor logp, Tensor stats, at::ScalarType to) {
+// The gradient of -logp by the logits: the softmax, less one at the label. lp is the log-softmax, which is spent, and logp its values at
+// the labels l [rows, 1].
+inline Tensor unlikely(Tensor lp, const Tensor &l, const Tensor &logp, at::ScalarType to) {
+  Tensor p = lp;
+  if (to == lp.scalar_type()) p.exp_();
+  else at::exp_out(p = at::empty(lp.sizes(), lp.options().dtype(to)), lp);
+  WithoutOrder any; // no place twice
+  return p.scatter_(1, l, logp.expm1().to(to).unsqueeze(1));
+}
+// See the kernels. Where weight is given, z becomes the gradient of -logp, in dtype `to`, and what its rows are to be multiplied with is
+// returned: a pass over [rows, vocabulary] less.
+inline Tensor cross_entropy(Tensor &z, const Tensor &label, const optional<Tensor> &weight, bool dft, Tensor logp, Tensor stats, at::ScalarType to) {
+  if (auto k = device_kernels(z)) {
+    Tensor dz = weight ? at::empty(z.sizes(), z.options().dtype(to)) : Tensor();
+    launched(k->softmax(int(z.scalar_type()), int(to), z.data_ptr(), 1, ptr<int64_t>(label), logp.data_ptr(), nullptr, data_of(dz), z.size(0), z.size(1)));
+    if (!weight) return {};
+    z = dz;
+    return dft ? *weight * logp.exp() : *weight;
+  }
   Tensor l = label.unsqueeze(1), lp = at::_log_softmax(wide(z), 1, false);
   logp.copy_(lp.gather(1, l).squeeze(1));
   if (z.is_cpu()) { // on a device nobody reads them
     stats.select(1, 0).copy_((lp.exp() * lp).sum(1).neg_());
     stats.select(1, 1).copy_(z.argmax(1).eq(label));
   }
-  if (!weight) return;
-  Tensor p = lp.exp_();
-  p.scatter_add_(1, l, -at::ones_like(l, p.options()));
-  z = at::empty(z.sizes(), z.options().dtype(to));
-  at::mul_out(z, p, (dft ? *weight * logp.exp() : *weight).unsqueeze(1));
+  if (!weight) return {};
+  z = unlikely(lp, l, logp, to);
+  return dft ? *weight * logp.exp() : *weight;
 }
 inline void log_probs(const Tensor &z, const Tensor &label, double scale, Tensor logp, Tensor lse, const optional<Tensor> &stats) {
+  auto k = device_kernels(z);
+  if (k && !stats) {
+    launched(k->softmax(int(z.scalar_type()), int(z.scalar_type()), z.data_ptr(), scale, ptr<int64_t>(label), logp.data_ptr(), lse.data_ptr(), nullptr, z.size(0), z.size(1)));
+    return;
+  }
   Tensor l = label.unsqueeze(1), lp = at::_log_softmax(scale == 1 ? wide(z) : wide(z) * scale, 1, false);
   logp.copy_(lp.gather(1, l).squeeze(1));
   lse.copy_((wide(z.gather(1, l)) * scale).squeeze(1) - logp);
@@ -195,10 +216,17 @@ inline void log_probs(const Tensor &z, const Tensor &label, double scale, Tensor
   stats->select(1, 1).copy_(z.argmax(1).eq(label));
   stats->select(1, 2).copy_(wide(z).mean(1));
 }
-inline void log_probs_back(Tensor &z, const Tensor &label, double scale, const Tensor &lse, const Tensor &grad, at::ScalarType to) {
-  Tensor g = (grad * scale).unsqueeze(1), p = (wide(z) * scale - lse.unsqueeze(1)).exp_().mul_(g.neg());
-  p.scatter_add_(1, label.unsqueeze(1), g);
-  z = p.to(to);
+// Likewise.
+inline Tensor log_probs_back(Tensor &z, const Tensor &label, double scale, const Tensor &lse, const Tensor &grad, at::ScalarType to) {
+  if (auto k = device_kernels(z)) {
+    Tensor dz = at::empty(z.sizes(), z.options().dtype(to));
+    launched(k->softmax(int(z.scalar_type()), int(to), z.data_ptr(), scale, ptr<int64_t>(label), nullptr, nullptr, dz.data_ptr(), z.size(0), z.size(1)));
+    z = dz;
+    return grad * -scale;
+  }
+  Tensor l = label.unsqueeze(1), lp = at::add(lse.neg().unsqueeze(1), wide(z), scale);
+  z = unlikely(lp, l, lp.gather(1, l).squeeze(1), to);
+  return grad * -scale;
 }
 
 // What an update reads of its step (Controls in update.go), as scalars on the device: a recorded update reads them anew.

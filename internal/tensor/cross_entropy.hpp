@@ -13,7 +13,7 @@ void check_labels(const char *op, const Tensor &x, const Tensor &w, const Tensor
 
 // Calls f(first row, rows, logits [rows, vocabulary]) for the logits x·wᵀ, or cap·tanh(x·wᵀ/cap) (Gemma 2; no cap is 0), a
 // chunk of rows at a time. Where dx or dw is given, f leaves the gradient dz of its logits in their place, and dx = dz·w is
-// written for its rows, dw += dzᵀ·x.
+// written for its rows, dw += dzᵀ·x. What f returns [rows], where it is defined, the rows of dz are still to be multiplied with.
 constexpr int64_t kDeviceChunk = 2048; // rows that keep a GPU busy
 template <class F>
 void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Tensor *dx, Tensor *dw, F f) {
@@ -35,7 +35,7 @@ void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Ten
       });
     }
     if (cap > 0 && back && !composite(x)) kept.narrow(0, 0, rows).copy_(z);
-    f(i, rows, z);
+    Tensor weight = f(i, rows, z);
     if (cap > 0 && back && composite(x)) z.mul_(1 - (kept / cap).square_());
     else if (cap > 0 && back) {
       dispatch(x, [&](auto zero, auto &k) {
@@ -44,6 +44,11 @@ void each_chunk(const Tensor &x, const Tensor &w, double cap, int64_t chunk, Ten
       });
     }
     if (dx) mm_back_into(dx->narrow(0, i, rows), z, w);
+    if (weight.defined()) {
+      weight = weight.unsqueeze(1);
+      if (dx) dx->narrow(0, i, rows).mul_(weight);
+      if (dw) xi = (xi * weight).to(xi.scalar_type());
+    }
     if (dw) add_product(*dw, z.t(), xi);
   }
 }
@@ -67,6 +72,7 @@ void chunks(const Tensor &x, const Tensor &w, const Tensor &labels, const Tensor
                         ptr<Acc<K>>(logp) + i + a, ptr<Acc<K>>(stats) + 2 * (i + a), b - a, vocabulary);
       });
     });
+    return Tensor();
   });
 }
 
@@ -101,7 +107,8 @@ struct LogProbs : Function<LogProbs> {
     each_chunk(x, w, cap, chunk, nullptr, nullptr, [&](int64_t i, int64_t rows, Tensor &z) {
       if (composite(x)) {
         auto own = [&](const Tensor &t) { return t.narrow(0, i, rows); };
-        return stock::log_probs(z, own(labels), scale, own(logp), own(lse), stats ? optional<Tensor>(own(s)) : std::nullopt);
+        stock::log_probs(z, own(labels), scale, own(logp), own(lse), stats ? optional<Tensor>(own(s)) : std::nullopt);
+        return Tensor();
       }
       dispatch(x, [&](auto zero, auto &k) {
         using K = decltype(zero);
@@ -110,6 +117,7 @@ struct LogProbs : Function<LogProbs> {
                       stats ? ptr<Acc<K>>(s) + 3 * (i + a) : nullptr, b - a, vocabulary);
         });
       });
+      return Tensor();
     });
     if (c) {
       c->save_for_backward({x, w, labels, lse});
@@ -137,6 +145,7 @@ struct LogProbs : Function<LogProbs> {
           k.log_probs_back(ptr<K>(z) + a * vocabulary, ptr<int64_t>(labels) + i + a, Acc<K>(scale), ptr<Acc<K>>(lse) + i + a, ptr<Acc<K>>(grad) + i + a, b - a, vocabulary);
         });
       });
+      return Tensor();
     });
     return {dx, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }

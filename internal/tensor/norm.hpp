@@ -10,17 +10,27 @@ int64_t row_stride(const Tensor &x) { // of [rows, heads, dim] the heads must be
   TORCH_CHECK(x.is_contiguous(), "rmsnorm: not contiguous");
   return x.size(-1);
 }
+// A device's, where the row fits what a pass back sums in.
+const hone_cuda_api *kernels_for(const Tensor &x) {
+  return norm_fits(x.size(-1), acc_dtype(x) == at::kDouble ? 8 : 4) ? device_kernels(x) : nullptr;
+}
 Forward forward(const Tensor &x, const optional<Tensor> &r, const Tensor &w, double eps, double shift, at::ScalarType to) {
   TORCH_CHECK(x.dim() > 0 && x.size(-1) > 0 && x.stride(-1) == 1 && w.numel() == x.size(-1) && w.is_contiguous(), "rmsnorm: x ", x.sizes(), ", weight ", w.sizes());
   TORCH_CHECK(!r || (r->is_contiguous() && r->sizes() == x.sizes()), "rmsnorm: residual of another shape");
   TORCH_CHECK(w.scalar_type() == acc_dtype(x) && (!r || r->scalar_type() == to), "rmsnorm: a weight of ", w.scalar_type(), " or a residual of another dtype than ", to);
-  if (composite(x)) {
+  auto device = kernels_for(x);
+  if (composite(x) && !device) {
     Tensor s = r ? x + *r : x;
     auto n = stock::rmsnorm(s, w, eps, shift, to);
     return {s, n.out, n.rstd};
   }
   int64_t dim = x.size(-1), rows = x.numel() / dim, xs = row_stride(x);
   Forward f{r ? at::empty(x.sizes(), x.options()) : x, at::empty(x.sizes(), x.options().dtype(to)), at::empty({rows}, x.options().dtype(acc_dtype(x)))};
+  if (device) {
+    launched(device->rmsnorm(int(x.scalar_type()), int(to), x.data_ptr(), xs, r ? r->data_ptr() : nullptr, w.data_ptr(), r ? f.sum.data_ptr() : nullptr,
+                             f.out.data_ptr(), f.rstd.data_ptr(), rows, dim, eps, shift));
+    return f;
+  }
   dispatch_norms(x, to, [&](auto stream, auto part, auto &k) {
     using X = decltype(stream);
     using Y = decltype(part);
@@ -50,7 +60,8 @@ struct RMSNorm : Function<RMSNorm> {
     Tensor dy = residual ? g[1] : g[0], ds = residual ? g[0] : Tensor();
     auto to = at::ScalarType(c->saved_data["to"].toInt());
     if (!dy.defined()) return {ds, residual ? ds.to(to) : Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
-    if (composite(sum)) {
+    auto device = kernels_for(sum);
+    if (composite(sum) && !device) {
       auto [dx, dw] = stock::rmsnorm_back(dy, sum, w, rstd, shift, w.requires_grad());
       if (w.requires_grad()) grad_of(w).add_(dw);
       auto d = stock::joined(dx, ds, sum, residual, to);
@@ -63,7 +74,13 @@ struct RMSNorm : Function<RMSNorm> {
     bool narrow = residual && to != sum.scalar_type();
     if (narrow) dr = at::empty(sum.sizes(), sum.options().dtype(to));
     bool train = w.requires_grad();
-    Tensor dw = train ? at::zeros({kBlocks, dim}, rstd.options()) : Tensor();
+    Tensor dw = train ? at::zeros({device ? norm_blocks(rows) : kBlocks, dim}, rstd.options()) : Tensor();
+    if (device) {
+      launched(device->rmsnorm_back(int(sum.scalar_type()), int(to), dy.data_ptr(), data_of(ds), sum.data_ptr(), ss, w.data_ptr(), rstd.data_ptr(),
+                                    dx.data_ptr(), narrow ? dr.data_ptr() : nullptr, data_of(dw), rows, dim, shift));
+      if (train) grad_of(w).add_(dw.sum(0));
+      return {dx, dr, Tensor(), Tensor(), Tensor(), Tensor()};
+    }
     dispatch_norms(sum, to, [&](auto stream, auto part, auto &k) {
       using X = decltype(stream);
       using Y = decltype(part);

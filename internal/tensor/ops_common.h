@@ -10,6 +10,7 @@
 
 #include "kernels.h"
 #include "ops.h"
+#include "plugin/plugin.h"
 
 namespace hone {
 using at::Tensor;
@@ -53,10 +54,15 @@ void dispatch_norms(const Tensor &x, at::ScalarType y, F f) {
   else if (x.scalar_type() == at::kFloat && y == at::kBFloat16) f(float(), bf16(), k.norms_mixed);
   else TORCH_CHECK(false, "no norm of ", x.scalar_type(), " to ", y);
 }
-// Whether t takes the composite of libtorch's operations (composite.hpp) instead of a kernel of our own: what lies on a device
-// does, and in tests everything.
+// Whether t takes the composite of libtorch's operations (composite.hpp) instead of a kernel of our own for the processor: what lies on a
+// device does, and in tests everything.
 inline bool composites = false;
 inline bool composite(const Tensor &t) { return composites || !t.is_cpu(); }
+// The kernels of our own for t's device, which go before a composite; null where there are none.
+inline const hone_cuda_api *plugin = nullptr; // once it is open
+inline const hone_cuda_api *device_kernels(const Tensor &t) { return !composites && t.is_cuda() && t.numel() > 0 ? plugin : nullptr; }
+inline void launched(int error) { TORCH_CHECK(error == 0, "a kernel was not launched: CUDA's error ", error); }
+inline void *data_of(const Tensor &t) { return t.defined() ? t.data_ptr() : nullptr; }
 
 // Composites take either dtype of control.
 inline void check_control(const char *op, const Tensor &w, const Tensor &control) {

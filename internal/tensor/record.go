@@ -12,7 +12,7 @@ import (
 	"unsafe"
 )
 
-// plugin opens libhone_cuda.so once, or says why it cannot.
+// plugin opens libhone_cuda.so once, which records work and has kernels for a device, or says why it cannot.
 var plugin = sync.OnceValue(func() error {
 	var why, e *C.char
 	if C.hone_plugin(&why, &e) != 0 {

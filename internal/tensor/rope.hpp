@@ -12,6 +12,11 @@ Tensor rotate(const Tensor &x, const Tensor &cos, const Tensor &sin, const Tenso
   int64_t rows = x.size(0), dim = x.numel() / rows / heads, xs = x.stride(0), rot = cos.size(1) * 2;
   TORCH_CHECK(x.stride(-1) == 1 && (x.dim() == 2 || x.stride(1) == dim), "rope: rows of x are not dense");
   TORCH_CHECK(rot <= dim && position.numel() == rows && position.is_contiguous() && position.scalar_type() == at::kLong, "rope: x ", x.sizes(), ", cos ", cos.sizes());
+  if (auto k = device_kernels(x)) {
+    Tensor y = at::empty({rows, heads, dim}, x.options());
+    launched(k->rope(int(x.scalar_type()), x.data_ptr(), xs, y.data_ptr(), ptr<float>(cos), ptr<float>(sin), ptr<int64_t>(position), rows, heads, dim, rot, sign));
+    return y;
+  }
   if (composite(x)) return stock::rope(x, cos, sin, position, heads, sign);
   for (int64_t i = 0; i < rows; i++) {
     int64_t p = ptr<int64_t>(position)[i];

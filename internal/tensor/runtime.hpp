@@ -15,7 +15,6 @@
 #include <string>
 
 #include "composite.hpp"
-#include "plugin/plugin.h"
 using namespace hone;
 
 namespace {
@@ -24,7 +23,6 @@ constexpr size_t kStaged = 4 << 20;
 // Where tensors are made: a process computes on one device.
 c10::Device device(c10::kCPU);
 optional<c10::Stream> stream; // of the device, for all work: not the default one, on which nothing can be recorded
-const hone_cuda_api *plugin = nullptr;
 
 // The folder of the libtorch_cpu.so that is loaded. Not &at::globalContext: that may be this program's own entry for it.
 std::string libtorch_folder() {
@@ -112,7 +110,7 @@ int hone_use_cuda(int i, int same, char **name, char **err) {
         context.setDeterministicAlgorithms(same != 0, false); context.setDeterministicFillUninitializedMemory(false);
         *name = strdup(device_name(i).c_str()))
 }
-// Opens libhone_cuda.so beside this program, which records work; where it cannot, the reason is in why (malloc'ed).
+// Opens libhone_cuda.so beside this program, which records work and has kernels for a device; where it cannot, the reason is in why (malloc'ed).
 int hone_plugin(char **why, char **err) {
   GUARD(char path[PATH_MAX]; ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1); std::string file(path, n > 0 ? n : 0);
         file = file.substr(0, file.rfind('/') + 1) + "libhone_cuda.so";

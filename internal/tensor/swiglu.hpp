@@ -5,11 +5,13 @@ using namespace hone;
 namespace {
 struct Silu {
   using Stock = stock::Silu;
+  static constexpr bool gelu = false;
   template <class K> static auto forward(const Table<K> &k) { return k.swiglu; }
   template <class K> static auto back(const Table<K> &k) { return k.swiglu_back; }
 };
 struct Gelu {
   using Stock = stock::Gelu;
+  static constexpr bool gelu = true;
   template <class K> static auto forward(const Table<K> &k) { return k.geglu; }
   template <class K> static auto back(const Table<K> &k) { return k.geglu_back; }
 };
@@ -17,9 +19,13 @@ struct Gelu {
 template <class Gate>
 Tensor gate(const Tensor &gu) {
   TORCH_CHECK(gu.dim() == 2 && gu.is_contiguous() && gu.size(1) % 2 == 0, "gated unit: ", gu.sizes());
-  if (composite(gu)) return stock::gate<typename Gate::Stock>(gu);
   int64_t rows = gu.size(0), f = gu.size(1) / 2;
+  if (composite(gu) && !device_kernels(gu)) return stock::gate<typename Gate::Stock>(gu);
   Tensor y = at::empty({rows, f}, gu.options());
+  if (auto k = device_kernels(gu)) {
+    launched(k->gate(int(gu.scalar_type()), Gate::gelu, gu.data_ptr(), y.data_ptr(), rows, f));
+    return y;
+  }
   dispatch(gu, [&](auto zero, auto &k) {
     using K = decltype(zero);
     at::parallel_for(0, rows, grain(3 * f), [&](int64_t a, int64_t b) { Gate::forward(k)(ptr<K>(gu) + a * 2 * f, ptr<K>(y) + a * f, b - a, f); });
@@ -34,9 +40,13 @@ struct Gated : Function<Gated<Gate>> {
   }
   static variable_list backward(AutogradContext *c, variable_list g) {
     Tensor gu = c->get_saved_variables()[0];
-    if (composite(gu)) return {stock::gate_back<typename Gate::Stock>(g[0], gu)};
+    if (composite(gu) && !device_kernels(gu)) return {stock::gate_back<typename Gate::Stock>(g[0], gu)};
     Tensor dy = g[0].contiguous(), dgu = at::empty_like(gu);
     int64_t rows = gu.size(0), f = gu.size(1) / 2;
+    if (auto k = device_kernels(gu)) {
+      launched(k->gate_back(int(gu.scalar_type()), Gate::gelu, dy.data_ptr(), gu.data_ptr(), dgu.data_ptr(), rows, f));
+      return {dgu};
+    }
     dispatch(gu, [&](auto zero, auto &k) {
       using K = decltype(zero);
       at::parallel_for(0, rows, grain(5 * f), [&](int64_t a, int64_t b) {

@@ -99,7 +99,11 @@ func TestNoise(t *testing.T) {
 		if still[0] != still[1] || noisy[0] == noisy[1] || noisy[1] == noisy[2] || noisy[0] == still[0] {
 			t.Errorf("losses %v without noise, %v with it", still, noisy)
 		}
-		if plain != other {
+		bound := 0.0
+		if tensor.OnDevice() {
+			bound = 1e-7 // it sums rows apart in another order than with what they share
+		}
+		if math.Abs(plain-other) > bound*plain {
 			t.Errorf("an evaluation sees noise: %g, %g", plain, other)
 		}
 		for i := range noisy {
