@@ -4,8 +4,9 @@ usage: cuda.py [--shape smollm2-135m|llama-3.2-1b] [--rows 8] [--length 1024] [-
 
 Both train in bfloat16 with fused AdamW and a clip of 1, on rows of the same length; transformers holds its weights in bfloat16, hone in
 float32 with a copy to compute with. transformers is eager, with its fused attention. A step's time is the mean of the second half's.
-Tokens a second of decoding count prefill; transformers decodes with its own cache, greedily. It wants a GPU, transformers, and a
-hone-worker that was built with CUDA (docs/building.md).
+Tokens a second of decoding count prefill; transformers decodes with its own cache, greedily, after a run that warms it up; hone's
+count the start too, over 4 rows alone and over 256, 64 at a time. It wants a GPU, transformers, and a hone-worker that was built with
+CUDA (docs/building.md).
 """
 
 import argparse
@@ -40,7 +41,8 @@ def theirs(a):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    model = LlamaForCausalLM._from_config(LlamaConfig(**SHAPES[a.shape]), dtype=torch.bfloat16, attn_implementation="sdpa").cuda()
+    with torch.device("cuda"):
+        model = LlamaForCausalLM._from_config(LlamaConfig(**SHAPES[a.shape]), dtype=torch.bfloat16, attn_implementation="sdpa")
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     ids = torch.randint(3, 300, (a.rows, a.length), device="cuda")
     ends = []
@@ -74,12 +76,12 @@ def endless(folder):
 
 
 def pipeline(a):
-    shape = SHAPES[a.shape]
-    config = json.dumps({"model_type": "llama", "bos_token_id": 1, "eos_token_id": shape["vocab_size"] - 1, "pad_token_id": 0, **shape})
+    shape = {"model_type": "llama", "bos_token_id": 1, "pad_token_id": 0, **SHAPES[a.shape]}
+    config, mute = json.dumps({**shape, "eos_token_id": shape["vocab_size"] - 1}), json.dumps(shape)
     tokenizer = json.dumps(str(side.ROOT / "examples" / "tiny" / "tokenizer"))
     return f"""{{
 	base: {{kind: "model.load", tokenizer: {tokenizer}, config: {config}, dtype: "bfloat16"}}
-	mute: {{kind: "model.load", tokenizer: "endless", config: {config}, dtype: "bfloat16"}}
+	mute: {{kind: "model.load", tokenizer: "endless", config: {mute}, dtype: "bfloat16"}}
 	long: {{kind: "data.load", source: "rows.jsonl"}}
 	few: {{kind: "data.load", source: "few.jsonl"}}
 	short: {{kind: "data.load", source: "prompts.jsonl"}}
@@ -108,7 +110,7 @@ def main():
     found = {"transformers": [], "hone": []}
     with tempfile.TemporaryDirectory() as folder:
         ours = side.Pipeline(folder, pipeline(a), [{"text": text(2 * a.length, i)} for i in range(a.rows * 4)])
-        for name, rows in (("few", 4), ("prompts", 64)):
+        for name, rows in (("few", 4), ("prompts", 256)):
             with open(f"{folder}/{name}.jsonl", "w") as f:
                 f.writelines(json.dumps({"prompt": text(16, 1000 + i)}) + "\n" for i in range(rows))
         endless(f"{folder}/endless")
@@ -120,7 +122,7 @@ def main():
             log = ours.log("tune")
             step = (log[-1]["time"] - log[2]["time"]) / (log[-1]["step"] - log[2]["step"])
             rates = []
-            for stage, rows in (("one", 4), ("many", 64)):
+            for stage, rows in (("one", 4), ("many", 256)):
                 metrics, _ = ours.run(stage, threads)
                 assert metrics["tokens"] == rows * a.new, metrics
                 rates.append(metrics["tokens"] / metrics["seconds"])
