@@ -174,6 +174,9 @@ func ParseConfig(b []byte) (*Config, error) {
 	if c.HeadDim < 1 || c.HeadDim > 1<<16 {
 		return nil, fmt.Errorf("head_dim is %d", c.HeadDim)
 	}
+	if c.RMSNormEps < 0 || c.RMSNormEps > 1 {
+		return nil, fmt.Errorf("rms_norm_eps is %g", c.RMSNormEps)
+	}
 	if n := float64(c.MaxPositionEmbeddings); n < 0 || n > 1<<32 {
 		return nil, fmt.Errorf("max_position_embeddings is %g", n)
 	}
@@ -325,6 +328,8 @@ func (c *Config) rope(f *file, theta float64, r *ropeFile) (float64, nn.RopeScal
 		s.Type = "longrope"
 	}
 	switch {
+	case theta <= 0:
+		return 0, s, fmt.Errorf("rope_theta is %g", theta)
 	case c.PartialRotaryFactor != 1 && !f.phi3:
 		return 0, s, fmt.Errorf("partial_rotary_factor is not known")
 	case c.PartialRotaryFactor <= 0 || c.PartialRotaryFactor > 1 || int64(float64(c.HeadDim)*c.PartialRotaryFactor) < 2:

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -30,6 +31,9 @@ type Request struct {
 	Token        func(token int32)          // told each token as it comes; may be nil
 	Done         func(tokens []int32) error // told the completion
 }
+
+// ErrNotFinite is that of Generate where no token is likelier than another.
+var ErrNotFinite = errors.New("the model's logits are not finite: its weights hold NaN or infinity, or its config is not theirs")
 
 // prefillTokens bounds a pass over prompts, and with it the memory of activations.
 const prefillTokens = 4096
@@ -204,7 +208,11 @@ func prefill(m *model.Model, c *cache, sequences []*sequence) error {
 	for i := range last {
 		last[i] = borders[at[i]+1] - 1
 	}
-	take(m.Logits(h.Rows(tensor.Of(last, int64(len(last))))), sequences, make([][]int32, len(sequences)))
+	logits := m.Logits(h.Rows(tensor.Of(last, int64(len(last)))))
+	if sum := float64(logits.To(tensor.Float32).Sum().Floats()[0]); math.IsNaN(sum) || math.IsInf(sum, 0) {
+		return ErrNotFinite
+	}
+	take(logits, sequences, make([][]int32, len(sequences)))
 	return nil
 }
 

@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -40,6 +41,9 @@ func answer(ctx context.Context, j *stages.Job, field string, d *dataset.Dataset
 	for from := len(all.Answers); from < len(rows); from = len(all.Answers) {
 		next := min(from+each, len(rows))
 		a, err := s.answerChunk(ctx, j, rows, from, next, c)
+		if errors.Is(err, sample.ErrNotFinite) {
+			err = stages.Errorf(field, "%w", err)
+		}
 		if err != nil {
 			return nil, nil, err
 		}

@@ -106,6 +106,9 @@ func fresh(ctx context.Context, j *stages.Job, c *schemas.ModelLoad, out string)
 	if err := json.Unmarshal(ordjson.Append(nil, config), &f); err != nil {
 		return err
 	}
+	if f.InitializerRange < 0 || f.InitializerRange > 100 {
+		return fmt.Errorf("initializer_range is %g", f.InitializerRange)
+	}
 	dtype, err := parseDtype(f.Dtype)
 	if err != nil {
 		return err

@@ -2,8 +2,10 @@ package model
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/ordjson"
+	"github.com/hone-ml/hone/internal/safetensors"
 	"github.com/hone-ml/hone/internal/tensor"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages/stagetest"
@@ -439,5 +442,35 @@ func TestBadRows(t *testing.T) {
 				t.Errorf("exit %d: %s: %s", r.Code, e.Path, e.Message)
 			}
 		})
+	}
+}
+
+// A model whose weights are no numbers answers nothing.
+func TestGenerateRefusesNaN(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(toy(t).Path)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "model.safetensors")
+	f, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tensors []safetensors.Tensor
+	for _, x := range f.Tensors() {
+		x.Data = bytes.Repeat([]byte{0xff}, len(x.Data))
+		tensors = append(tensors, x)
+	}
+	if err := os.Remove(path); err != nil { // the file that is open stays as it is
+		t.Fatal(err)
+	}
+	if err := errors.Join(safetensors.Write(path, tensors, nil), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	j := stagetest.New(t, "generate", `{"model": {"kind": "model", "from": "m", "port": "model"}, "data": {"kind": "dataset", "from": "d", "port": "data"},
+		"maxNewTokens": 5, "batch": 2, "n": 1, "date": "2024-07-26"}`, map[string]string{"data": "dataset"})
+	j.Inputs["model"], j.Inputs["data"] = job.Input{Kind: "model", Path: dir}, lines(t, `{"prompt": "Spell maple."}`)
+	if r := try(t, j); r.Code != 1 || r.Last().Path != "model" || !strings.Contains(r.Last().Message, "logits are not finite") {
+		t.Errorf("exit %d, %+v", r.Code, r.Last())
 	}
 }
