@@ -38,9 +38,15 @@ func hone(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	c, err := root.ExecuteC()
 	if err == nil {
 		return 0
+	}
+	var invalid pipelines.Errors
+	if flag := c.Flags().Lookup("json"); flag != nil && flag.Value.String() == "true" && errors.As(err, &invalid) && exitCode(err) == exitInvalid {
+		if printJSON(c, wrong(invalid)) == nil {
+			return exitInvalid
+		}
 	}
 	switch message := err.Error(); {
 	case errors.Is(err, context.Canceled):
@@ -59,7 +65,8 @@ func rootCommand() *cobra.Command {
 what would run and why, runs only what changed, and keeps every artifact by the hash of its content.
 
 The exit code is 1 where a stage failed, 2 for wrong usage, 3 for an invalid pipeline, 4 where the gate of an eval
-fails, 5 for a damaged store, 6 where the machine lacks something, and 130 when interrupted.`,
+fails, 5 for a damaged store, 6 where the machine lacks something, and 130 when interrupted. Of an invalid pipeline
+every verb's --json prints what that of vet does.`,
 		Example: `  hone init mine       a new experiment, which runs as it is
   hone run mine        run it; a second run reuses everything
   hone chat tune --pipeline mine`,

@@ -30,7 +30,7 @@ FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline be
 			if err != nil {
 				return err
 			}
-			v := verdict{Pipelines: []vetted{}, Errors: []finding{}, Advice: []finding{}}
+			v := wrong(nil)
 			for _, p := range all {
 				g, err := pipelines.Compile(p)
 				var wrong pipelines.Errors
@@ -62,13 +62,18 @@ FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline be
 	return c
 }
 
-// verdict is what vet found; with --json it is the value on standard output.
+// verdict is what vet found; with --json it is the value on standard output, of other verbs too where a pipeline is invalid.
 type verdict struct {
 	Valid     bool      `json:"valid"`
 	Pipelines []vetted  `json:"pipelines"` // the valid ones
 	Errors    []finding `json:"errors"`
 	Advice    []finding `json:"advice"`
 	Warnings  []string  `json:"warnings,omitempty"`
+}
+
+// wrong is the verdict on what is not valid.
+func wrong(errs pipelines.Errors) verdict {
+	return verdict{Pipelines: []vetted{}, Errors: findings(errs), Advice: []finding{}}
 }
 
 type vetted struct {
