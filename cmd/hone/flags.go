@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -71,6 +72,9 @@ func (f *flags) check() error {
 	}
 	if f.threads < 0 {
 		return usage("--threads %d: below 0", f.threads)
+	}
+	if most := max(256, runtime.NumCPU()); f.threads > most {
+		return usage("--threads %d: above %d", f.threads, most)
 	}
 	if f.jobs < 0 {
 		return usage("-j %d: below 0", f.jobs)
