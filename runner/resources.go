@@ -63,6 +63,11 @@ func (c *capacity) take(d demand) bool {
 	return true
 }
 
+// busy says whether d lacks cores and nothing else.
+func (c *capacity) busy(d demand) bool {
+	return d.cpus > c.left.cpus && c.slots > 0 && d.memory <= c.left.memory && !c.devices[d.device]
+}
+
 func (c *capacity) give(d demand) {
 	c.slots++
 	c.left.cpus += d.cpus

@@ -40,8 +40,9 @@ type Options struct {
 	Version string        // of hone, for the record
 }
 
-// Update is what happened to a stage: an event of its worker, or its end. Two events are the runner's own: planned, as
-// an attempt begins, and placed, when its artifacts are there and what depends on them may start.
+// Update is what happened to a stage: an event of its worker, or its end. Three events are the runner's own: waits,
+// where it could start but for its threads, planned, as an attempt begins, and placed, when its artifacts are there and what depends
+// on them may start.
 type Update struct {
 	Stage *StagePlan
 	Event job.Event
@@ -53,6 +54,7 @@ type Runner struct {
 	graph   *pipelines.Graph
 	store   *store.Store
 	opts    Options
+	several bool               // stages at once were asked for
 	stages  []*pipelines.Stage // those selected, topological
 	sources *store.Sources
 	lock    *hubLock
@@ -69,7 +71,7 @@ type Runner struct {
 
 // New prepares to plan or run g. A stage in opts that the graph does not have is an error.
 func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
-	cores := runtime.GOMAXPROCS(0)
+	cores, several := runtime.GOMAXPROCS(0), opts.Jobs > 1
 	if opts.Jobs <= 0 {
 		opts.Jobs = cores
 	}
@@ -103,7 +105,7 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 		return nil, err
 	}
 	r := &Runner{
-		before: ref.Stages, graph: g, store: st, opts: opts, stages: stages, lock: lock,
+		before: ref.Stages, graph: g, store: st, opts: opts, several: several, stages: stages, lock: lock,
 		sources: st.Sources(), ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{}, logs: map[string]string{},
 	}
 	r.history = sync.OnceValue(func() []*store.Record {

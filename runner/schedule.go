@@ -19,6 +19,7 @@ type schedule struct {
 	reports chan report
 	pending int // attempts that have not sent their last report
 	free    capacity
+	waited  bool // it was said that a stage waits for threads
 }
 
 // report is what an attempt tells the loop: first that its artifacts are placed, then that it has ended. Before it stands that
@@ -125,6 +126,7 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 	}
 	want := s.demand(n)
 	if !s.free.take(want) {
+		s.waits(n, want)
 		return false, nil
 	}
 	n.state, n.began, n.stale = running, time.Now(), false
@@ -137,6 +139,17 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 	s.r.observe(Update{Stage: plan, Event: job.Event{Event: "planned"}})
 	go s.attempt(ctx, n)
 	return true, nil
+}
+
+// waits says once of a run that was asked for several stages at once why it does not have them.
+func (s *schedule) waits(n *node, want demand) {
+	if !s.r.several || s.waited || n.stage.Resources.CPUs > 0 || !s.free.busy(want) {
+		return
+	}
+	s.waited = true
+	s.r.observe(Update{Stage: s.r.describe(n.stage, n.res), Event: job.Event{
+		Event: "waits", Message: fmt.Sprintf("waits for threads: it reserves %d of %d; --threads gives it fewer", want.cpus, s.free.all.cpus),
+	}})
 }
 
 // ask has the hub say which commits a stage's sources are, while others go on: without them it has no key.

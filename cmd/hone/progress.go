@@ -62,7 +62,7 @@ func (j *jsonLines) update(u runner.Update) {
 	switch e := u.Event; e.Event {
 	case "planned":
 		j.log.Info().Str("stage", name).Str("kind", u.Stage.Kind).Str("action", string(u.Stage.Action)).Msg("begins")
-	case "log":
+	case "log", "waits":
 		level, err := zerolog.ParseLevel(e.Level)
 		if err != nil || e.Level == "" {
 			level = zerolog.InfoLevel

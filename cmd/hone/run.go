@@ -21,7 +21,10 @@ func runCommand() *cobra.Command {
 		Short: "plan, then do it",
 		Long: `run plans and does it. What the store has is reused; stages that do not depend on one that fails go on. Ctrl-C saves
 the training under way and ends with exit code 130, and the next run goes on from there. Progress goes to standard
-error: bars on a terminal, JSON lines elsewhere.`,
+error: bars on a terminal, JSON lines elsewhere.
+
+A stage with tensors reserves its threads, and they are all cores unless --threads or the stage's resources say fewer:
+-j 2 alone never runs two trainings on the CPU at once, -j 2 --threads 1 does.`,
 		Example: `  hone run
   hone run examples/sft --stage tune --force tune
   hone run --json > result.json`,

@@ -88,6 +88,10 @@ func (t *terminal) update(u runner.Update) {
 		t.rows = slices.DeleteFunc(t.rows, func(r *row) bool { return r.name == name })
 		return
 	}
+	if u.Event.Event == "waits" { // it has no row yet
+		t.tell = append(t.tell, fmt.Sprintf("%s %s: %s", marked(""), name, u.Event.Message))
+		return
+	}
 	r := t.row(name)
 	switch e := u.Event; e.Event {
 	case "progress":
