@@ -121,6 +121,7 @@ func exitCode(err error) int {
 		stage   *runner.UnknownStageError
 		failure *job.Error
 		damage  *store.Damage
+		closed  *store.ReadOnlyError
 	)
 	switch {
 	case errors.As(err, &coded):
@@ -131,7 +132,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &invalid):
 		return exitInvalid
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.As(err, &closed):
 		return exitEnvironment
 	case errors.As(err, &failure) && failure.Code != 0:
 		return failure.Code

@@ -7,3 +7,7 @@ func mountTmpfs(dir, size string) error {
 }
 
 func unmount(dir string) { unix.Unmount(dir, unix.MNT_DETACH) }
+
+func remountReadOnly(dir string) error {
+	return unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
+}

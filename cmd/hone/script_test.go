@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: conditions,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exit": exitWith, "waitfor": waitFor, "damage": damage, "edit": edit, "tmpfs": tmpfs, "within": within,
+			"exit": exitWith, "waitfor": waitFor, "damage": damage, "edit": edit, "tmpfs": tmpfs, "readonly": readOnly, "within": within,
 		},
 	})
 }
@@ -191,6 +191,11 @@ func tmpfs(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.MkdirAll(dir, 0o755))
 	ts.Check(mountTmpfs(dir, args[1]))
 	ts.Defer(func() { unmount(dir) })
+}
+
+// readonly DIR: the file system that tmpfs mounted there is written to no more.
+func readOnly(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(remountReadOnly(ts.MkAbs(args[0])))
 }
 
 // conditions knows [tmpfs]: this user may mount one; and [worker]: HONE_WORKER names the real one.

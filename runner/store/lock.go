@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"time"
@@ -75,7 +76,7 @@ func (s *Store) tryLock(name string, how int) (*Lock, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
-			return nil, err
+			return nil, s.readOnly(err)
 		}
 		if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
 			f.Close()
@@ -105,3 +106,16 @@ func (s *Store) tryLock(name string, how int) (*Lock, error) {
 
 // Close gives this process's hold up.
 func (l *Lock) Close() error { return l.File.Close() }
+
+// ReadOnlyError is a store that this process may not write to (exit code 6).
+type ReadOnlyError struct{ Dir string }
+
+func (e *ReadOnlyError) Error() string { return e.Dir + ": the store is read-only" }
+
+// readOnly says so of the store in place of the file in it that could not be made.
+func (s *Store) readOnly(err error) error {
+	if errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission) {
+		return &ReadOnlyError{s.Dir}
+	}
+	return err
+}

@@ -96,7 +96,7 @@ func (s *Store) Init() error {
 	}
 	for _, name := range folders {
 		if err := os.MkdirAll(filepath.Join(s.Dir, name), 0o755); err != nil {
-			return err
+			return s.readOnly(err)
 		}
 	}
 	return nil
