@@ -13,6 +13,7 @@ import (
 	"cuelang.org/go/encoding/jsonschema"
 
 	"github.com/hone-ml/hone/internal/grade/expr"
+	"github.com/hone-ml/hone/internal/program"
 	"github.com/hone-ml/hone/schemas"
 )
 
@@ -233,24 +234,29 @@ func (c *compiler) senseEval(s *stage, v *schemas.Eval) {
 }
 
 func (c *compiler) senseExec(s *stage, v *schemas.Exec) {
-	c.requireProgram(s, "command", v.Command, append(v.Files, "in"))
+	c.requireProgram(s, "command", v.Command, append(v.Files, "in"), v.Env)
 }
 
-// requireProgram holds a program that lies in the folder it runs in against the files that are put there.
-func (c *compiler) requireProgram(s *stage, path string, command, files []string) {
+// requireProgram holds a program that lies in the folder it runs in against the files that are put there. One of the machine's
+// may be on another machine alone: that it is not here is advice.
+func (c *compiler) requireProgram(s *stage, path string, command, files []string, env map[string]string) {
 	if len(command) == 0 {
 		return // told
 	}
-	program := command[0]
-	if program == "" {
+	name := command[0]
+	if name == "" {
 		c.errorf(s, path+"[0]", "an empty program")
-	}
-	if !strings.Contains(program, "/") || filepath.IsAbs(program) {
 		return
 	}
-	program = filepath.Clean(program)
+	if !strings.Contains(name, "/") || filepath.IsAbs(name) {
+		if _, err := program.Find(command, "", program.Environment(0, env)); err != nil {
+			c.advisef(s, path+"[0]", "%v here; the machine that runs the stage needs it", err)
+		}
+		return
+	}
+	name = filepath.Clean(name)
 	if !slices.ContainsFunc(files, func(file string) bool {
-		rel, err := filepath.Rel(file, program)
+		rel, err := filepath.Rel(file, name)
 		return err == nil && filepath.IsLocal(rel)
 	}) {
 		c.errorf(s, path+"[0]", "%s is not among files, and the stage's folder holds nothing else", command[0])
@@ -271,7 +277,7 @@ func (c *compiler) senseGrader(s *stage, path string, g schemas.Grader) {
 		}
 	}
 	if g.Exec != nil {
-		c.requireProgram(s, path+".exec.command", g.Exec.Command, g.Exec.Files)
+		c.requireProgram(s, path+".exec.command", g.Exec.Command, g.Exec.Files, nil)
 	}
 }
 

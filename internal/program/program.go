@@ -57,7 +57,7 @@ func CopyFiles(dir string, names []string, at func(i int) string, reserved ...st
 // Command finds the program: one with a slash is a file in dir, another is looked for in PATH. Where the machine lacks it the
 // error is the environment's.
 func Command(command []string, dir string, env map[string]string) (*exec.Cmd, error) {
-	path, err := find(command, dir, env)
+	path, err := Find(command, dir, env)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,8 @@ func Command(command []string, dir string, env map[string]string) (*exec.Cmd, er
 	return cmd, nil
 }
 
-func find(command []string, dir string, env map[string]string) (string, error) {
+// Find is the path of the program that Command would start.
+func Find(command []string, dir string, env map[string]string) (string, error) {
 	if len(command) == 0 || command[0] == "" {
 		return "", errors.New("no program")
 	}
