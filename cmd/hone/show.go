@@ -64,7 +64,8 @@ func showCommand() *cobra.Command {
 				return err
 			}
 			if len(args) == 0 {
-				if err := showAll(c, &f, plan); err != nil || f.json || f.found == "" || !r.New() {
+				known := slices.ContainsFunc(plan.Stages, func(s *runner.StagePlan) bool { return s.Record != nil }) // a moved folder's too
+				if err := showAll(c, &f, plan); err != nil || f.json || f.found == "" || known || !r.New() {
 					return err
 				}
 				_, err := fmt.Fprintf(c.OutOrStdout(), "\n%s: no record of it\nlooked in %s\n", plan.Pipeline, f.found)
