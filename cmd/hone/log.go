@@ -79,11 +79,11 @@ tensorboard --logdir "$(hone log tune --dir)".
 				}
 			} else { // what the worker, or the program of an exec stage, has said
 				for _, name := range []string{"stderr.txt", "program.out", "program.err"} {
-					n, err := printText(w, filepath.Join(dir, name))
+					some, err := printText(w, filepath.Join(dir, name))
 					if err != nil {
 						return err
 					}
-					said = said || n > 0
+					said = said || some
 				}
 			}
 			switch {
@@ -256,14 +256,26 @@ func fields(object []byte) ([]string, error) {
 	return names, nil
 }
 
-func printText(w io.Writer, path string) (int64, error) {
+// printText prints what a program wrote, which must not steer the terminal, and says whether it wrote anything.
+func printText(w io.Writer, path string) (some bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return false, nil
 	}
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	defer f.Close()
-	return io.Copy(w, f)
+	for r := bufio.NewReader(f); ; {
+		line, err := r.ReadString('\n')
+		if _, err := fmt.Fprint(w, printable(strings.ReplaceAll(line, "\r\n", "\n"))); err != nil {
+			return some, err
+		}
+		some = some || line != ""
+		if err == io.EOF {
+			return some, nil
+		} else if err != nil {
+			return some, err
+		}
+	}
 }
