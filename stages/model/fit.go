@@ -148,7 +148,7 @@ func (l *fitting) save() error {
 	}
 	l.state.Sums["loss"] += pending
 	if !l.trainer.Finite() {
-		return l.hopeless(l.state.Step, "a weight")
+		return l.hopeless(l.state.Step, aWeight)
 	}
 	if carried := l.method.carried; carried != nil {
 		if l.state.Method, err = json.Marshal(carried); err != nil {
@@ -163,10 +163,26 @@ func (l *fitting) save() error {
 	return nil
 }
 
+// aWeight is what is not finite where the loss did not show it.
+const aWeight = "a weight"
+
 // hopeless is the error of a step with a number that is not finite.
 func (l *fitting) hopeless(step int64, what string) error {
-	return stages.Errorf("data", "step %d: %w; the checkpoint before it is kept; a lower learningRate or a clip may help; the rows of the step: %s",
-		step, &train.NotFinite{What: what}, named(l.job, l.method.rowsOf(l.micro)))
+	return stages.Errorf("data", "step %d: %w%s; the rows of the step: %s",
+		step, &train.NotFinite{What: what}, remedy(step, l.saved, what), named(l.job, l.method.rowsOf(l.micro)))
+}
+
+// remedy says what is left, and what may help. The loss and the gradient of the first step are of the model as it came: no rate
+// helps there.
+func remedy(step, saved int64, what string) string {
+	said := ""
+	if saved > 0 {
+		said = fmt.Sprintf("; the checkpoint of step %d is kept", saved)
+	}
+	if step > 1 || what == aWeight {
+		return said + "; a lower learningRate or a clip may help"
+	}
+	return said + "; nothing was trained before it: the model or these rows give it"
 }
 
 // step makes the next update, and logs it where its turn has come.
@@ -221,7 +237,7 @@ func (l *fitting) finish() error {
 		}
 	}
 	if l.saved != l.state.Step && !l.trainer.Finite() {
-		return l.hopeless(l.state.Step, "a weight")
+		return l.hopeless(l.state.Step, aWeight)
 	}
 	if e := l.method.eval; e != nil {
 		l.job.Summary("eval_"+e.by, e.loss(l.state.Best.Loss))

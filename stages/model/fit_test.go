@@ -41,6 +41,24 @@ func TestResumedAtTheEnd(t *testing.T) {
 	}
 }
 
+func TestRemedy(t *testing.T) {
+	const rate, model = "; a lower learningRate or a clip may help", "; nothing was trained before it: the model or these rows give it"
+	for _, c := range []struct {
+		step, saved int64
+		what, want  string
+	}{
+		{1, 0, "loss", model},
+		{1, 0, "gradient norm", model},
+		{1, 0, aWeight, rate},
+		{2, 0, "loss", rate},
+		{5, 3, "loss", "; the checkpoint of step 3 is kept" + rate},
+	} {
+		if got := remedy(c.step, c.saved, c.what); got != c.want {
+			t.Errorf("step %d, saved %d, %s: %s", c.step, c.saved, c.what, got)
+		}
+	}
+}
+
 // fitJob is train.sft on the toy; it goes on from state where there is one.
 func fitJob(t *testing.T, data job.Input, extra map[string]job.Input, config, state, log string) *job.Job {
 	t.Helper()

@@ -431,7 +431,7 @@ func TestBadRows(t *testing.T) {
 		"another's adapter": {lines(t, good), func(c *schemas.TrainSFT) {
 			c.LoRA = &schemas.LoRA{Rank: 2, Alpha: 4, Init: &schemas.Ref{Edge: &schemas.Edge{Kind: "adapter", From: "a", Port: "model"}}}
 		}, "tensor base_model.model.transformer.h.0.attn.c_attn.lora_A.weight of shape [4 32]: no linear layer of this base takes it; there are model.layers.0.self_attn.q_proj, "},
-		"diverges": {lines(t, good), func(c *schemas.TrainSFT) { c.LearningRate, c.Clip = 1e30, 0 }, "is not finite; the checkpoint before it is kept; a lower learningRate or a clip may help; the rows of the step: row "},
+		"diverges": {lines(t, good), func(c *schemas.TrainSFT) { c.LearningRate, c.Clip = 1e30, 0 }, "step 2: gradient norm is not finite; a lower learningRate or a clip may help; the rows of the step: row "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := stagetest.New(t, "train.sft", sftConfig(c.change), map[string]string{"model": "model"})
