@@ -88,8 +88,7 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 	if err != nil {
 		return err
 	}
-	out.resumed = a.res.resume
-	out.metrics = end.metrics
+	out.resumed, out.metrics = end.resumed, end.metrics
 	if err := a.unchanged(); err != nil {
 		return err
 	}

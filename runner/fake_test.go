@@ -162,6 +162,9 @@ func fakeWorker(dir string) int {
 func steps(j *job.Job, stop chan os.Signal, n, ms int, to string) bool {
 	state := filepath.Join(j.Checkpoints, "trace")
 	trace, _ := os.ReadFile(state)
+	if len(trace) > 0 {
+		send(job.Event{Event: "resumed"})
+	}
 	metrics, err := os.OpenFile(filepath.Join(j.Log, "metrics.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	check(err)
 	defer metrics.Close()

@@ -362,6 +362,32 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 }
 
+// A stage whose checkpoints are all of no use begins from nothing: it ran, whatever lies there.
+func TestUselessCheckpointIsNotResumed(t *testing.T) {
+	b := newBench(t)
+	a := stage("a", []string{"steps 10 20 out/t"}, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	b.opts.Observe = func(u runner.Update) {
+		if u.Event.Event == "checkpoint" {
+			cancel()
+		}
+	}
+	_, err := b.runner(a).Run(ctx)
+	check(err)
+	b.opts.Observe = nil
+	found, err := filepath.Glob(filepath.Join(b.store.Dir, "checkpoints", "*", "*", "state", "trace"))
+	if err != nil || len(found) != 1 {
+		t.Fatal(found, err)
+	}
+	check(os.WriteFile(found[0], nil, 0o644))
+	b.want(outlook(b.plan(a)), "a resume")
+	result := b.run(a)
+	b.want(story(result), "a ran")
+	if record := b.plan(a).Stages[0].Record; record == nil || record.Resumed {
+		t.Errorf("record %+v", record)
+	}
+}
+
 func TestOtherNumericsDoNotResume(t *testing.T) {
 	b := newBench(t)
 	a := stage("a", []string{"steps 10 20 out/t"}, nil)

@@ -31,6 +31,7 @@ const (
 type ending struct {
 	numerics job.Numerics
 	metrics  map[string]float64
+	resumed  bool // a checkpoint was of use
 }
 
 // start has a worker do the job in a.dir. The worker holds the key's lock too, and its standard input ends when this
@@ -78,6 +79,7 @@ type worker struct {
 	failure *job.Error
 	ended   error // why this side ended it
 	noted   time.Time
+	resumed bool // it has said so
 }
 
 // read parses the lines of the protocol. It ends at the end of the worker's output, or at a line that is not one.
@@ -160,6 +162,8 @@ func (w *worker) take(e job.Event) {
 		if err := w.noteNumerics(); err != nil {
 			w.end(err)
 		}
+	case "resumed":
+		w.resumed = true
 	case "done":
 		w.done = &e
 	case "log":
@@ -236,7 +240,7 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 		}
 		return nil, w.failure
 	case w.done != nil && w.started != nil: // it has said so; how it ended after that is no matter
-		return &ending{*w.started, w.done.Values}, nil
+		return &ending{*w.started, w.done.Values, w.resumed}, nil
 	case ctx.Err() != nil:
 		return nil, errInterrupted
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:

@@ -96,8 +96,14 @@ func (j *Job) Resumed(step int64) error {
 	if err := j.openMetrics(step); err != nil {
 		return err
 	}
-	j.Log("resumed from the checkpoint of step %d", step)
+	j.GoesOn("resumed from the checkpoint of step %d", step)
 	return nil
+}
+
+// GoesOn tells the user that the stage goes on from what an earlier attempt has left, and the runner that the stage is resumed.
+func (j *Job) GoesOn(format string, args ...any) {
+	j.events.send(job.Event{Event: "resumed"})
+	j.Log(format, args...)
 }
 
 // openMetrics goes on after what was logged up to step.

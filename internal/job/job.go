@@ -59,6 +59,7 @@ type Output struct {
 //	progress    Done, Total, Unit
 //	metric      Step, Values
 //	log         Level, Message
+//	resumed     it goes on from what an earlier attempt has left
 //	checkpoint  Step
 //	heartbeat   at most five seconds after the line before it
 //	done        Values (the stage's summary metrics)

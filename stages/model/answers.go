@@ -36,7 +36,7 @@ func answer(ctx context.Context, j *stages.Job, field string, d *dataset.Dataset
 	each := chunkRows(c)
 	all := readChunks(j.Checkpoints, len(rows), each, c.N)
 	if len(all.Answers) > 0 {
-		j.Log("resumed behind %d of %d rows", len(all.Answers), len(rows))
+		j.GoesOn("resumed behind %d of %d rows", len(all.Answers), len(rows))
 	}
 	for from := len(all.Answers); from < len(rows); from = len(all.Answers) {
 		next := min(from+each, len(rows))
