@@ -297,6 +297,11 @@ func (c *compiler) addCUE(s *stage, path string, v cue.Value, err error) {
 		if told.Path == "" {
 			told.Path = own
 		}
+		if strings.HasPrefix(told.Msg, "incomplete value") || told.Msg == "invalid interpolation" {
+			if tag := c.p.unsetTag(v, append(e.InputPositions(), e.Position())); tag != "" {
+				told.Msg += fmt.Sprintf("; the tag %s has no value: -t %s=VALUE", tag, tag)
+			}
+		}
 		c.errs = append(c.errs, told)
 	}
 }

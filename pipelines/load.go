@@ -15,6 +15,7 @@ import (
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/load"
+	"cuelang.org/go/cue/token"
 	"cuelang.org/go/mod/module"
 
 	"github.com/hone-ml/hone/schemas"
@@ -31,6 +32,7 @@ type Pipeline struct {
 	Package  string
 	Warnings []string
 	Files    []string // absolute, the package's own CUE files
+	tags     []string // that were given
 	context  *cue.Context
 	value    cue.Value
 	instance *build.Instance
@@ -203,7 +205,11 @@ func choose(dir string, packages map[string][]string) (string, error) {
 var noTag = regexp.MustCompile(`^(?:no tag for "(.*)"|tag "(.*)" not used in any file)$`)
 
 // unknownTag says of a tag, with a value or bare, that there is none, and which there are.
-func unknownTag(name string, bare bool, tags []string) string {
+func unknownTag(name string, bare bool, all []tag) string {
+	var tags []string
+	for _, t := range all {
+		tags = append(tags, t.name)
+	}
 	switch {
 	case len(tags) == 0:
 		return "no tag " + name + "; there is none at all"
@@ -213,21 +219,60 @@ func unknownTag(name string, bare bool, tags []string) string {
 	return "no tag " + name + Suggest(name, tags)
 }
 
-// tagsOf names the tags that a package's files have, @tag(NAME).
-func tagsOf(inst *build.Instance) []string {
-	var tags []string
+// tag is a field that the command line may set, @tag(NAME).
+type tag struct {
+	name  string
+	field *ast.Field
+}
+
+// tagsOf is the tags that a package's files have.
+func tagsOf(inst *build.Instance) (tags []tag) {
 	for _, f := range inst.Files {
 		ast.Walk(f, func(n ast.Node) bool {
-			if a, ok := n.(*ast.Attribute); ok {
-				if key, body := a.Split(); key == "tag" {
-					name, _, _ := strings.Cut(body, ",")
-					tags = append(tags, strings.TrimSpace(name))
+			if field, ok := n.(*ast.Field); ok {
+				for _, a := range field.Attrs {
+					if key, body := a.Split(); key == "tag" {
+						name, _, _ := strings.Cut(body, ",")
+						tags = append(tags, tag{strings.TrimSpace(name), field})
+					}
 				}
 			}
 			return true
 		}, nil)
 	}
 	return tags
+}
+
+// unsetTag is the tag without a value that leaves v open: v reads its field, or one of the places that CUE names lies in it.
+func (p *Pipeline) unsetTag(v cue.Value, places []token.Pos) string {
+	op, parts := v.Expr()
+	if op != cue.AndOp {
+		parts = []cue.Value{v}
+	}
+	read := map[string]bool{}
+	for _, part := range append(parts, v) {
+		if src := part.Source(); src != nil {
+			places = append(places, src.Pos())
+			ast.Walk(src, func(n ast.Node) bool {
+				if id, ok := n.(*ast.Ident); ok {
+					read[id.Name] = true
+				}
+				return true
+			}, nil)
+		}
+	}
+	for _, t := range tagsOf(p.instance) {
+		if slices.ContainsFunc(p.tags, func(given string) bool { name, _, _ := strings.Cut(given, "="); return name == t.name }) {
+			continue
+		}
+		from, to := t.field.Pos(), t.field.End()
+		if name, _, _ := ast.LabelName(t.field.Label); read[name] || slices.ContainsFunc(places, func(at token.Pos) bool {
+			return at.IsValid() && at.Filename() == from.Filename() && at.Offset() >= from.Offset() && at.Offset() < to.Offset()
+		}) {
+			return t.name
+		}
+	}
+	return ""
 }
 
 // load1 loads and evaluates one package.
@@ -244,7 +289,7 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags,
 	})
 	inst := instances[0]
-	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, context: cuecontext.New(), instance: inst, overlay: o}
+	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, tags: opts.Tags, context: cuecontext.New(), instance: inst, overlay: o}
 	if inst.Err != nil {
 		if tag := noTag.FindStringSubmatch(inst.Err.Error()); tag != nil {
 			name := tag[1] + tag[2]
