@@ -216,6 +216,10 @@ func (r *Runner) upstreamBlocks(s *pipelines.Stage, plan *Plan, p *StagePlan) bo
 		case len(up.Failures) > 0:
 			p.block(s, field, gateMessage(up.Name, up.Failures), 4)
 			return true
+		case up.Action != Reuse && p.Action != Reuse:
+			if gate, err := Gate(up.Stage); err == nil && len(gate) > 0 {
+				p.Why = append(p.Why, Change{Field: field, New: "the gate of " + up.Name + " comes first", Pos: position(s, field), Says: true})
+			}
 		}
 	}
 	return false

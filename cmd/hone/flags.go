@@ -159,6 +159,12 @@ func (f *flags) nothing(r *runner.Runner, plan *runner.Plan, s *runner.StagePlan
 	}
 	var message string
 	switch u := s.Unfinished; {
+	case s.Action == runner.Blocked:
+		root := s
+		if up := plan.Stage(s.Why[0].From); up != nil {
+			root = up
+		}
+		message = fmt.Sprintf("%s: no current %s: %v", s.Name, what, root.Why[0].New)
 	case u != nil && u.Error != "":
 		message = fmt.Sprintf("%s: %s\n%s", s.Name, u.Next(), strings.TrimSuffix(indented(printable(u.Error)), "\n"))
 	case u != nil:
