@@ -179,6 +179,9 @@ func split(path string) (dir, pkg string, err error) {
 func choose(dir string, packages map[string][]string) (string, error) {
 	all := names(packages)
 	if len(all) == 0 {
+		if err := packageless(dir); err != nil {
+			return "", err
+		}
 		return "", usagef("%s: no CUE package here; hone init makes a pipeline", shownPath(dir))
 	}
 	if len(all) == 1 {
@@ -199,6 +202,21 @@ func choose(dir string, packages map[string][]string) (string, error) {
 		}
 	}
 	return "", usagef("%s: which pipeline? name one of %s", shownPath(dir), strings.Join(found, ", "))
+}
+
+// packageless tells of the files of a folder without a package why they are of none.
+func packageless(dir string) error {
+	files, err := filesIn(dir)
+	if err != nil {
+		return err
+	}
+	var all, own Errors
+	for _, file := range files {
+		if _, err := packageOf(file); errors.As(err, &own) {
+			all = append(all, own...)
+		}
+	}
+	return all.sorted()
 }
 
 // noTag is what CUE says of -t NAME=VALUE and of -t NAME where no file has the tag.

@@ -107,7 +107,8 @@ func TestVendorSilencesTheWarning(t *testing.T) {
 	}
 }
 
-// TestPath says what a PATH may be. An error here is a matter of usage, not of the pipeline.
+// TestPath says what a PATH may be. An error here is a matter of usage, not of the pipeline, but for a
+// file without a package clause.
 func TestPath(t *testing.T) {
 	other := strings.Replace(strings.Replace(minimal, "package p", "package q", 1), `"p"`, `"q"`, 1)
 	enter(t, "-- one/p.cue --\n"+minimal+"-- one/lib.cue --\npackage lib\n-- two/p.cue --\n"+minimal+"-- two/q.cue --\n"+other+
@@ -140,6 +141,12 @@ func TestPath(t *testing.T) {
 			t.Errorf("%s: %T %v", path, err, err)
 		case err != nil && !strings.HasPrefix(err.Error(), want):
 			t.Errorf("%s: %v, want %s", path, err, want)
+		}
+	}
+	for _, path := range []string{"bare", "bare/p.cue"} {
+		var wrong Errors
+		if _, err := Load(path, Options{}); !errors.As(err, &wrong) || err.Error() != "bare/p.cue:1:1: no package clause: a pipeline's files begin with package NAME" {
+			t.Errorf("%s: %T %v", path, err, err)
 		}
 	}
 	all, wrong, err := LoadAll("./...", Options{})

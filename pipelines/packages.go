@@ -14,26 +14,34 @@ import (
 	"cuelang.org/go/cue/token"
 )
 
-// packagesIn is the CUE packages of a folder with their files. Files that no package includes (names that begin with _
-// or ., and _tool.cue and _test.cue) are left out, as the loader leaves them out.
+// packagesIn is the CUE packages of a folder with their files.
 func packagesIn(dir string) (map[string][]string, error) {
+	files, err := filesIn(dir)
+	packages := map[string][]string{}
+	for _, path := range files {
+		if pkg, err := packageOf(path); err == nil && pkg != "_" {
+			packages[pkg] = append(packages[pkg], path)
+		}
+	}
+	return packages, err
+}
+
+// filesIn is the CUE files of a folder. Those that no package includes (names that begin with _ or ., and _tool.cue and
+// _test.cue) are left out, as the loader leaves them out.
+func filesIn(dir string) (files []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, usagef("%v", err)
 	}
-	packages := map[string][]string{}
 	for _, e := range entries {
 		name := e.Name()
 		if e.IsDir() || !strings.HasSuffix(name, ".cue") || strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") ||
 			strings.HasSuffix(name, "_tool.cue") || strings.HasSuffix(name, "_test.cue") {
 			continue
 		}
-		path := filepath.Join(dir, name)
-		if pkg, err := packageOf(path); err == nil && pkg != "_" {
-			packages[pkg] = append(packages[pkg], path)
-		}
+		files = append(files, filepath.Join(dir, name))
 	}
-	return packages, nil
+	return files, nil
 }
 
 // packageOf reads a file's package clause.
