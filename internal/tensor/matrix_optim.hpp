@@ -47,6 +47,7 @@ int hone_adafactor(hten w, hten g, hten row, hten column, hten control, const in
     constexpr double eps = 1e-30; constexpr double clip = 1;
     Place p = {place[0], place[1], place[2], place[3]};
     p.check("adafactor", T(w)); p.check("adafactor", T(g)); check_control("adafactor", T(w), T(control));
+    TORCH_CHECK(T(row).scalar_type() == at::kFloat && T(column).scalar_type() == at::kFloat, "adafactor: means are ", T(row).scalar_type(), " and ", T(column).scalar_type());
     TORCH_CHECK(T(row).numel() == p.rows && T(column).numel() == p.columns, "adafactor: ", T(row).numel(), " row and ", T(column).numel(), " column means");
     if (composite(T(w))) {
       stock::adafactor(p.of(T(w)), p.of(T(g)), T(row), T(column), Tensor(), {T(control), rate}, decay);

@@ -151,7 +151,7 @@ static void whole(at::ScalarType d, int64_t rows, int64_t in, int64_t n) {
           accept("nf4 pack", [&](char **e) { return hone_nf4_pack(h(weight), i, h(dense), e); });
         }
         y = one("linear in NF4", [&](hten *o, char **e) { return hone_linear(o, h(x), h(weight), h(bias), int(d), e); });
-        back("linear in NF4 backward", {y});
+        if (x.requires_grad()) back("linear in NF4 backward", {y});
       }
       Tensor wide_a = a.detach().to(acc), wide_b = b.detach().to(acc);
       Tensor norms = one("row norms", [&](hten *o, char **e) { return hone_row_norms(o, h(weight), h(wide_a), h(wide_b), part, 2, scales, e); });
