@@ -21,7 +21,7 @@ var kinds = map[string]struct {
 	"model.pretrain": {6, reflect.TypeFor[ModelPretrain]()},
 	"template.set":   {1, reflect.TypeFor[TemplateSet]()},
 	"data.load":      {2, reflect.TypeFor[DataLoad]()},
-	"curate.filter":  {1, reflect.TypeFor[CurateFilter]()},
+	"curate.filter":  {2, reflect.TypeFor[CurateFilter]()},
 	"curate.split":   {1, reflect.TypeFor[CurateSplit]()},
 	"curate.mix":     {1, reflect.TypeFor[CurateMix]()},
 	"curate.distill": {4, reflect.TypeFor[CurateDistill]()},

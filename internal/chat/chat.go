@@ -55,6 +55,7 @@ type Template struct {
 	Limits      jinja.Limits      // of each render; zero fields are jinja.DefaultLimits
 
 	compiled *jinja.Template
+	family   bool      // hone's own source, which prints content that is text alone
 	toolUse  *Template // used when there are tools
 	ends     endCache
 }
@@ -65,12 +66,12 @@ func Parse(source string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Template{Source: source, compiled: compiled}, nil
+	return &Template{Source: source, compiled: compiled, family: isFamily(source)}, nil
 }
 
 // With returns the template with these named special tokens (which may be nil) and texts of special tokens.
 func (t *Template) With(tokens map[string]string, special []string) *Template {
-	c := &Template{Source: t.Source, Tokens: tokens, Special: special, Substituted: t.Substituted, Limits: t.Limits, compiled: t.compiled}
+	c := &Template{Source: t.Source, Tokens: tokens, Special: special, Substituted: t.Substituted, Limits: t.Limits, compiled: t.compiled, family: t.family}
 	if t.toolUse != nil {
 		c.toolUse = t.toolUse.With(tokens, special)
 	}
@@ -110,6 +111,12 @@ func (t *Template) renderer(v Vars) (*renderer, error) {
 		r.date = DefaultDate
 	}
 	for i, m := range v.Messages {
+		if t.family {
+			var err error
+			if m, err = textContent(m); err != nil {
+				return nil, fmt.Errorf("turn %d: %w", i+1, err)
+			}
+		}
 		value, err := message(m)
 		if err != nil {
 			return nil, fmt.Errorf("messages[%d]: %w", i, err)

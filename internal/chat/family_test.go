@@ -3,7 +3,12 @@ package chat
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
+
+	"github.com/hone-ml/hone/internal/ordjson"
 )
 
 // A family prints what the template prints that models of the family ship; qwen3 prints every turn as Qwen3's
@@ -103,5 +108,62 @@ func TestFamiliesMarkTheirTurns(t *testing.T) {
 	}
 	if _, err := Family("nope"); err == nil {
 		t.Error("there is a family nope")
+	}
+}
+
+// Content that is a list of text parts prints as their text in every family, however it came into a model; other parts are
+// refused. A template of a model's own gets the list.
+func TestFamiliesJoinTextParts(t *testing.T) {
+	conversation := func(content string) []Message {
+		v, err := ordjson.Parse([]byte(`[{"role": "user", "content": "a"}, {"role": "assistant", "content": ` + content + `}]`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := Messages(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	for _, name := range Families() {
+		family, err := Family(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(family.Source), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		set, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens := map[string]string{"bos_token": "<s>"}
+		for _, template := range []*Template{family.With(tokens, nil), set.With(tokens, nil)} {
+			want, err := template.Spans(t.Context(), Vars{Messages: conversation(`"hi there"`)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := template.Spans(t.Context(), Vars{Messages: conversation(`[{"type": "text", "text": "hi"}, {"type": "text", "text": " there"}]`)})
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: %v %+v, want %+v", name, err, got, want)
+			}
+			for content, want := range map[string]string{
+				`[{"type": "text", "text": "hi"}, {"type": "image", "image": "a.png"}]`: "turn 2: content part image: this template takes text alone",
+				`["hi"]`:             "turn 2: content part 1 is not ",
+				`[{"type": "text"}]`: "turn 2: content part 1 is not ",
+			} {
+				if _, err := template.Render(t.Context(), Vars{Messages: conversation(content)}); err == nil || !strings.HasPrefix(err.Error(), want) {
+					t.Errorf("%s: %s: error %v", name, content, err)
+				}
+			}
+		}
+	}
+	own, err := Parse(`{{ messages[1].content }}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := own.Render(t.Context(), Vars{Messages: conversation(`[{"type": "text", "text": "hi"}]`)}); err != nil || got != `[{'type': 'text', 'text': 'hi'}]` {
+		t.Errorf("%q, %v", got, err)
 	}
 }
