@@ -20,7 +20,7 @@ var kinds = map[string]struct {
 	"model.load":     {1, reflect.TypeFor[ModelLoad]()},
 	"model.pretrain": {6, reflect.TypeFor[ModelPretrain]()},
 	"template.set":   {1, reflect.TypeFor[TemplateSet]()},
-	"data.load":      {2, reflect.TypeFor[DataLoad]()},
+	"data.load":      {3, reflect.TypeFor[DataLoad]()},
 	"curate.filter":  {2, reflect.TypeFor[CurateFilter]()},
 	"curate.split":   {1, reflect.TypeFor[CurateSplit]()},
 	"curate.mix":     {1, reflect.TypeFor[CurateMix]()},

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -140,7 +142,7 @@ func (f *templateFlags) read(stdin io.Reader) (chat.Vars, error) {
 		v.Date = day
 	}
 	if f.messages != "" {
-		messages, err := readJSON("messages", f.messages, stdin)
+		messages, source, err := readJSON("messages", f.messages, stdin)
 		if err != nil {
 			return v, err
 		}
@@ -148,18 +150,22 @@ func (f *templateFlags) read(stdin io.Reader) (chat.Vars, error) {
 			v.Tools, _ = o.Get("tools")
 			messages, _ = o.Get("messages")
 		}
-		if v.Messages, err = chat.Messages(messages); err != nil {
+		v.Messages, err = chat.Messages(messages)
+		if bad := (*chat.TurnError)(nil); errors.As(err, &bad) {
+			return v, usage("--messages: %s:%d: %w", f.messages, turnLine(source, bad.Turn), err)
+		}
+		if err != nil {
 			return v, usage("--messages: %s: %w", f.messages, err)
 		}
 	}
 	if f.tools != "" {
 		var err error
-		if v.Tools, err = readJSON("tools", f.tools, stdin); err != nil {
+		if v.Tools, _, err = readJSON("tools", f.tools, stdin); err != nil {
 			return v, err
 		}
 	}
 	if f.vars != "" {
-		extra, err := readJSON("vars", f.vars, stdin)
+		extra, _, err := readJSON("vars", f.vars, stdin)
 		if err != nil {
 			return v, err
 		}
@@ -172,22 +178,42 @@ func (f *templateFlags) read(stdin io.Reader) (chat.Vars, error) {
 	return v, nil
 }
 
-func readJSON(flag, path string, stdin io.Reader) (ordjson.Value, error) {
-	var b []byte
-	var err error
+// readJSON gives the value and the JSON that it is read from.
+func readJSON(flag, path string, stdin io.Reader) (ordjson.Value, []byte, error) {
+	b, err := os.ReadFile(path)
 	if path == "-" {
 		b, err = io.ReadAll(stdin)
-	} else {
-		b, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, usage("--%s: %w", flag, err)
+		return nil, nil, usage("--%s: %w", flag, err)
 	}
 	v, err := ordjson.Parse(b)
 	if err != nil {
-		return nil, usage("--%s: %s: %w", flag, path, err)
+		return nil, nil, usage("--%s: %s: %w", flag, path, err)
 	}
-	return v, nil
+	return v, b, nil
+}
+
+// turnLine is the line on which a turn of the messages begins, in JSON that is a list of them or an object with one.
+func turnLine(source []byte, turn int) int {
+	d := json.NewDecoder(bytes.NewReader(source))
+	var skipped json.RawMessage
+	if first, _ := d.Token(); first == json.Delim('{') {
+		for key, err := d.Token(); err == nil && key != "messages"; key, err = d.Token() {
+			if d.Decode(&skipped) != nil {
+				break
+			}
+		}
+		d.Token() // the list's bracket
+	}
+	for n := 1; n < turn && d.More(); n++ {
+		if d.Decode(&skipped) != nil {
+			break
+		}
+	}
+	at := int(d.InputOffset())
+	at += len(source[at:]) - len(bytes.TrimLeft(source[at:], " \t\r\n,"))
+	return 1 + bytes.Count(source[:at], []byte("\n"))
 }
 
 // highlight writes the text with its spans in green.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/hone-ml/hone/internal/near"
 	"github.com/hone-ml/hone/internal/ordjson"
 )
 
@@ -84,7 +85,17 @@ func within(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// Messages reads a list of messages: objects with a role.
+// TurnError is what is wrong with a turn of a conversation, which counts from one.
+type TurnError struct {
+	Turn int
+	Err  error
+}
+
+func (e *TurnError) Error() string { return fmt.Sprintf("turn %d %v", e.Turn, e.Err) }
+
+func (e *TurnError) Unwrap() error { return e.Err }
+
+// Messages reads a list of messages: objects with a role, and with content unless something else is said.
 func Messages(v ordjson.Value) ([]Message, error) {
 	list, ok := v.([]ordjson.Value)
 	if !ok {
@@ -97,14 +108,62 @@ func Messages(v ordjson.Value) ([]Message, error) {
 	for i, item := range list {
 		m, ok := item.(*ordjson.Object)
 		if !ok {
-			return nil, fmt.Errorf("[%d]: not an object", i)
+			return nil, &TurnError{i + 1, errors.New("is not an object with role and content")}
 		}
-		if _, ok := m.Text("role"); !ok {
-			return nil, fmt.Errorf("[%d]: no role", i)
+		if _, err := Role(m); err != nil {
+			return nil, &TurnError{i + 1, err}
+		}
+		if err := CheckContent(m); err != nil {
+			return nil, &TurnError{i + 1, err}
 		}
 		messages[i] = m
 	}
 	return messages, nil
+}
+
+// Role is a message's role. Errors follow the turn's name: "has no role".
+func Role(m Message) (string, error) {
+	switch role, _ := m.Get("role"); role := role.(type) {
+	case nil:
+		return "", errors.New("has no role")
+	case string:
+		if role == "" {
+			return "", errors.New("has no role")
+		}
+		return role, nil
+	}
+	return "", errors.New("has a role that is not text")
+}
+
+// instead are the fields that say something where there is no content.
+var instead = []string{"tool_calls", "function_call", "reasoning_content", "reasoning", "thinking"}
+
+// CheckContent refuses a message without content that says nothing else: a misspelt content would train as an empty turn.
+func CheckContent(m Message) error {
+	if content, _ := m.Get("content"); content != nil {
+		return nil
+	}
+	for _, name := range instead {
+		switch v, _ := m.Get(name); v := v.(type) {
+		case nil:
+		case string:
+			if v != "" {
+				return nil
+			}
+		case []ordjson.Value:
+			if len(v) > 0 {
+				return nil
+			}
+		default:
+			return nil
+		}
+	}
+	for _, field := range m.Members() {
+		if field.Key != "content" && near.Name(field.Key, []string{"content"}) != "" {
+			return fmt.Errorf("has no content but %s (did you mean content?)", field.Key)
+		}
+	}
+	return errors.New("has no content")
 }
 
 func tools(v ordjson.Value) (ordjson.Value, error) {

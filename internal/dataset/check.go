@@ -2,10 +2,10 @@ package dataset
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/ordjson"
 )
 
@@ -162,17 +162,17 @@ func checkMessage(v Value) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	role, ok := given.Text("role")
-	if !ok || role == "" {
-		return nil, errors.New("has no role")
+	role, err := chat.Role(given)
+	if err != nil {
+		return nil, err
 	}
 	m := ordjson.New(ordjson.Member{Key: "role", Value: role})
 	switch content, _ := given.Get("content"); content := content.(type) {
 	case string, []Value:
 		m.Set("content", content)
 	case nil: // an assistant turn that calls tools or only reasons has none
-		if given.Len() <= 1 || !saysMore(given) {
-			return nil, errors.New("has no content")
+		if err := chat.CheckContent(given); err != nil {
+			return nil, err
 		}
 	default:
 		return nil, fmt.Errorf("has %s as content, neither text nor a list of parts", describe(content))
@@ -183,15 +183,6 @@ func checkMessage(v Value) (Value, error) {
 		}
 	}
 	return m, nil
-}
-
-func saysMore(m *ordjson.Object) bool {
-	for _, field := range m.Members() {
-		if field.Key != "role" && field.Key != "content" && field.Value != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // shareGPT is the roles of ShareGPT's "from".
