@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hone-ml/hone/internal/bounded"
 	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/job"
 )
@@ -67,9 +67,9 @@ func (f *speakFlags) conversation(c *cobra.Command, prompt string) ([]chat.Messa
 	}
 	if prompted {
 		if prompt == "-" {
-			b, err := io.ReadAll(c.InOrStdin())
+			b, err := bounded.Read(c.InOrStdin(), bounded.Input)
 			if err != nil {
-				return nil, err
+				return nil, usage("-p: %w", err)
 			}
 			prompt = strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
 		}

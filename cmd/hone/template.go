@@ -16,7 +16,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/hone-ml/hone/internal/bounded"
 	"github.com/hone-ml/hone/internal/chat"
+	"github.com/hone-ml/hone/internal/chat/jinja"
 	"github.com/hone-ml/hone/internal/ordjson"
 )
 
@@ -120,7 +122,7 @@ func (f *templateFlags) load() (*chat.Template, error) {
 		}
 		return t, nil
 	}
-	source, err := os.ReadFile(f.template)
+	source, err := bounded.ReadFile(f.template, jinja.MaxSource)
 	if err != nil {
 		return nil, usage("--template: %w", err)
 	}
@@ -180,9 +182,12 @@ func (f *templateFlags) read(stdin io.Reader) (chat.Vars, error) {
 
 // readJSON gives the value and the JSON that it is read from.
 func readJSON(flag, path string, stdin io.Reader) (ordjson.Value, []byte, error) {
-	b, err := os.ReadFile(path)
+	var b []byte
+	var err error
 	if path == "-" {
-		b, err = io.ReadAll(stdin)
+		b, err = bounded.Read(stdin, bounded.Input)
+	} else {
+		b, err = bounded.ReadFile(path, bounded.Input)
 	}
 	if err != nil {
 		return nil, nil, usage("--%s: %w", flag, err)

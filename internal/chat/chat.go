@@ -62,6 +62,9 @@ type Template struct {
 
 // Parse compiles a template's source. It has no special tokens: see With.
 func Parse(source string) (*Template, error) {
+	if err := checkText(source); err != nil {
+		return nil, err
+	}
 	compiled, err := jinja.Parse(source)
 	if err != nil {
 		return nil, err

@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/hone-ml/hone/internal/bounded"
+	"github.com/hone-ml/hone/internal/chat/jinja"
 	"github.com/hone-ml/hone/internal/ordjson"
 )
 
@@ -76,7 +77,7 @@ func Sources(dir string) (map[string]string, error) {
 func templateSources(dir string, config *ordjson.Object) (map[string]string, string, error) {
 	sources := map[string]string{}
 	file := filepath.Join(dir, "chat_template.jinja")
-	switch b, err := os.ReadFile(file); {
+	switch b, err := bounded.ReadFile(file, jinja.MaxSource); {
 	case err == nil:
 		sources["default"] = string(b)
 		named, err := filepath.Glob(filepath.Join(dir, "additional_chat_templates", "*.jinja"))
@@ -84,7 +85,7 @@ func templateSources(dir string, config *ordjson.Object) (map[string]string, str
 			return nil, "", err
 		}
 		for _, n := range named {
-			b, err := os.ReadFile(n)
+			b, err := bounded.ReadFile(n, jinja.MaxSource)
 			if err != nil {
 				return nil, "", err
 			}
@@ -209,17 +210,10 @@ func specialTexts(dir string, config *ordjson.Object, named map[string]string) (
 // readObject reads a JSON object of the folder; an empty one where the file is not there.
 func readObject(dir, name string) (*ordjson.Object, error) {
 	file := filepath.Join(dir, name)
-	info, err := os.Stat(file)
+	b, err := bounded.ReadFile(file, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ordjson.New(), nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: %d bytes", file, info.Size())
-	}
-	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}

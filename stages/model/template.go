@@ -10,9 +10,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/hone-ml/hone/internal/bounded"
 	"github.com/hone-ml/hone/internal/chat"
+	"github.com/hone-ml/hone/internal/chat/jinja"
 	"github.com/hone-ml/hone/internal/modeldir"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/tokenizer"
@@ -61,7 +62,7 @@ func templateSource(j *stages.Job, c *schemas.TemplateSet) (source, field string
 		return c.Template, "template", nil
 	case c.File != "":
 		path := j.File("file")
-		b, err := os.ReadFile(path)
+		b, err := bounded.ReadFile(path, jinja.MaxSource)
 		return string(b), path, err
 	case c.Family != "":
 		t, err := chat.Family(c.Family)
@@ -75,9 +76,6 @@ func templateSource(j *stages.Job, c *schemas.TemplateSet) (source, field string
 
 // setTemplate makes source the folder's only template. Others, named ones too, would win in some readers.
 func setTemplate(out, source string) error {
-	if !utf8.ValidString(source) {
-		return fmt.Errorf("invalid UTF-8")
-	}
 	if _, err := chat.Parse(source); err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func TestRenderEndsWithItsContext(t *testing.T) {
 
 func TestSourcesAreBounded(t *testing.T) {
 	for _, source := range []string{
-		strings.Repeat("x", maxSource+1),
+		strings.Repeat("x", MaxSource+1),
 		"{{ " + strings.Repeat("(", 100000) + " }}",
 		"{{ " + strings.Repeat("[", 100000) + " }}",
 		"{{ " + strings.Repeat("-", 100000) + "1 }}",

@@ -18,8 +18,8 @@ func (t *Template) HasGeneration() bool { return t.generations }
 // maxNesting bounds how deep statements and expressions may be nested.
 const maxNesting = 400
 
-// maxSource bounds a source, in bytes: its operators nest as deep as it is long. The longest in use have 30 kB.
-const maxSource = 1 << 20
+// MaxSource bounds a source, in bytes: its operators nest as deep as it is long. The longest in use have 30 kB.
+const MaxSource = 1 << 20
 
 // Parse reads a template. Errors are *Error with Syntax set.
 func Parse(source string) (t *Template, err error) {
@@ -28,7 +28,7 @@ func Parse(source string) (t *Template, err error) {
 			t, err = nil, asError(e)
 		}
 	}()
-	if len(source) > maxSource {
+	if len(source) > MaxSource {
 		return nil, &Error{Message: fmt.Sprintf("source of %d bytes", len(source)), Syntax: true}
 	}
 	p := &parser{tokens: lex(source)}
