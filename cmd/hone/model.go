@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -81,6 +82,9 @@ func (f *modelFlags) find(c *cobra.Command, name string) (*openedModel, error) {
 	case strings.HasPrefix(name, "hf://"):
 		return openHub(c, name)
 	case filepath.IsAbs(name), strings.HasPrefix(name, "."), strings.HasSuffix(name, ".gguf"), strings.Count(name, "/") > 1:
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, usage("%s: no such folder or file", name)
+		}
 		return nil, usage("%w", err)
 	case strings.Contains(name, "/"):
 		return openHub(c, "hf://"+name)

@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -66,7 +65,7 @@ func checkRole(role Role, v Value) (Value, error) {
 	switch role {
 	case "text":
 		if _, ok := v.(string); !ok {
-			return nil, fmt.Errorf("%s is not text", describe(v))
+			return nil, fmt.Errorf("%s is not text", ordjson.Short(v))
 		}
 		return v, nil
 	case "label":
@@ -133,13 +132,13 @@ func checkLabel(v Value) (Value, error) {
 			return false, nil
 		}
 	}
-	return nil, fmt.Errorf("%s is neither true nor false", describe(v))
+	return nil, fmt.Errorf("%s is neither true nor false", ordjson.Short(v))
 }
 
 func checkMessages(v Value) (Value, error) {
 	list, ok := v.([]Value)
 	if !ok {
-		return nil, fmt.Errorf("%s is neither text nor a list of messages", describe(v))
+		return nil, fmt.Errorf("%s is neither text nor a list of messages", ordjson.Short(v))
 	}
 	out := make([]Value, len(list))
 	for i, turn := range list {
@@ -156,7 +155,7 @@ func checkMessages(v Value) (Value, error) {
 func checkMessage(v Value) (Value, error) {
 	given, ok := v.(*ordjson.Object)
 	if !ok {
-		return nil, fmt.Errorf("is %s, not an object with role and content", describe(v))
+		return nil, fmt.Errorf("is %s, not an object with role and content", ordjson.Short(v))
 	}
 	given, err := fromShareGPT(given)
 	if err != nil {
@@ -175,7 +174,7 @@ func checkMessage(v Value) (Value, error) {
 			return nil, err
 		}
 	default:
-		return nil, fmt.Errorf("has %s as content, neither text nor a list of parts", describe(content))
+		return nil, fmt.Errorf("has %s as content, neither text nor a list of parts", ordjson.Short(content))
 	}
 	for _, field := range given.Members() {
 		if field.Value != nil {
@@ -209,22 +208,4 @@ func fromShareGPT(m *ordjson.Object) (*ordjson.Object, error) {
 		}
 	}
 	return out, nil
-}
-
-// describe names a value in a message: its JSON where that is short.
-func describe(v Value) string {
-	switch v := v.(type) {
-	case nil:
-		return "null"
-	case []Value:
-		return "a list"
-	case *ordjson.Object:
-		return "an object"
-	default:
-		b := ordjson.Append(nil, v)
-		if len(b) > 40 {
-			b = append(bytes.ToValidUTF8(b[:40], nil), "…"...)
-		}
-		return string(b)
-	}
 }

@@ -218,7 +218,7 @@ func (n *node) entries(list []Value) (Value, error) {
 		value, _ := e.(*ordjson.Object).Get(n.item.fields[1].name)
 		s, ok := key.(string)
 		if !ok {
-			return nil, fmt.Errorf("column %s: a key of a map is %s, not text", n.path, describe(key))
+			return nil, fmt.Errorf("column %s: a key of a map is %s, not text", n.path, ordjson.Short(key))
 		}
 		o.Set(s, value)
 	}

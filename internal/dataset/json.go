@@ -90,7 +90,7 @@ func parseRow(b []byte) (Row, error) {
 func asRow(v Value) (Row, error) {
 	row, ok := v.(Row)
 	if !ok {
-		return nil, fmt.Errorf("%s is no row: a row is an object", describe(v))
+		return nil, fmt.Errorf("%s is no row: a row is an object", ordjson.Short(v))
 	}
 	if _, ok := row.Get(""); ok {
 		return nil, errors.New("a column has no name")

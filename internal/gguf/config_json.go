@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/hone-ml/hone/internal/ordjson"
 )
 
 // configFile is the fields of config.json that a GGUF file has a place for, and those that would change what is computed.
@@ -79,7 +81,7 @@ func openConfig(dir string) (*config, string, error) {
 	}
 	var f configFile
 	if err := json.Unmarshal(b, &f, jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, "", fmt.Errorf("%s: %w", path, err)
+		return nil, "", fmt.Errorf("%s: %w", path, ordjson.Explain(b, err))
 	}
 	c, err := f.config()
 	if err != nil {

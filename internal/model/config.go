@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/hone-ml/hone/internal/nn"
+	"github.com/hone-ml/hone/internal/ordjson"
 )
 
 // Config is the fields of config.json that the architectures here read, with transformers' names. Files written by
@@ -124,7 +125,7 @@ func ParseConfig(b []byte) (*Config, error) {
 		ModelType string `json:"model_type"`
 	}
 	if err := json.Unmarshal(b, &kind); err != nil {
-		return nil, err
+		return nil, ordjson.Explain(b, err)
 	}
 	f := file{RMSNormEps: 1e-6, RopeTheta: of(1e4), Activation: "silu"}
 	a, known := architectures[kind.ModelType]
@@ -135,7 +136,7 @@ func ParseConfig(b []byte) (*Config, error) {
 		a.defaults(&f)
 	}
 	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, err
+		return nil, ordjson.Explain(b, err)
 	}
 	if a.rename != nil {
 		if err := a.rename(&f); err != nil {
@@ -289,11 +290,11 @@ func (c *Config) ropes(f *file) error {
 			continue
 		}
 		if err := json.Unmarshal(field.RawMessage, &byType); err != nil {
-			return fmt.Errorf("%s: %w", field.name, err)
+			return fmt.Errorf("%s: %w", field.name, ordjson.Explain(field.RawMessage, err))
 		}
 		if one, local = byType.Full, byType.Sliding; one == nil {
 			if err := json.Unmarshal(field.RawMessage, &one); err != nil {
-				return fmt.Errorf("%s: %w", field.name, err)
+				return fmt.Errorf("%s: %w", field.name, ordjson.Explain(field.RawMessage, err))
 			}
 		}
 	}

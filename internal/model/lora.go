@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/hone-ml/hone/internal/nn"
+	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/tensor"
 )
 
@@ -317,8 +319,8 @@ func parseLoRA(b []byte) (*LoRA, error) {
 		AlphaPattern  map[string]float64 `json:"alpha_pattern"`
 	}
 	var all map[string]json.RawMessage
-	if err := errors.Join(json.Unmarshal(b, &f), json.Unmarshal(b, &all)); err != nil {
-		return nil, err
+	if err := cmp.Or(json.Unmarshal(b, &f), json.Unmarshal(b, &all)); err != nil {
+		return nil, ordjson.Explain(b, err)
 	}
 	l := &LoRA{Rank: f.Rank, Alpha: 8, Dropout: f.Dropout, RSLoRA: f.RSLoRA, DoRA: f.DoRA, RankPattern: f.RankPattern, AlphaPattern: f.AlphaPattern}
 	if f.Alpha != nil {
@@ -368,7 +370,7 @@ func parseLoRA(b []byte) (*LoRA, error) {
 		if json.Unmarshal(f.Layers, &one) == nil {
 			l.Layers = []int64{one}
 		} else if err := json.Unmarshal(f.Layers, &l.Layers); err != nil {
-			return nil, fmt.Errorf("layers_to_transform: %w", err)
+			return nil, fmt.Errorf("layers_to_transform: %w", ordjson.Explain(f.Layers, err))
 		}
 	}
 	return l, nil
@@ -389,5 +391,5 @@ func oneOrMany(b json.RawMessage, one *string, many *[]string) error {
 	if b[0] == '"' {
 		return json.Unmarshal(b, one)
 	}
-	return json.Unmarshal(b, many)
+	return ordjson.Explain(b, json.Unmarshal(b, many))
 }

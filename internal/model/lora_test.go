@@ -22,6 +22,8 @@ func TestAdaptersRefused(t *testing.T) {
 		`"trainable_token_indices": [1]`:        "trainable_token_indices",
 		`"modules_to_save": ["lm_head"]`:        "modules_to_save",
 		`"bias": "lora_only"`:                   "bias",
+		`"lora_alpha": "x"`:                     `lora_alpha: a number is wanted, not "x"`,
+		`"exclude_modules": [7]`:                `exclude_modules: [0]: text is wanted, not 7`,
 	} {
 		_, err := parseLoRA([]byte(`{"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"], ` + field + `}`))
 		if err == nil || !strings.Contains(err.Error(), want) {

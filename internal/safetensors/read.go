@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hone-ml/hone/internal/ordjson"
 )
 
 // maxHeader is the reference implementation's bound on the JSON, in bytes.
@@ -138,7 +140,7 @@ func ReadIndex(path string) (*Index, error) {
 	}
 	var x Index
 	if err := json.Unmarshal(b, &x); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, ordjson.Explain(b, err))
 	}
 	if len(x.WeightMap) == 0 {
 		return nil, fmt.Errorf("%s: weight_map: empty", path)
@@ -292,15 +294,19 @@ func parseHeader(header []byte) (tensors []Tensor, metadata map[string]string, o
 			return nil, nil, nil, fmt.Errorf("header: %w", err)
 		}
 		name := token.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("header: tensor %s: %w", name, err)
+		}
 		if name == "__metadata__" {
-			if err := json.UnmarshalDecode(d, &metadata); err != nil {
-				return nil, nil, nil, fmt.Errorf("header: __metadata__: %w", err)
+			if err := json.Unmarshal(value, &metadata); err != nil {
+				return nil, nil, nil, fmt.Errorf("header: __metadata__: %w", ordjson.Explain(value, err))
 			}
 			continue
 		}
 		var e entry
-		if err := json.UnmarshalDecode(d, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, nil, nil, fmt.Errorf("tensor %s: %w", name, err)
+		if err := json.Unmarshal(value, &e, json.RejectUnknownMembers(true)); err != nil {
+			return nil, nil, nil, fmt.Errorf("tensor %s: %w", name, ordjson.Explain(value, err))
 		}
 		if len(e.Offsets) != 2 || e.Offsets[0] < 0 || e.Offsets[1] < e.Offsets[0] {
 			return nil, nil, nil, fmt.Errorf("tensor %s: data_offsets %v: not a beginning and an end", name, e.Offsets)

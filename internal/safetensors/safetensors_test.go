@@ -87,7 +87,8 @@ func TestRefused(t *testing.T) {
 		"invalid utf-8":     {file("{\"\xff\":{}}", ""), "UTF-8"},
 		"name twice":        {file(`{"w":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"w":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, ""), "duplicate"},
 		"unknown dtype":     {file(one(`"dtype":"F31","shape":[1],"data_offsets":[0,4]`), "1234"), `tensor w: unknown dtype "F31"`},
-		"unknown field":     {file(one(`"dtype":"U8","shape":[0],"data_offsets":[0,0],"x":1`), ""), "tensor w"},
+		"unknown field":     {file(one(`"dtype":"U8","shape":[0],"data_offsets":[0,0],"x":1`), ""), "tensor w: x: is not a field that is known"},
+		"dtype a number":    {file(one(`"dtype":5,"shape":[1],"data_offsets":[0,1]`), "1"), "tensor w: dtype: text is wanted, not 5"},
 		"no shape":          {file(one(`"dtype":"U8","data_offsets":[0,1]`), "1"), "tensor w: no shape"},
 		"negative shape":    {file(one(`"dtype":"U8","shape":[-1],"data_offsets":[0,0]`), ""), "negative dimension"},
 		"negative offset":   {file(one(`"dtype":"U8","shape":[1],"data_offsets":[-1,0]`), "1"), "data_offsets [-1 0]"},
@@ -101,7 +102,7 @@ func TestRefused(t *testing.T) {
 		"overlap": {file(`{"v":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"w":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}`, "123"),
 			"tensor w: data_offsets 1 to 3: overlaps"},
 		"metadata not text": {file(`{"__metadata__":{"a":1}}`, ""), "__metadata__"},
-		"fraction":          {file(one(`"dtype":"U8","shape":[1.5],"data_offsets":[0,1]`), "1"), "tensor w"},
+		"fraction":          {file(one(`"dtype":"U8","shape":[1.5],"data_offsets":[0,1]`), "1"), "tensor w: shape[0]: a whole number in range is wanted, not 1.5"},
 	} {
 		_, _, err := Parse(test.bytes)
 		if err == nil || !strings.Contains(err.Error(), test.want) {

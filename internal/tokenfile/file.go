@@ -16,6 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/hone-ml/hone/internal/ordjson"
 )
 
 // Added is a token of tokenizer.json's added_tokens.
@@ -104,7 +106,7 @@ func (f *File) parse(b []byte) error {
 		var err error
 		switch m.name {
 		case "added_tokens":
-			err = json.Unmarshal(m.value, &f.Added)
+			err = ordjson.Explain(m.value, json.Unmarshal(m.value, &f.Added))
 		case "model":
 			f.IDs, err = vocabulary(m.value)
 		}
@@ -137,18 +139,27 @@ func (f *File) Member(name string) jsontext.Value {
 // vocabulary returns token → id of a model: an object (BPE, WordPiece, WordLevel) or a list of pairs (Unigram).
 func vocabulary(model jsontext.Value) (map[string]int32, error) {
 	var m struct {
+		Type  jsontext.Value `json:"type"`
 		Vocab jsontext.Value `json:"vocab"`
 	}
 	if err := json.Unmarshal(model, &m, jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, err
+		return nil, ordjson.Explain(model, err)
 	}
 	ids := map[string]int32{}
-	if m.Vocab.Kind() != '[' {
-		return ids, json.Unmarshal(m.Vocab, &ids, jsontext.AllowDuplicateNames(true))
+	switch m.Vocab.Kind() {
+	case '[':
+	case '{':
+		return ids, ordjson.Explain(m.Vocab, json.Unmarshal(m.Vocab, &ids, jsontext.AllowDuplicateNames(true)))
+	default:
+		switch string(m.Type) {
+		case "", `"BPE"`, `"WordPiece"`, `"WordLevel"`, `"Unigram"`:
+			return nil, errors.New("vocab: neither an object nor a list")
+		}
+		return nil, fmt.Errorf("type %s is not known (BPE, WordPiece, WordLevel and Unigram are)", m.Type)
 	}
 	var list [][]jsontext.Value
 	if err := json.Unmarshal(m.Vocab, &list); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("vocab: %w", ordjson.Explain(m.Vocab, err))
 	}
 	for i, pair := range list {
 		var token string
@@ -156,7 +167,7 @@ func vocabulary(model jsontext.Value) (map[string]int32, error) {
 			return nil, fmt.Errorf("vocab[%d]: empty", i)
 		}
 		if err := json.Unmarshal(pair[0], &token); err != nil {
-			return nil, fmt.Errorf("vocab[%d]: %w", i, err)
+			return nil, fmt.Errorf("vocab[%d]: %w", i, ordjson.Explain(pair[0], err))
 		}
 		ids[token] = int32(i)
 	}

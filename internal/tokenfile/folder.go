@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/hone-ml/hone/internal/ordjson"
 )
 
 // maxFile bounds a file of the folder, in bytes. The largest tokenizer.json in use has 35 MB.
@@ -31,7 +33,7 @@ func StopIDs(dir string) ([]int32, error) {
 			v = slices.Concat([]byte("["), v, []byte("]"))
 		}
 		if err := json.Unmarshal(v, &ids); err != nil {
-			return nil, fmt.Errorf("%s: eos_token_id: %w", path, err)
+			return nil, fmt.Errorf("%s: eos_token_id: %w", path, ordjson.Explain(v, err))
 		}
 		slices.Sort(ids)
 		return slices.Compact(ids), nil
@@ -50,7 +52,7 @@ func readObject(path string) (map[string]jsontext.Value, error) {
 	}
 	var m map[string]jsontext.Value
 	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, ordjson.Explain(b, err))
 	}
 	return m, nil
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"github.com/hone-ml/hone/internal/ordjson"
 )
 
 // names is what tokenizer_config.json and special_tokens_map.json say about special tokens.
@@ -54,7 +56,7 @@ func (n *names) readAdded(v jsontext.Value) error {
 	}
 	var byID map[string]Added
 	if err := json.Unmarshal(v, &byID); err != nil {
-		return err
+		return ordjson.Explain(v, err)
 	}
 	for key, a := range byID {
 		id, err := strconv.ParseInt(key, 10, 32)
@@ -115,5 +117,5 @@ func namedToken(v jsontext.Value) (*Added, error) {
 	case '"':
 		return &a, json.Unmarshal(v, &a.Content)
 	}
-	return &a, json.Unmarshal(v, &a)
+	return &a, ordjson.Explain(v, json.Unmarshal(v, &a))
 }

@@ -10,6 +10,7 @@ import (
 	"sort"
 
 	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/program"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
@@ -154,7 +155,7 @@ func wantJSON(path, file string) error {
 	}
 	var v map[string]any
 	if err := json.Unmarshal(b, &v); err != nil {
-		return stages.Errorf(path+"/"+filepath.Base(file), "%w", err)
+		return stages.Errorf(path+"/"+filepath.Base(file), "%w", ordjson.Explain(b, err))
 	}
 	return nil
 }
