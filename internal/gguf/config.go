@@ -111,9 +111,14 @@ func (r *reader) optional(key string, otherwise int64) int64 {
 }
 
 func (r *reader) size(key string) int64 {
-	n := r.optional(key, -1)
-	if n < 1 {
+	if _, ok := r.m[r.prefix+key]; !ok {
 		r.errs = append(r.errs, fmt.Errorf("%s%s: missing", r.prefix, key))
+		return -1
+	}
+	known := len(r.errs)
+	n := r.optional(key, -1)
+	if n < 1 && len(r.errs) == known {
+		r.errs = append(r.errs, fmt.Errorf("%s%s: %d is out of range", r.prefix, key, n))
 	}
 	return n
 }

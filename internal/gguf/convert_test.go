@@ -130,6 +130,8 @@ func TestConvertRefuses(t *testing.T) {
 	}{
 		{"llama", func(f *File) { f.Meta["general.architecture"] = "mamba" }, `general.architecture: "mamba" is not supported`},
 		{"llama", func(f *File) { delete(f.Meta, "llama.block_count") }, "llama.block_count: missing"},
+		{"llama", func(f *File) { f.Meta["llama.context_length"] = uint64(0) }, "llama.context_length: 0 is out of range"},
+		{"llama", func(f *File) { f.Meta["llama.context_length"] = "x" }, `llama.context_length: the string "x": not an integer`},
 		{"llama", func(f *File) { f.Meta["llama.block_count"] = uint64(3) }, "missing tensor blk.2.attn_norm.weight"},
 		{"llama", func(f *File) { f.Meta["llama.block_count"] = uint64(1) }, "tensor blk.1.attn_q.weight: no place for it"},
 		{"llama", func(f *File) { f.Meta["llama.block_count"] = uint64(1 << 19) }, "and more"},

@@ -1,6 +1,9 @@
 package gguf
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+)
 
 // Metadata is the file's key-value pairs: uint64, int64, float32, float64, bool, string or slices of them.
 type Metadata map[string]any
@@ -30,7 +33,7 @@ func (m Metadata) Int(key string) (n int64, found bool, err error) {
 	case int64:
 		return v, true, nil
 	}
-	return 0, false, fmt.Errorf("%s: %v: not an integer", key, m[key])
+	return 0, false, fmt.Errorf("%s: %s: not an integer", key, shown(m[key]))
 }
 
 // Float returns a number as the shortest decimal that means it in its own precision, so that 1e-5 stored in 32 bits
@@ -44,7 +47,7 @@ func (m Metadata) Float(key string) (text string, found bool, err error) {
 	case uint64, int64:
 		return fmt.Sprint(v), true, nil
 	}
-	return "", false, fmt.Errorf("%s: %v: not a number", key, m[key])
+	return "", false, fmt.Errorf("%s: %s: not a number", key, shown(m[key]))
 }
 
 // Bool returns a truth value, or otherwise where the key is missing.
@@ -55,7 +58,7 @@ func (m Metadata) Bool(key string, otherwise bool) (bool, error) {
 	}
 	b, ok := v.(bool)
 	if !ok {
-		return false, fmt.Errorf("%s: %v: not a bool", key, v)
+		return false, fmt.Errorf("%s: %s: not a bool", key, shown(v))
 	}
 	return b, nil
 }
@@ -71,4 +74,18 @@ func (m Metadata) Texts(key string) ([]string, error) {
 		return nil, fmt.Errorf("%s: not a list of strings", key)
 	}
 	return list, nil
+}
+
+// shown is a value in a message: cut where it is long, strings in quotes, so that "32" is no number.
+func shown(v any) string {
+	if s, ok := v.(string); ok {
+		if len(s) > 40 {
+			return fmt.Sprintf("the string %q…", s[:40])
+		}
+		return fmt.Sprintf("the string %q", s)
+	}
+	if list := reflect.ValueOf(v); list.Kind() == reflect.Slice && list.Len() > 8 {
+		return fmt.Sprintf("a list of %d", list.Len())
+	}
+	return fmt.Sprint(v)
 }

@@ -91,8 +91,11 @@ func Parse(b []byte) (*File, error) {
 	f := &File{Meta: make(Metadata, pairs)}
 	for i := 0; i < pairs && c.err == nil; i++ {
 		key := c.key("metadata key")
+		if c.err != nil {
+			return nil, c.err
+		}
 		if _, twice := f.Meta[key]; twice {
-			c.fail("metadata key %q: twice", key)
+			return nil, fmt.Errorf("metadata key %q: twice", key)
 		}
 		v := c.value(c.u32(), 0)
 		if c.err != nil {
@@ -101,12 +104,13 @@ func Parse(b []byte) (*File, error) {
 		f.Meta[key] = v
 	}
 	align := uint64(32)
-	if a, ok := f.Meta["general.alignment"]; ok {
-		n, isInt := a.(uint64)
-		if !isInt || n == 0 || n > maxAlignment || n&(n-1) != 0 {
-			return nil, fmt.Errorf("general.alignment: %v: not a power of two", a)
-		}
-		align = n
+	switch n, found, err := f.Meta.Int("general.alignment"); {
+	case err != nil:
+		return nil, err
+	case found && (n <= 0 || n > maxAlignment || n&(n-1) != 0):
+		return nil, fmt.Errorf("general.alignment: %d: not a power of two of at most %d", n, maxAlignment)
+	case found:
+		align = uint64(n)
 	}
 	infos := make([]info, 0, tensors)
 	names := make(map[string]bool, tensors)

@@ -98,7 +98,8 @@ func TestParseRefuses(t *testing.T) {
 		"bool of 2":         {key().u32(kindBool).bytes(2).b, "bool of value 2"},
 		"key twice":         {head(0, 2).text("k").u32(kindU8).bytes(1).text("k").u32(kindU8).bytes(1).b, `metadata key "k": twice`},
 		"alignment 0":       {head(0, 1).text("general.alignment").u32(kindU32).u32(0).b, "general.alignment"},
-		"alignment 24":      {head(0, 1).text("general.alignment").u32(kindU32).u32(24).b, "general.alignment"},
+		"alignment 24":      {head(0, 1).text("general.alignment").u32(kindU32).u32(24).b, "general.alignment: 24: not a power of two"},
+		"alignment as text": {head(0, 1).text("general.alignment").u32(kindString).text("32").b, `general.alignment: the string "32": not an integer`},
 		"no dimensions":     {head(1, 0).info("w", F32, 0).data(64), "tensor w: 0 dimensions"},
 		"five dimensions":   {head(1, 0).info("w", F32, 0, 1, 1, 1, 1, 1).data(64), "tensor w: 5 dimensions"},
 		"dimension 0":       {head(1, 0).info("w", F32, 0, 0).data(64), "tensor w: dimension of 0"},
@@ -115,6 +116,8 @@ func TestParseRefuses(t *testing.T) {
 	} {
 		if _, err := Parse(test.b); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %q", name, err, test.want)
+		} else if strings.Count(err.Error(), "metadata key") > 1 {
+			t.Errorf("%s: says where twice: %v", name, err)
 		}
 	}
 	deep := key().u32(kindArray)

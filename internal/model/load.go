@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -65,12 +66,17 @@ func open(dir string) (*Model, *safetensors.Checkpoint, error) {
 		c.TieWordEmbeddings, c.Untied = false, true
 	}
 	m, err := New(c)
-	if err == nil {
-		err = match(m, f)
-	}
 	if err != nil {
 		f.Close()
 		return nil, nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	if err := match(m, f); err != nil {
+		f.Close()
+		file := filepath.Join(dir, "model.safetensors.index.json")
+		if len(f.Files) == 1 {
+			file = f.Files[0]
+		}
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return m, f, nil
 }

@@ -19,10 +19,19 @@ type Options struct {
 }
 
 func (o Options) check() error {
-	for name, bad := range map[string]bool{"temperature": o.Temperature < 0, "top-p": o.TopP < 0 || o.TopP > 1, "top-k": o.TopK < 0,
-		"min-p": o.MinP < 0 || o.MinP > 1, "repetition penalty": o.RepetitionPenalty < 0} {
-		if bad {
-			return fmt.Errorf("%s is out of range", name)
+	for _, x := range []struct {
+		name  string
+		value float64
+		bad   bool
+	}{
+		{"temperature", o.Temperature, o.Temperature < 0},
+		{"top-p", o.TopP, o.TopP < 0 || o.TopP > 1},
+		{"top-k", float64(o.TopK), o.TopK < 0},
+		{"min-p", o.MinP, o.MinP < 0 || o.MinP > 1},
+		{"repetition penalty", o.RepetitionPenalty, o.RepetitionPenalty < 0},
+	} {
+		if x.bad {
+			return fmt.Errorf("%s %g is out of range", x.name, x.value)
 		}
 	}
 	return nil

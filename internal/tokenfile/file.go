@@ -149,7 +149,10 @@ func vocabulary(model jsontext.Value) (map[string]int32, error) {
 	switch m.Vocab.Kind() {
 	case '[':
 	case '{':
-		return ids, ordjson.Explain(m.Vocab, json.Unmarshal(m.Vocab, &ids, jsontext.AllowDuplicateNames(true)))
+		if err := json.Unmarshal(m.Vocab, &ids, jsontext.AllowDuplicateNames(true)); err != nil {
+			return nil, fmt.Errorf("vocab: %w", ordjson.Explain(m.Vocab, err))
+		}
+		return ids, nil
 	default:
 		switch string(m.Type) {
 		case "", `"BPE"`, `"WordPiece"`, `"WordLevel"`, `"Unigram"`:

@@ -208,8 +208,8 @@ func TestLoadRefuses(t *testing.T) {
 			os.Remove(filepath.Join(d, "config.json"))
 			write(t, d, "x.gguf", "")
 		}, "name the GGUF file itself: "},
-		"a layer too many": {"llama-tied", func(d string) { setConfig(t, d, "num_hidden_layers", 3) }, "missing model.layers.2."},
-		"another width":    {"llama-tied", func(d string) { setConfig(t, d, "vocab_size", 129) }, "model.embed_tokens.weight has shape [128 32]"},
+		"a layer too many": {"llama-tied", func(d string) { setConfig(t, d, "num_hidden_layers", 3) }, "model.safetensors: missing model.layers.2."},
+		"another width":    {"llama-tied", func(d string) { setConfig(t, d, "vocab_size", 129) }, "model.safetensors: model.embed_tokens.weight has shape [128 32]"},
 		"another model":    {"llama-tied", func(d string) { setConfig(t, d, "model_type", "bloom") }, `"bloom"`},
 		"quantised":        {"llama-tied", func(d string) { setConfig(t, d, "quantization_config", map[string]any{"quant_method": "fp8"}) }, "quantization_config"},
 		"config broken":    {"llama-tied", func(d string) { write(t, d, "config.json", "{") }, "config.json: "},

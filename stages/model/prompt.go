@@ -91,7 +91,7 @@ func alsoEnds(end map[int32]bool, dir string) error {
 		n, _ := id.(ordjson.Number)
 		i, err := strconv.ParseInt(string(n), 10, 32)
 		if err != nil {
-			return fmt.Errorf("%s: eos_token_id: %w", filepath.Join(dir, "generation_config.json"), err)
+			return fmt.Errorf("%s: eos_token_id: a token's id is wanted, not %s", filepath.Join(dir, "generation_config.json"), ordjson.Short(id))
 		}
 		end[int32(i)] = true
 	}
@@ -103,12 +103,16 @@ func repetitionPenalty(dir string) (float64, error) {
 	if err != nil || config == nil {
 		return 0, err
 	}
-	v, ok := config.Get("repetition_penalty")
-	n, number := v.(ordjson.Number)
-	if !ok || !number {
+	v, _ := config.Get("repetition_penalty")
+	if v == nil {
 		return 0, nil
 	}
-	return n.Float64()
+	n, _ := v.(ordjson.Number)
+	penalty, err := n.Float64()
+	if err != nil || penalty <= 0 {
+		return 0, fmt.Errorf("%s: repetition_penalty: a number above 0 is wanted, not %s", filepath.Join(dir, "generation_config.json"), ordjson.Short(v))
+	}
+	return penalty, nil
 }
 
 // Prompt is the tokens of a conversation with the generation prompt.
