@@ -7,6 +7,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/hone-ml/hone/internal/nn"
 	"github.com/hone-ml/hone/internal/ordjson"
@@ -91,6 +94,27 @@ type file struct {
 	uniform    bool   // all layers slide or none
 }
 
+// required are the fields without defaults: a model of a size that nobody named is nobody's wish.
+var required = []string{"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}
+
+// Fields names what is read of a config.json, of all architectures.
+func Fields() []string {
+	names := []string{"model_type"}
+	var add func(t reflect.Type)
+	add = func(t reflect.Type) {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if f.Anonymous {
+				add(f.Type)
+			} else if name := f.Tag.Get("json"); name != "" && name != "-" {
+				names = append(names, name)
+			}
+		}
+	}
+	add(reflect.TypeFor[file]())
+	return names
+}
+
 func of[T any](x T) *T { return &x }
 
 func always(*file, int) bool { return true }
@@ -135,8 +159,16 @@ func ParseConfig(b []byte) (*Config, error) {
 	if a.defaults != nil {
 		a.defaults(&f)
 	}
-	if err := json.Unmarshal(b, &f); err != nil {
+	var given map[string]json.RawMessage
+	if err := cmp.Or(json.Unmarshal(b, &f), json.Unmarshal(b, &given)); err != nil {
 		return nil, ordjson.Explain(b, err)
+	}
+	sizes := required
+	if a.sizes != nil {
+		sizes = a.sizes
+	}
+	if missing := slices.DeleteFunc(slices.Clone(sizes), func(name string) bool { return present(given[name]) }); len(missing) > 0 {
+		return nil, fmt.Errorf("%s: missing", strings.Join(missing, ", "))
 	}
 	if a.rename != nil {
 		if err := a.rename(&f); err != nil {

@@ -12,6 +12,7 @@ import (
 // gpt2 is GPT-2: LayerNorm, learned positions, GELU without a gate, and projections whose checkpoint weights are transposed
 // (Radford et al. 2019; transformers' modeling_gpt2.py). Its config.json has names of its own.
 var gpt2 = architecture{
+	sizes: []string{"vocab_size", "n_embd", "n_layer", "n_head"},
 	defaults: func(f *file) {
 		f.Positions, f.Epsilon, f.ScaleWeights, f.Tie, f.Activation = 1024, 1e-5, true, true, "gelu_new"
 	},

@@ -53,6 +53,7 @@ type layer interface {
 type architecture struct {
 	defaults func(*file)
 	rename   func(*file) error
+	sizes    []string // the fields that a config.json must have, where they are not those of required
 	slides   func(f *file, layer int) bool
 	declare  func(*Model) error
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/modeldir"
+	"github.com/hone-ml/hone/internal/near"
 	"github.com/hone-ml/hone/internal/nn"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/safetensors"
@@ -87,6 +88,11 @@ func fresh(ctx context.Context, j *stages.Job, c *schemas.ModelLoad, out string)
 	config, err := completeConfig(c, out)
 	if err != nil {
 		return err
+	}
+	for _, m := range config.Members() {
+		if meant := misspelt(m.Key); meant != "" {
+			j.Warn("config: %s: did you mean %s?", m.Key, meant)
+		}
 	}
 	if err := modeldir.WriteObject(out, "config.json", config); err != nil {
 		return err
@@ -215,6 +221,19 @@ func completeConfig(c *schemas.ModelLoad, out string) (*ordjson.Object, error) {
 	config.Delete("torch_dtype")
 	config.Set("dtype", dtype)
 	return config, addTokens(config, c, out)
+}
+
+// unread are fields of transformers' configs that no architecture here reads.
+var unread = []string{"architectures", "attention_dropout", "attn_pdrop", "bos_token_id", "embd_pdrop", "eos_token_id", "initializer_range",
+	"mlp_dropout", "n_ctx", "name_or_path", "pretraining_tp", "reorder_and_upcast_attn", "resid_pdrop", "transformers_version", "use_cache"}
+
+// misspelt is the field that the name of one that is not known is near to, or "".
+func misspelt(name string) string {
+	known := append(model.Fields(), unread...)
+	if slices.Contains(known, name) {
+		return ""
+	}
+	return near.Name(name, known)
 }
 
 // addTokens fills vocab_size and the ids of special tokens from the tokenizer.

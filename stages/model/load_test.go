@@ -401,7 +401,7 @@ func TestFreshRefuses(t *testing.T) {
 		`{"layer_types": ["full_attention", "x"], ` + freshConfig[1:]:                                           `layer_types: "x" is not known`,
 		`{"partial_rotary_factor": 0.5, ` + freshConfig[1:]:                                                     "partial_rotary_factor",
 		`{"rope_scaling": {"type": "longrope"}, ` + freshConfig[1:]:                                             "longrope is known in phi3 alone",
-		`{"model_type": "llama"}`:                                                                               "is 0",
+		`{"model_type": "llama"}`:                                                                               "hidden_size, intermediate_size, num_hidden_layers, num_attention_heads: missing",
 		strings.Replace(freshConfig, "2,", "3,", 2):                                                             "not a multiple",
 		`{"vocab_size": 10, ` + freshConfig[1:]:                                                                 "400 ids, the embedding of config.json has 10 rows",
 		`{"rms_norm_eps": -1, ` + freshConfig[1:]:                                                               "rms_norm_eps is -1",

@@ -163,14 +163,14 @@ func followGRPO(t *testing.T, path, name string) {
 			t.Fatal(err)
 		}
 		// Terms of order one cancel in the loss: what float32 leaves of their sum counts, not the sum.
-		near(t, i+1, "loss", r.Loss, want.Loss, 2e-6)
-		near(t, i+1, "grad_norm", r.GradNorm, want.GradNorm, 0)
+		nearly(t, i+1, "loss", r.Loss, want.Loss, 2e-6)
+		nearly(t, i+1, "grad_norm", r.GradNorm, want.GradNorm, 0)
 		for metric, v := range want.Metrics {
 			got, ok := r.metrics[metric]
 			if !ok {
 				t.Errorf("step %d: no %s", i+1, metric)
 			}
-			near(t, i+1, metric, got, v, 1e-6)
+			nearly(t, i+1, metric, got, v, 1e-6)
 		}
 	}
 	var unseen []train.Example
@@ -185,11 +185,11 @@ func followGRPO(t *testing.T, path, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	near(t, len(g.Steps), "loss of unseen rows", found["loss"], g.Unseen.Loss, 0)
+	nearly(t, len(g.Steps), "loss of unseen rows", found["loss"], g.Unseen.Loss, 0)
 }
 
 // near holds a number within a thousandth of TRL's, or within so much of it.
-func near(t *testing.T, step int, what string, got, want, within float64) {
+func nearly(t *testing.T, step int, what string, got, want, within float64) {
 	t.Helper()
 	if d := math.Abs(got - want); !(d <= 1e-3*math.Abs(want)+within) {
 		t.Errorf("step %d: %s %.7g, TRL %.7g: %.1e apart", step, what, got, want, d)
