@@ -83,19 +83,19 @@ func owned(dir string) (bool, error) {
 	return len(entries) == 0 || theirs == 0 && len(entries) == len(folders), nil
 }
 
-// Init makes the store's folders.
+// Init makes the store's folders, the marker first, so that a store half made is known for one.
 func (s *Store) Init() error {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
-		return err
+		return s.readOnly(err)
 	}
-	file := filepath.Join(s.Dir, marker)
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) { // first, so that a folder half made is known
+	file := s.path(marker)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		if err := os.WriteFile(file, []byte("A store of hone's: hone removes what it finds in these folders.\n"), 0o644); err != nil {
-			return err
+			return s.readOnly(err)
 		}
 	}
 	for _, name := range folders {
-		if err := os.MkdirAll(filepath.Join(s.Dir, name), 0o755); err != nil {
+		if err := os.MkdirAll(s.path(name), 0o755); err != nil {
 			return s.readOnly(err)
 		}
 	}
