@@ -209,7 +209,7 @@ func turnLine(source []byte, turn int) int {
 				break
 			}
 		}
-		d.Token() // the list's bracket
+		_, _ = d.Token() // the list's bracket
 	}
 	for n := 1; n < turn && d.More(); n++ {
 		if d.Decode(&skipped) != nil {

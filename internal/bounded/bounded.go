@@ -2,6 +2,7 @@
 package bounded
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,7 +19,7 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	b, err := Read(f, limit)
-	if _, named := err.(*os.PathError); err != nil && !named {
+	if named := (*os.PathError)(nil); err != nil && !errors.As(err, &named) {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
 	return b, err

@@ -41,7 +41,7 @@ func TestExplain(t *testing.T) {
 			}
 		}
 	}
-	if other := errors.New("other"); Explain([]byte("{}"), other) != other || Explain([]byte("{}"), nil) != nil {
+	if other := errors.New("other"); !errors.Is(Explain([]byte("{}"), other), other) || Explain([]byte("{}"), nil) != nil {
 		t.Error("an error of another kind changed")
 	}
 }

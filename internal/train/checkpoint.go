@@ -100,7 +100,7 @@ func remove(dir string, step int64) error {
 	return nil
 }
 
-// durable writes a file whole or not at all, and has it on the disk before it returns.
+// Durable writes a file whole or not at all, and has it on the disk before it returns.
 func Durable(path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "writing-*")
 	if err != nil {
