@@ -362,19 +362,24 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 }
 
-// A stage whose checkpoints are all of no use begins from nothing: it ran, whatever lies there.
-func TestUselessCheckpointIsNotResumed(t *testing.T) {
-	b := newBench(t)
-	a := stage("a", []string{"steps 10 20 out/t"}, nil)
+// interrupt runs a stage until it has a checkpoint.
+func (b *bench) interrupt(s *pipelines.Stage) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.opts.Observe = func(u runner.Update) {
 		if u.Event.Event == "checkpoint" {
 			cancel()
 		}
 	}
-	_, err := b.runner(a).Run(ctx)
+	_, err := b.runner(s).Run(ctx)
 	check(err)
 	b.opts.Observe = nil
+}
+
+// A stage whose checkpoints are all of no use begins from nothing: it ran, whatever lies there.
+func TestUselessCheckpointIsNotResumed(t *testing.T) {
+	b := newBench(t)
+	a := stage("a", []string{"steps 10 20 out/t"}, nil)
+	b.interrupt(a)
 	found, err := filepath.Glob(filepath.Join(b.store.Dir, "checkpoints", "*", "*", "state", "trace"))
 	if err != nil || len(found) != 1 {
 		t.Fatal(found, err)
@@ -391,15 +396,7 @@ func TestUselessCheckpointIsNotResumed(t *testing.T) {
 func TestOtherNumericsDoNotResume(t *testing.T) {
 	b := newBench(t)
 	a := stage("a", []string{"steps 10 20 out/t"}, nil)
-	ctx, cancel := context.WithCancel(context.Background())
-	b.opts.Observe = func(u runner.Update) {
-		if u.Event.Event == "checkpoint" {
-			cancel()
-		}
-	}
-	_, err := b.runner(a).Run(ctx)
-	check(err)
-	b.opts.Observe = nil
+	b.interrupt(a)
 	t.Setenv("FAKE_ISA", "another")
 	for range 2 { // the checkpoint stays
 		result := b.run(a)
@@ -411,7 +408,7 @@ func TestOtherNumericsDoNotResume(t *testing.T) {
 	}
 	var said []string // with other threads it begins anew, and the checkpoint stays too
 	b.opts.Threads = 1
-	ctx, cancel = context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	b.opts.Observe = func(u runner.Update) {
 		if u.Event.Level == "warn" {
 			said = append(said, u.Event.Message)
@@ -420,7 +417,7 @@ func TestOtherNumericsDoNotResume(t *testing.T) {
 			cancel()
 		}
 	}
-	_, err = b.runner(a).Run(ctx)
+	_, err := b.runner(a).Run(ctx)
 	check(err)
 	if len(said) != 1 || !strings.HasPrefix(said[0], "begins anew, since the bits would differ: ") || !strings.HasSuffix(said[0], "; --device cpu --threads 2 goes on from there") {
 		t.Errorf("said %q", said)

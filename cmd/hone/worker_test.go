@@ -60,6 +60,7 @@ func repeat() {
 			continue
 		}
 		var said []string
+		told := 0 // of said
 		for _, m := range messages {
 			said = append(said, m.Role+":", m.Content)
 		}
@@ -85,9 +86,9 @@ func repeat() {
 					os.Exit(3)
 				}
 			}
-			said = []string{"waiting"}
+			said, told = []string{"waiting"}, 1
 		}
-		for _, word := range said {
+		for _, word := range said[told:] {
 			w.Encode(job.CompleteReply{Delta: " " + word})
 		}
 		w.Encode(job.CompleteReply{Answer: &job.Completion{Text: strings.Join(said, " "), Tokens: []int32{7, 8, 2},

@@ -60,7 +60,7 @@ type Output struct {
 //	metric      Step, Values
 //	log         Level, Message
 //	resumed     it goes on from what an earlier attempt has left
-//	checkpoint  Step
+//	checkpoint  Step, Unit
 //	heartbeat   at most five seconds after the line before it
 //	done        Values (the stage's summary metrics)
 //	error       Path, Message, Code (an exit code of the command line, 1 or 6)

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -315,6 +316,10 @@ func TestGenerateResumed(t *testing.T) {
 	again := do(t, start(first.Checkpoints, first.Log))
 	if d := cmp.Diff([]int64{128, 140}, saved(again)); d != "" {
 		t.Error(d)
+	}
+	resumed := func(e job.Event) bool { return e.Event == "resumed" }
+	if slices.ContainsFunc(whole.Events, resumed) || !slices.ContainsFunc(again.Events, resumed) {
+		t.Error("the second alone is resumed")
 	}
 	if digest(t, whole.Out("data")) != digest(t, again.Out("data")) {
 		t.Error("the answers are others")
