@@ -32,7 +32,7 @@ var kinds = map[string]struct {
 	"train.grpo":     {6, reflect.TypeFor[TrainGRPO]()},
 	"model.merge":    {1, reflect.TypeFor[ModelMerge]()},
 	"generate":       {4, reflect.TypeFor[Generate]()},
-	"eval":           {6, reflect.TypeFor[Eval]()},
+	"eval":           {7, reflect.TypeFor[Eval]()},
 	"export":         {1, reflect.TypeFor[Export]()},
 	"exec":           {1, reflect.TypeFor[Exec]()},
 }

@@ -113,7 +113,7 @@ func (j *Job) log(level, format string, args ...any) {
 	j.events.send(job.Event{Event: "log", Level: level, Message: fmt.Sprintf(format, args...)})
 }
 
-// Checkpoint says that the state after so many units ("steps", "completions") is durably in the checkpoints folder.
+// Checkpoint says that the state after so many units ("steps", "completions", "rows") is durably in the checkpoints folder.
 func (j *Job) Checkpoint(done int64, unit string) {
 	j.events.send(job.Event{Event: "checkpoint", Step: done, Unit: unit})
 }

@@ -170,12 +170,7 @@ func showStage(w io.Writer, st *store.Store, s *runner.StagePlan) error {
 	line("key", "%s", r.Key)
 	line("ran", "%s, %s", r.Started.Local().Format("2006-01-02 15:04:05"), duration(time.Duration(r.Seconds*float64(time.Second))))
 	if n := r.Numerics; n != nil {
-		libtorch := n.Libtorch
-		if libtorch != "" {
-			libtorch = "libtorch " + libtorch
-		}
-		line("numerics", "%s", strings.Join(slices.DeleteFunc([]string{n.Device, n.ISA, libtorch, count(n.Threads, "thread")},
-			func(s string) bool { return s == "" }), ", "))
+		line("numerics", "%s", n)
 	}
 	for _, port := range slices.Sorted(maps.Keys(r.Outputs)) {
 		line("out."+port, "%s", st.Tree(r.Outputs[port].Hash))

@@ -80,9 +80,10 @@ type Event struct {
 
 // Numerics is what the bits of a result depend on besides its key. It is an attribute of a record.
 type Numerics struct {
-	Device   string `json:"device"`   // cpu or the accelerator's name
-	ISA      string `json:"isa"`      // libtorch's CPU capability, for example AVX512
-	Libtorch string `json:"libtorch"` // 2.11.0; empty for a stage without tensors
+	Device   string `json:"device"`            // cpu or the accelerator's name
+	ISA      string `json:"isa"`               // libtorch's CPU capability, for example AVX512
+	Libtorch string `json:"libtorch"`          // 2.11.0; empty for a stage without tensors
+	Kernels  string `json:"kernels,omitempty"` // of an accelerator: libhone_cuda and its version, or libtorch's alone
 	Threads  int    `json:"threads"`
 }
 
@@ -94,6 +95,9 @@ func (n Numerics) String() string {
 	}
 	if n.Libtorch != "" {
 		said += ", libtorch " + n.Libtorch
+	}
+	if n.Kernels != "" {
+		said += ", " + n.Kernels
 	}
 	if n.Threads == 1 {
 		return said + ", 1 thread"

@@ -28,7 +28,7 @@ char *hone_device_name(int i);
 void hone_use_cpu(void);
 void hone_thread(void);
 int hone_use_cuda(int i, int same, char **name, char **err);
-int hone_plugin(char **why, char **err);
+int hone_plugin(int *version, char **why, char **err);
 int hone_graph_begin(void **graph, char **err);
 int hone_graph_end(void *graph, char **err);
 int hone_graph_replay(void *graph, char **err);

@@ -14,16 +14,29 @@ import (
 
 // plugin opens libhone_cuda.so once, which records work and has kernels for a device, or says why it cannot.
 var plugin = sync.OnceValue(func() error {
+	var version C.int
 	var why, e *C.char
-	if C.hone_plugin(&why, &e) != 0 {
+	if C.hone_plugin(&version, &why, &e) != 0 {
 		why = e
 	}
 	if why == nil {
+		kernels = fmt.Sprintf("libhone_cuda %d", version)
 		return nil
 	}
 	defer C.free(unsafe.Pointer(why))
 	return errors.New(C.GoString(why))
 })
+
+// kernels names the plugin that was opened.
+var kernels = "libtorch's kernels"
+
+// Kernels says by whose kernels a device computes, since the bits differ; nothing on the processor.
+func Kernels() string {
+	if !OnDevice() {
+		return ""
+	}
+	return kernels
+}
 
 // Records says why a Recording only ever calls its work; nil where it records.
 func Records() error {

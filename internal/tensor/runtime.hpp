@@ -111,14 +111,14 @@ int hone_use_cuda(int i, int same, char **name, char **err) {
         *name = strdup(device_name(i).c_str()))
 }
 // Opens libhone_cuda.so beside this program, which records work and has kernels for a device; where it cannot, the reason is in why (malloc'ed).
-int hone_plugin(char **why, char **err) {
+int hone_plugin(int *version, char **why, char **err) {
   GUARD(char path[PATH_MAX]; ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1); std::string file(path, n > 0 ? n : 0);
         file = file.substr(0, file.rfind('/') + 1) + "libhone_cuda.so";
         void *library = dlopen(file.c_str(), RTLD_NOW);
         auto get = library ? reinterpret_cast<const hone_cuda_api *(*)()>(dlsym(library, "hone_cuda_plugin")) : nullptr;
         if (!get) { *why = strdup(dlerror()); return 0; }
         if (get()->version != kPluginVersion) { *why = strdup((file + " is of another version of hone").c_str()); return 0; }
-        plugin = get())
+        plugin = get(); *version = plugin->version)
 }
 // Records what is done between begin and end instead of doing it; replay does it.
 int hone_graph_begin(void **graph, char **err) { return (*graph = plugin->begin(err)) == nullptr; }

@@ -1,6 +1,8 @@
 package train
 
 import (
+	"slices"
+
 	"github.com/hone-ml/hone/internal/loss"
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -159,9 +161,9 @@ func judge(rows []Judged, batch []Example, k loss.KTO, kl float64, l Likelihoods
 const passTokens = 2048
 
 // Score is the summed log-likelihood of each example's labels. Passes are made of examples in order, so that the bits depend
-// on nothing but them; after each, done is told how many are finished, and its error ends the work.
-func Score(m *model.Model, examples []Example, done func(n int) error) ([]float64, error) {
-	scores := make([]float64, 0, len(examples))
+// on nothing but them; after each, done is shown X
+func Score(m *model.Model, examples []Example, known []float64, done func(scores []float64) error) ([]float64, error) {
+	scores := slices.Grow(slices.Clone(known), len(examples)-len(known))
 	for len(scores) < len(examples) {
 		from, tokens := len(scores), 0
 		to := from
@@ -178,7 +180,7 @@ func Score(m *model.Model, examples []Example, done func(n int) error) ([]float6
 			at.follow(at.to, e, e)
 			scores = append(scores, at.answer(l, 0).LogProb)
 		}
-		if err := done(to); err != nil {
+		if err := done(scores); err != nil {
 			return nil, err
 		}
 	}

@@ -94,7 +94,7 @@ func referred(t *testing.T, m *model.Model, answers ...*Answer) {
 	for i, a := range answers {
 		examples[i] = a.Example
 	}
-	scores, err := Score(m, examples, func(int) error { return nil })
+	scores, err := Score(m, examples, nil, func([]float64) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

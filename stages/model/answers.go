@@ -18,8 +18,7 @@ import (
 	"github.com/hone-ml/hone/stages"
 )
 
-// answer has the model of a field answer every row of a dataset n times. The model is closed when it has. Answers are kept a
-// chunk of rows at a time: an interrupted stage goes on behind the last chunk.
+// answer has the model of a field answer every row of a dataset n times. The model is closed when it has.
 func answer(ctx context.Context, j *stages.Job, field string, d *dataset.Dataset, c *schemas.Answering) ([]prompt, [][]string, error) {
 	s, err := OpenSpeaker(j.In(field))
 	if err != nil {
@@ -33,25 +32,14 @@ func answer(ctx context.Context, j *stages.Job, field string, d *dataset.Dataset
 	if err != nil {
 		return nil, nil, stages.Errorf("data", "%w", err)
 	}
-	each := chunkRows(c)
-	all := readChunks(j.Checkpoints, len(rows), each, c.N)
-	if len(all.Answers) > 0 {
-		j.GoesOn("resumed behind %d of %d rows", len(all.Answers), len(rows))
+	all, err := s.ask(ctx, j, asking{"answers", "completions", len(rows), c.N, c.Batch, func(row, k int) *sample.Request {
+		return s.Request(rows[row].ids, options(c.Sampling, uint64(row*c.N+k)), c.MaxNewTokens, c.Stop)
+	}})
+	if errors.Is(err, sample.ErrNotFinite) {
+		err = stages.Errorf(field, "%w", err)
 	}
-	for from := len(all.Answers); from < len(rows); from = len(all.Answers) {
-		next := min(from+each, len(rows))
-		a, err := s.answerChunk(ctx, j, rows, from, next, c)
-		if errors.Is(err, sample.ErrNotFinite) {
-			err = stages.Errorf(field, "%w", err)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := a.save(j.Checkpoints, next); err != nil {
-			return nil, nil, err
-		}
-		j.Checkpoint(int64(next*c.N), asked)
-		all.add(a)
+	if err != nil {
+		return nil, nil, err
 	}
 	texts := make([][]string, len(rows))
 	tokens := 0
@@ -71,7 +59,13 @@ func answer(ctx context.Context, j *stages.Job, field string, d *dataset.Dataset
 	return rows, texts, nil
 }
 
-const asked = "completions" // the unit of progress and of checkpoints
+// asking is what a model is to answer: rows of n answers each, batch of them decoded at once.
+type asking struct {
+	name           string // of the files that keep answers
+	unit           string // of progress and checkpoints
+	rows, n, batch int
+	request        func(row, k int) *sample.Request
+}
 
 // chunk is the answers of some rows, in tokens, and how long they took.
 type chunk struct {
@@ -84,58 +78,78 @@ func (a *chunk) add(next *chunk) {
 	a.Seconds += next.Seconds
 }
 
-// chunkRows is the rows of a chunk: some minutes of work, and enough that the end of a chunk, where places fall empty, costs
-// little. It follows from the config alone: which sequences are decoded together touches the last bits of numbers, and a resumed
-// stage gives what an uninterrupted one gives.
-func chunkRows(c *schemas.Answering) int { return max(32*c.Batch/c.N, 1) }
+// ask has the model answer. Answers are kept a chunk of rows at a time: an interrupted stage goes on behind the last chunk.
+func (s *Speaker) ask(ctx context.Context, j *stages.Job, a asking) (*chunk, error) {
+	all := a.kept(j.Checkpoints)
+	if len(all.Answers) > 0 {
+		j.GoesOn("resumed behind %d of %d %s", len(all.Answers)*a.n, a.rows*a.n, a.unit)
+	}
+	for from := len(all.Answers); from < a.rows; from = len(all.Answers) {
+		next, err := s.askChunk(ctx, j, a, from, a.next(from))
+		if err != nil {
+			return nil, err
+		}
+		if err := a.keep(j.Checkpoints, from, next); err != nil {
+			return nil, err
+		}
+		all.add(next)
+		j.Checkpoint(int64(len(all.Answers)*a.n), a.unit)
+	}
+	return all, nil
+}
 
-// answerChunk answers the rows from up to next.
-func (s *Speaker) answerChunk(ctx context.Context, j *stages.Job, rows []prompt, from, next int, c *schemas.Answering) (*chunk, error) {
-	a := &chunk{Answers: make([][][]int32, next-from)}
-	done := int64(from * c.N)
+// next is where the chunk ends that begins at row from: some minutes of work, and enough that the end of a chunk, where places
+// fall empty, costs little. It follows from the config alone: which sequences are decoded together touches the last bits of
+// numbers, and a resumed stage gives what an uninterrupted one gives.
+func (a *asking) next(from int) int { return min(from+max(32*a.batch/a.n, 1), a.rows) }
+
+// askChunk answers the rows from … to.
+func (s *Speaker) askChunk(ctx context.Context, j *stages.Job, a asking, from, to int) (*chunk, error) {
+	c := &chunk{Answers: make([][][]int32, to-from)}
+	done := int64(from * a.n)
 	var requests []*sample.Request
-	for i := range a.Answers {
-		a.Answers[i] = make([][]int32, c.N)
-		for k := range c.N {
-			r := s.Request(rows[from+i].ids, options(c.Sampling, uint64((from+i)*c.N+k)), c.MaxNewTokens, c.Stop)
+	for i := range c.Answers {
+		c.Answers[i] = make([][]int32, a.n)
+		for k := range a.n {
+			r := a.request(from+i, k)
 			r.Done = func(tokens []int32) error {
-				a.Answers[i][k] = tokens
+				c.Answers[i][k] = tokens
 				done++
-				j.Progress(done, int64(len(rows)*c.N), asked)
+				j.Progress(done, int64(a.rows*a.n), a.unit)
 				return nil
 			}
 			requests = append(requests, r)
 		}
 	}
 	start := time.Now()
-	err := sample.Generate(ctx, s.Model, requests, c.Batch)
-	a.Seconds = time.Since(start).Seconds()
-	return a, err
+	err := sample.Generate(ctx, s.Model, requests, a.batch)
+	c.Seconds = time.Since(start).Seconds()
+	return c, err
 }
 
-// chunkFile is the chunk that ends before row next.
-func chunkFile(dir string, next int) string {
-	return filepath.Join(dir, fmt.Sprintf("answers-%09d.json", next))
+// file is the chunk that ends before row next.
+func (a *asking) file(dir string, next int) string {
+	return filepath.Join(dir, fmt.Sprintf("%s-%09d.json", a.name, next))
 }
 
-func (a *chunk) save(dir string, next int) error {
+func (a *asking) keep(dir string, from int, c *chunk) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return train.Durable(chunkFile(dir, next), func(w io.Writer) error { return json.NewEncoder(w).Encode(a) })
+	return train.Durable(a.file(dir, a.next(from)), func(w io.Writer) error { return json.NewEncoder(w).Encode(c) })
 }
 
-// readChunks reads the chunks that an earlier attempt kept, up to the first that is missing or no chunk of so many rows.
-func readChunks(dir string, rows, each, n int) *chunk {
+// kept is what an earlier attempt kept, up to the first chunk that is missing or none of these rows.
+func (a *asking) kept(dir string) *chunk {
 	all := &chunk{}
-	for from := 0; from < rows; from = len(all.Answers) {
-		next := min(from+each, rows)
-		b, err := os.ReadFile(chunkFile(dir, next))
-		a := &chunk{}
-		if err != nil || json.Unmarshal(b, a) != nil || !a.holds(next-from, n) {
+	for from := 0; from < a.rows; from = len(all.Answers) {
+		next := a.next(from)
+		b, err := os.ReadFile(a.file(dir, next))
+		c := &chunk{}
+		if err != nil || json.Unmarshal(b, c) != nil || !c.holds(next-from, a.n) {
 			break
 		}
-		all.add(a)
+		all.add(c)
 	}
 	return all
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/hone-ml/hone/internal/grade"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/sample"
-	"github.com/hone-ml/hone/internal/train"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
 )
@@ -136,7 +135,7 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 	asked := question{j.In(field).Path, suite.System, suite.MaxNewTokens}
 	heard, ok := said[asked]
 	if !ok {
-		if heard, err = ask(ctx, j, s, rows, suite.MaxNewTokens, c.Batch, name); err != nil {
+		if heard, err = s.greedily(ctx, j, rows, suite.MaxNewTokens, c.Batch, name); err != nil {
 			return Score{}, err
 		}
 		said[asked] = heard
@@ -171,24 +170,20 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 	return Score{"score", sum / float64(len(rows)), int64(len(rows)), heard.tokens}, writeSamples(j, name, samples)
 }
 
-// ask has the model answer rows greedily, batch at once.
-func ask(ctx context.Context, j *stages.Job, s *Speaker, rows []prompt, maxNewTokens, batch int, name string) (answers, error) {
-	a := answers{texts: make([]string, len(rows))}
-	var requests []*sample.Request
-	var done int64
-	for i, p := range rows {
-		r := s.Request(p.ids, sample.Options{}, maxNewTokens, nil)
-		r.Done = func(answer []int32) error {
-			a.texts[i] = s.Text(answer)
-			done++
-			a.tokens += int64(len(answer))
-			j.Progress(done, int64(len(rows)), name+" rows")
-			return nil
-		}
-		requests = append(requests, r)
+// greedily has the model answer rows greedily, batch at once.
+func (s *Speaker) greedily(ctx context.Context, j *stages.Job, rows []prompt, maxNewTokens, batch int, name string) (answers, error) {
+	all, err := s.ask(ctx, j, asking{"answers-" + name, name + " rows", len(rows), 1, batch, func(row, _ int) *sample.Request {
+		return s.Request(rows[row].ids, sample.Options{}, maxNewTokens, nil)
+	}})
+	if err != nil {
+		return answers{}, err
 	}
-	err := sample.Generate(ctx, s.Model, requests, batch)
-	return a, err
+	var a answers
+	for _, one := range all.Answers {
+		a.texts = append(a.texts, s.Text(one[0]))
+		a.tokens += int64(len(one[0]))
+	}
+	return a, nil
 }
 
 // grading is what the graders of a field find and leave in a job. log names a file or a folder of the job's log.
@@ -223,10 +218,7 @@ func perplexity(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Datas
 	var total float64
 	var tokens int64
 	samples := make([]*ordjson.Object, len(rows.examples))
-	scores, err := train.Score(s.Model, rows.examples, func(n int) error {
-		j.Progress(int64(n), int64(len(rows.examples)), name+" rows")
-		return ctx.Err()
-	})
+	scores, err := scored(ctx, j, s.Model, rows.examples, "scores-"+name, name+" rows", 1)
 	if err != nil {
 		return Score{}, err
 	}

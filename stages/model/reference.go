@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/safetensors"
 	"github.com/hone-ml/hone/internal/train"
 	"github.com/hone-ml/hone/schemas"
@@ -53,7 +52,11 @@ func Reference(ctx context.Context, j *stages.Job) error {
 		}
 	}
 	names, answers := rows.answers()
-	scores, err := scores(ctx, j, m, answers)
+	examples := make([]train.Example, len(answers))
+	for i, a := range answers {
+		examples[i] = a.Example
+	}
+	scores, err := scored(ctx, j, m, examples, "scores", "rows", 2)
 	if err != nil {
 		return err
 	}
@@ -70,18 +73,6 @@ func Reference(ctx context.Context, j *stages.Job) error {
 		{Name: names[0], Dtype: safetensors.F64, Shape: shape, Data: first},
 		{Name: names[1], Dtype: safetensors.F64, Shape: shape, Data: second},
 	}, nil)
-}
-
-// scores is the log-likelihood of each answer's completion.
-func scores(ctx context.Context, j *stages.Job, m *model.Model, answers []*train.Answer) ([]float64, error) {
-	examples := make([]train.Example, len(answers))
-	for i, a := range answers {
-		examples[i] = a.Example
-	}
-	return train.Score(m, examples, func(n int) error {
-		j.Progress(int64(n/2), int64(len(answers)/2), "rows")
-		return ctx.Err()
-	})
 }
 
 // refer fills in what the reference said of the answers.

@@ -72,5 +72,5 @@ func Numerics(j *job.Job) (job.Numerics, error) {
 	}
 	tensor.SetThreads(j.Threads)
 	version, capability, _ := tensor.Version()
-	return job.Numerics{Device: name, ISA: capability, Libtorch: version, Threads: j.Threads}, nil
+	return job.Numerics{Device: name, ISA: capability, Libtorch: version, Kernels: tensor.Kernels(), Threads: j.Threads}, nil
 }

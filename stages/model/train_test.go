@@ -10,11 +10,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
@@ -278,54 +275,6 @@ func TestGenerateColumns(t *testing.T) {
 		if seen != 3 || (d.Format == dataset.PromptCompletion) != (n == 1) {
 			t.Errorf("%d rows of %s", seen, d.Format)
 		}
-	}
-}
-
-// What answers is interrupted goes on behind the last chunk of rows that was kept whole, and gives the same bytes.
-func TestGenerateResumed(t *testing.T) {
-	var prompts []string
-	for i := range 70 {
-		prompts = append(prompts, fmt.Sprintf(`{"prompt": "Which is larger, %d or 9?"}`, i))
-	}
-	data := lines(t, prompts...)
-	start := func(state, log string) *job.Job {
-		j := stagetest.New(t, "generate", `{"model": {"kind": "model", "from": "m", "port": "model"}, "data": {"kind": "dataset", "from": "d", "port": "data"},
-			"maxNewTokens": 5, "batch": 2, "n": 2, "seed": 3, "temperature": 1, "date": "2024-07-26"}`, map[string]string{"data": "dataset"})
-		j.Inputs["model"], j.Inputs["data"] = toy(t), data
-		if state != "" {
-			j.Checkpoints, j.Log = state, log
-		}
-		return j
-	}
-	saved := func(r stagetest.Result) (at []int64) {
-		for _, e := range r.Events {
-			if e.Event == "checkpoint" && e.Unit == "completions" {
-				at = append(at, e.Step)
-			}
-		}
-		return at
-	}
-	first := start("", "")
-	whole := do(t, first)
-	if d := cmp.Diff([]int64{64, 128, 140}, saved(whole)); d != "" {
-		t.Fatal(d)
-	}
-	if err := os.WriteFile(chunkFile(first.Checkpoints, 64), []byte(`{"answers": [[[1]]]}`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	again := do(t, start(first.Checkpoints, first.Log))
-	if d := cmp.Diff([]int64{128, 140}, saved(again)); d != "" {
-		t.Error(d)
-	}
-	resumed := func(e job.Event) bool { return e.Event == "resumed" }
-	if slices.ContainsFunc(whole.Events, resumed) || !slices.ContainsFunc(again.Events, resumed) {
-		t.Error("the second alone is resumed")
-	}
-	if digest(t, whole.Out("data")) != digest(t, again.Out("data")) {
-		t.Error("the answers are others")
-	}
-	if a, b := whole.Last().Values["tokens"], again.Last().Values["tokens"]; a != b || a == 0 {
-		t.Errorf("%g tokens, then %g", a, b)
 	}
 }
 
