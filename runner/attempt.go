@@ -168,15 +168,13 @@ func (a *attempt) verify() map[string]error {
 
 // process makes the job folder and has a worker do the job.
 func (a *attempt) process(ctx context.Context) (*ending, error) {
-	a.far = Unfinished{}
+	a.far = Unfinished{Config: a.stage.Config, Shared: sharedKey(a.stage, a.res.ingredients)}
 	if a.res.resume && a.res.shorter == nil {
-		a.far = *a.res.unfinished
-		a.far.Error = ""
+		u := *a.res.unfinished
+		u.Error, u.Config, u.Shared = "", a.far.Config, a.far.Shared
+		a.far = u
 	} else if err := os.RemoveAll(a.checkpoints()); err != nil {
 		return nil, err
-	}
-	if other := a.res.unfinished; other != nil && other.Other != "" && !a.forced {
-		a.say("warn", "begins anew, since the bits would differ: "+other.Next())
 	}
 	for _, dir := range []string{a.log(), a.state()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

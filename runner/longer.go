@@ -15,12 +15,15 @@ import (
 )
 
 // A training whose steps do not depend on how many there are to be leaves its last state under its prefix key: that of the
-// ingredients but for how long it is. A longer one with the same prefix goes on from there.
+// ingredients but for how long it is. A longer one with the same prefix goes on from there, or from what an interrupted one left.
 
-// finished is what lies beside such a state: which training it ended.
-type finished struct {
+// shorter is a training that differs from another in nothing but its length.
+type shorter struct {
 	Key    string          `json:"key"`
 	Config json.RawMessage `json:"config"` // for its length
+
+	state      string
+	unfinished *Unfinished // how far it came; nil for one that has ended
 }
 
 const finishedFile = "finished.json"
@@ -30,50 +33,92 @@ func prefixKey(s *pipelines.Stage, list []store.Ingredient) string {
 	if can, _, _ := schemas.Longer(s.Kind, s.Config); !can {
 		return ""
 	}
+	return sharedKey(s, list)
+}
+
+// sharedKey is the key of what a training shares with those of other lengths; "" for what is none.
+func sharedKey(s *pipelines.Stage, list []store.Ingredient) string {
+	if !schemas.HasLength(s.Kind) {
+		return ""
+	}
 	shared := slices.DeleteFunc(slices.Clone(list), func(in store.Ingredient) bool {
 		return in.From == "config" && slices.Contains(schemas.Lengths, in.Field)
 	})
 	return key(append(shared, store.Ingredient{From: "stage", Field: "prefix", Value: json.RawMessage("true")})) // never the key of a stage
 }
 
-// shorter is the finished training that a stage can go on from; nil where there is none.
-func (r *Runner) shorter(s *pipelines.Stage, list []store.Ingredient, n job.Numerics) *finished {
+// shorter is the training that a stage can go on from, the one that came furthest; nil where there is none.
+func (r *Runner) shorter(s *pipelines.Stage, list []store.Ingredient, n job.Numerics, begun *shorter) *shorter {
 	prefix := prefixKey(s, list)
 	if prefix == "" {
 		return nil
 	}
-	b, err := os.ReadFile(filepath.Join(r.store.Checkpoints(prefix, n), finishedFile))
-	var e finished
-	if err != nil || json.Unmarshal(b, &e) != nil || !schemas.AtLeast(s.Config, e.Config) {
+	if begun != nil && !schemas.AtLeast(s.Config, begun.Config) {
+		begun = nil
+	}
+	dir := r.store.Checkpoints(prefix, n)
+	b, err := os.ReadFile(filepath.Join(dir, finishedFile))
+	e := &shorter{state: filepath.Join(dir, "state")}
+	if err != nil || json.Unmarshal(b, e) != nil || !schemas.AtLeast(s.Config, e.Config) {
+		return begun
+	}
+	if begun != nil && schemas.Steps(e.Config) < begun.unfinished.Saved {
+		return begun
+	}
+	return e
+}
+
+// begun is the attempt without a record, at a training of another length, that has the newest checkpoint; nil where there is none.
+func (r *Runner) begun(s *pipelines.Stage, list []store.Ingredient, own string, n job.Numerics) *shorter {
+	shared := sharedKey(s, list)
+	if shared == "" {
 		return nil
 	}
-	return &e
+	keys, _ := os.ReadDir(filepath.Dir(filepath.Dir(r.store.Checkpoints(own, n))))
+	var found *shorter
+	for _, e := range keys {
+		key := e.Name()
+		dir := r.store.Checkpoints(key, n)
+		u := readUnfinished(dir)
+		if u == nil || u.Shared != shared || key == own || found != nil && found.unfinished.Saved >= u.Saved || r.store.Held(key) {
+			continue
+		}
+		state := filepath.Join(dir, "state")
+		if kept, err := os.ReadDir(state); err != nil || len(kept) == 0 {
+			continue
+		}
+		u.Resume = true
+		found = &shorter{Key: key, Config: u.Config, state: state, unfinished: u}
+	}
+	return found
 }
 
 // goOn lays the last state of a shorter training, and what it logged, where the attempt looks for its own.
 func (a *attempt) goOn() error {
-	from := a.store.Checkpoints(prefixKey(a.stage, a.res.ingredients), a.res.numerics)
-	if err := linkAll(filepath.Join(from, "state"), a.state()); err != nil {
+	from := a.res.shorter
+	if err := linkAll(from.state, a.state()); err != nil {
 		return err
 	}
-	records, err := a.store.Records(a.res.shorter.Key)
-	if err != nil {
-		return err
-	}
-	for _, rec := range records {
-		if rec.Numerics == nil || rec.Numerics.Device != a.res.numerics.Device || rec.Numerics.Threads != a.res.numerics.Threads {
-			continue
-		}
-		b, err := os.ReadFile(filepath.Join(a.store.LogDir(rec), "metrics.jsonl"))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+	log := filepath.Join(filepath.Dir(from.state), "log")
+	if from.unfinished == nil {
+		records, err := a.store.Records(from.Key)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(a.log(), "metrics.jsonl"), b, 0o644)
+		for _, rec := range records {
+			if like(rec, a.res.numerics) {
+				log = a.store.LogDir(rec)
+			}
+		}
 	}
-	return nil
+	b, err := os.ReadFile(filepath.Join(log, "metrics.jsonl"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(a.log(), "metrics.jsonl"), b, 0o644)
 }
 
 // linkAll gives a folder's files a second name in another: a state is replaced, never written to.
@@ -96,12 +141,12 @@ func (a *attempt) retire(rec *store.Record) error {
 		return nil
 	}
 	to := a.store.Checkpoints(rec.Prefix, a.res.numerics)
-	if e := a.shorter(a.stage, a.res.ingredients, a.res.numerics); e == nil {
+	if e := a.shorter(a.stage, a.res.ingredients, a.res.numerics, nil); e == nil {
 		if _, err := os.Stat(filepath.Join(to, finishedFile)); err == nil {
 			return nil // a longer one's is there
 		}
 	}
-	b, err := json.Marshal(finished{rec.Key, a.stage.Config})
+	b, err := json.Marshal(shorter{Key: rec.Key, Config: a.stage.Config})
 	if err != nil {
 		return err
 	}
@@ -115,6 +160,20 @@ func (a *attempt) retire(rec *store.Record) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(to, finishedFile), b, 0o644) // last: without it there is nothing to go on from
+}
+
+// lengths is how a training's length differs from another's.
+func (e *shorter) lengths(s *pipelines.Stage) (changes []Change) {
+	var was, is map[string]json.RawMessage
+	if json.Unmarshal(e.Config, &was) != nil || json.Unmarshal(s.Config, &is) != nil {
+		return nil
+	}
+	for _, field := range schemas.Lengths {
+		if old, now := was[field], is[field]; string(old) != string(now) {
+			changes = append(changes, Change{Field: field, Old: old, New: now, Pos: position(s, field)})
+		}
+	}
+	return changes
 }
 
 // lengthened says of a training that differs from an earlier one in nothing but its length why it cannot go on from there.

@@ -69,3 +69,36 @@ func TestLongerTraining(t *testing.T) {
 	check(err)
 	b.want(outlook(b.plan(training(20, "constant", ""))), "tune run")
 }
+
+// An interrupted training is gone on from at a greater length too. Where that cannot be, plan says why, and how far the other came.
+func TestInterruptedTrainingMadeLonger(t *testing.T) {
+	for schedule, want := range map[string]string{"constant": "tune resume, tune resumed", "linear": "tune run, tune ran"} {
+		b := newBench(t)
+		b.opts.Worker = os.Executable
+		b.interrupt(training(20, schedule, ""))
+		for _, steps := range []int{30, 10} {
+			p := b.plan(training(steps, schedule, "")).Stages[0]
+			why, err := json.Marshal(p.Why)
+			check(err)
+			words := []string{fmt.Sprintf(`"field":"maxSteps","old":20,"new":%d`, steps), "interrupted at step ", " of 20"}
+			if schedule == "linear" {
+				words = append(words, "begins anew for its schedule.kind, linear: ")
+			}
+			for _, w := range words {
+				if !strings.Contains(string(why), w) {
+					t.Errorf("%s, %d steps: %s says nothing of %q: %s", schedule, steps, p.Action, w, why)
+				}
+			}
+		}
+		b.want(outlook(b.plan(training(10, schedule, ""))), "tune run")
+		s := training(30, schedule, "")
+		before := outlook(b.plan(s))
+		result := b.run(s)
+		b.want(before+", "+story(result), want)
+		b.want(fmt.Sprint(strings.Count(b.artifact(result, "tune", "t"), "\n")), "30")
+		log, err := os.ReadFile(filepath.Join(b.runner(s).LogDir(b.plan(s).Stage("tune")), "metrics.jsonl"))
+		check(err)
+		b.want(fmt.Sprint(strings.Count(string(log), "\n")), "30")
+		b.want(outlook(b.plan(training(20, schedule, ""))), "tune resume") // its own checkpoint is still there
+	}
+}

@@ -52,7 +52,7 @@ func (r *Runner) device(s *pipelines.Stage) string {
 // With exact there are no others.
 func prefer(records []*store.Record, want job.Numerics, exact bool) *store.Record {
 	for _, r := range records {
-		if r.Numerics != nil && r.Numerics.Threads == want.Threads && sameDevice(r.Numerics.Device, want.Device) {
+		if like(r, want) {
 			return r
 		}
 	}
@@ -62,5 +62,7 @@ func prefer(records []*store.Record, want job.Numerics, exact bool) *store.Recor
 	return records[0]
 }
 
-// sameDevice compares a worker's device, which may be an accelerator's name, with the one asked for.
-func sameDevice(have, want string) bool { return (have == "cpu") == (want == "cpu") }
+// like tells whether a record was made with the threads and the device that are asked for; its device may be an accelerator's name.
+func like(r *store.Record, want job.Numerics) bool {
+	return r.Numerics != nil && r.Numerics.Threads == want.Threads && (r.Numerics.Device == "cpu") == (want.Device == "cpu")
+}

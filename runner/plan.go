@@ -101,6 +101,8 @@ func (r *Runner) planStage(s *pipelines.Stage, plan *Plan, outputs map[string]Ou
 	default:
 		if err := r.missing(s); err != nil {
 			p.block(s, "environment", err.Error(), 6)
+		} else if err := r.savedElsewhere(s, res); err != nil {
+			p.block(s, "checkpoint", err.Error(), 6)
 		}
 	}
 	return p, res, err
@@ -139,6 +141,10 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 		p.Why = append(p.Why, res.attempted(s)...)
 	case res.shorter != nil:
 		p.Action = Resume
+		if begun := res.shorter.unfinished; begun != nil {
+			p.Why = append(res.shorter.lengths(s), Change{Field: "checkpoint", New: begun.Last(), Pos: position(s, "kind"), Says: true})
+			break
+		}
 		p.Why, p.Before, p.Renamed = r.why(s, res.key, res.ingredients, nil)
 		p.Why = append(p.Why, res.attempted(s)...)
 	case res.resume:
@@ -154,9 +160,21 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 			p.Why = append(p.Why, last...)
 		} else if last != nil { // it was run before, though it came to nothing
 			p.Why = last
+		} else if res.begun != nil { // or at another length
+			p.Why = res.begun.lengths(s)
+			p.Why = append(append(p.Why, lengthened(s, p.Why)...), Change{Field: "attempt", New: res.begun.unfinished.Last(), Pos: position(s, "kind"), Says: true})
 		}
 	}
 	return p
+}
+
+// savedElsewhere refuses to begin anew beside a checkpoint of another device or number of threads, unless that is forced: hours would be
+// lost unseen.
+func (r *Runner) savedElsewhere(s *pipelines.Stage, res *resolution) error {
+	if u := res.unfinished; u == nil || u.Other == "" || u.Now || slices.Contains(r.opts.Force, s.Name) {
+		return nil
+	}
+	return fmt.Errorf("%s; here the bits would differ: --force %s begins anew", res.unfinished.Next(), s.Name)
 }
 
 // attempted is what came of the last attempt at a stage, as a reason to run it.

@@ -29,7 +29,8 @@ type resolution struct {
 	gone        *store.Damage // why a record that is there cannot be reused
 	resume      bool          // a checkpoint is there
 	unfinished  *Unfinished   // how far an attempt came that made no record
-	shorter     *finished     // the last state of a shorter training; then resume is set too
+	begun       *shorter      // an unfinished training of another length
+	shorter     *shorter      // a training that this one goes on from; then resume is set too
 }
 
 // resolve finds a stage's key from the outputs of the stages before it, and what the store has for it.
@@ -92,7 +93,7 @@ func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resol
 
 // lookup asks the store what it has for a key: a record to reuse, or a checkpoint to resume from.
 func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
-	res.record, res.gone, res.resume, res.unfinished, res.shorter = nil, nil, false, nil, nil
+	res.record, res.gone, res.resume, res.unfinished, res.begun, res.shorter = nil, nil, false, nil, nil, nil
 	records, err := r.store.Records(res.key)
 	if err != nil {
 		return err
@@ -125,7 +126,8 @@ func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
 		if other := otherUnfinished(dir); other != nil {
 			res.unfinished = other
 		}
-		res.shorter = r.shorter(s, res.ingredients, res.numerics)
+		res.begun = r.begun(s, res.ingredients, res.key, res.numerics)
+		res.shorter = r.shorter(s, res.ingredients, res.numerics, res.begun)
 		res.resume = res.shorter != nil
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/memory"
 	"github.com/hone-ml/hone/pipelines"
 )
 
@@ -22,7 +23,10 @@ type capacity struct {
 }
 
 func machine(jobs int) capacity {
-	all := demand{cpus: runtime.GOMAXPROCS(0), memory: totalMemory()}
+	all := demand{cpus: runtime.GOMAXPROCS(0), memory: memory.Limit()}
+	if all.memory == 0 { // not known
+		all.memory = 1 << 62
+	}
 	return capacity{all: all, left: all, slots: jobs, devices: map[string]bool{}}
 }
 

@@ -117,7 +117,7 @@ func TestBadEndings(t *testing.T) {
 		"garbage":                 `not of the protocol: "Loading checkpoint shards: 100%"`,
 		"long":                    "a line of more than 1048576 bytes",
 		"crash":                   "the worker crashed: hangup",
-		"killed":                  "the worker was killed (signal 9): Linux ends processes so when memory runs out",
+		"killed":                  "the worker was killed (signal 9): Linux ends processes so when memory runs out, and it had taken ",
 		"silent":                  "the worker has said nothing for 500ms",
 		"panic":                   "panic: order panic",
 		"quit 0":                  "the worker ended without a result",
@@ -339,8 +339,15 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 	b.opts.Observe = nil
 	b.opts.Threads = 1 // other threads, other bits: the attempt is no start, and the plan says with what it is one
-	if plan := b.plan(a, never); outlook(plan) != "a run, b run" || !strings.HasSuffix(plan.Stages[0].Unfinished.Next(), "; --device cpu --threads 2 goes on from there") {
-		t.Errorf("%s, %v", outlook(plan), plan.Stages[0].Unfinished)
+	const remedy = "; --device cpu --threads 2 goes on from there; here the bits would differ: --force a begins anew"
+	if plan := b.plan(a, never); outlook(plan) != "a blocked, b blocked" || !strings.HasSuffix(fmt.Sprint(plan.Stages[0].Why[0].New), remedy) {
+		t.Errorf("%s, %v", outlook(plan), plan.Stages[0].Why)
+	}
+	result = b.run(a, never)
+	b.want(story(result), "a failed, b skipped")
+	b.wantCode(result, 6)
+	if said := result.Stage("a").Error; !strings.HasPrefix(said, "interrupted at step ") || !strings.HasSuffix(said, remedy) {
+		t.Errorf("said %q", said)
 	}
 	b.opts.Threads = 2
 	result = b.run(a, never)
@@ -406,23 +413,17 @@ func TestOtherNumericsDoNotResume(t *testing.T) {
 			t.Errorf("said %q", said)
 		}
 	}
-	var said []string // with other threads it begins anew, and the checkpoint stays too
-	b.opts.Threads = 1
+	b.opts.Threads = 1 // forced, it begins anew beside the checkpoint, which stays
+	b.opts.Force = []string{"a"}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.opts.Observe = func(u runner.Update) {
-		if u.Event.Level == "warn" {
-			said = append(said, u.Event.Message)
-		}
 		if u.Event.Event == "checkpoint" {
 			cancel()
 		}
 	}
 	_, err := b.runner(a).Run(ctx)
 	check(err)
-	if len(said) != 1 || !strings.HasPrefix(said[0], "begins anew, since the bits would differ: ") || !strings.HasSuffix(said[0], "; --device cpu --threads 2 goes on from there") {
-		t.Errorf("said %q", said)
-	}
-	b.opts.Observe, b.opts.Threads = nil, 2
+	b.opts.Observe, b.opts.Force, b.opts.Threads = nil, nil, 2
 	t.Setenv("FAKE_ISA", "")
 	b.want(story(b.run(a)), "a resumed")
 	b.opts.Force = []string{"a"}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -118,11 +119,11 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 		s.reuse(n)
 		return true, nil
 	}
-	if err := s.r.missing(n.stage); err != nil {
+	if err := cmp.Or(s.r.missing(n.stage), s.r.savedElsewhere(n.stage, n.res)); err != nil {
 		result := &StageResult{}
 		result.fail(&job.Error{Message: err.Error(), Code: 6})
 		s.end(n, result)
-		return true, nil //nolint:nilerr // what is missing is the stage's result
+		return true, nil //nolint:nilerr // it is the stage's result
 	}
 	want := s.demand(n)
 	if !s.free.take(want) {

@@ -24,6 +24,9 @@ type Unfinished struct {
 	Error string    `json:"error,omitempty"` // why it failed; an interrupted one, or one that was killed, has none
 	Ended time.Time `json:"ended,omitzero"`  // when it failed
 
+	Shared string          `json:"shared,omitempty"` // of a training: the key of all but its length
+	Config json.RawMessage `json:"config,omitempty"` // and its config, for the length
+
 	Resume bool `json:"-"` // a checkpoint is there
 	Now    bool `json:"-"` // a process is at it
 
@@ -47,13 +50,15 @@ func readUnfinished(checkpoints string) *Unfinished {
 
 // otherUnfinished finds an attempt at the same key with a checkpoint that is of another device or number of threads.
 func otherUnfinished(checkpoints string) *Unfinished {
-	saved, _ := filepath.Glob(filepath.Join(filepath.Dir(checkpoints), "*", "state", "*"))
-	for _, path := range saved {
-		dir := filepath.Dir(filepath.Dir(path))
-		name := filepath.Base(dir)
-		if u := readUnfinished(dir); u != nil && dir != checkpoints {
-			device, threads := name[:strings.LastIndexByte(name, '-')], name[strings.LastIndexByte(name, '-')+1:]
-			u.Resume, u.Other = true, fmt.Sprintf("--device %s --threads %s", device, threads)
+	all, _ := os.ReadDir(filepath.Dir(checkpoints))
+	for _, e := range all {
+		dir := filepath.Join(filepath.Dir(checkpoints), e.Name())
+		at := strings.LastIndexByte(e.Name(), '-')
+		if kept, _ := os.ReadDir(filepath.Join(dir, "state")); len(kept) == 0 || dir == checkpoints || at < 0 {
+			continue
+		}
+		if u := readUnfinished(dir); u != nil {
+			u.Resume, u.Other = true, fmt.Sprintf("--device %s --threads %s", e.Name()[:at], e.Name()[at+1:])
 			return u
 		}
 	}

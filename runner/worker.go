@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/memory"
+	"github.com/hone-ml/hone/runner/store"
 	"github.com/hone-ml/hone/schemas"
 )
 
@@ -244,11 +246,7 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	case ctx.Err() != nil:
 		return nil, errInterrupted
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
-		_, advice := schemas.Spares(w.stage.Kind, w.stage.Config)
-		if advice != "" {
-			advice = "; " + advice
-		}
-		return nil, fail("the worker was killed (signal 9): %s ends processes so when memory runs out%s", kernel(), advice)
+		return nil, fail("the worker was killed (signal 9): %s ends processes so when memory runs out%s", kernel(), w.spare(exit))
 	case status.Signaled():
 		return nil, fail("the worker crashed: %v", status.Signal())
 	case status.ExitStatus() == 130:
@@ -257,6 +255,20 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 		return nil, fail("the worker ended without a result: %v", waited)
 	}
 	return nil, fail("the worker ended without a result")
+}
+
+// spare says how much memory the worker of a killed process had taken, of how much, and which fields take less.
+func (w *worker) spare(exit *exec.ExitError) (said string) {
+	if usage, ok := exit.SysUsage().(*syscall.Rusage); ok && runtime.GOOS == "linux" { // elsewhere it is in another unit
+		said = ", and it had taken " + store.Size(int64(usage.Maxrss)<<10)
+		if limit := memory.Limit(); limit > 0 {
+			said += " of " + store.Size(limit)
+		}
+	}
+	if _, advice := schemas.Spares(w.stage.Kind, w.stage.Config); advice != "" {
+		said += "; " + advice
+	}
+	return said
 }
 
 func kernel() string {

@@ -47,6 +47,24 @@ func (t *Training) longer(e *Evaluation) (can bool, field, why string) {
 	return true, "", ""
 }
 
+// HasLength tells whether a kind is a training, which Lengths make longer.
+func HasLength(kind string) bool {
+	switch kind {
+	case "model.pretrain", "train.sft", "train.dpo", "train.grpo":
+		return true
+	}
+	return false
+}
+
+// Steps is the number of steps that a training's config gives; 0 where it counts epochs.
+func Steps(config json.RawMessage) int64 {
+	var c struct{ MaxSteps *int64 }
+	if json.Unmarshal(config, &c) != nil || c.MaxSteps == nil {
+		return 0
+	}
+	return *c.MaxSteps
+}
+
 // Lengths are the fields that say how long a training is.
 var Lengths = []string{"epochs", "maxSteps"}
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hone-ml/hone/internal/job"
 )
@@ -95,8 +96,19 @@ func (j *Job) runOf(path string, n int64) (run, bool) {
 	return runs[i], true
 }
 
+// awaited gives the log of a stage before this one a moment to come: its record may be being made durable still.
+func awaited(dir string) {
+	for range 100 {
+		if _, err := os.Stat(dir); err == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // readRuns reads runs with count made the number of the run's last row, and at the difference to the row's number there.
 func readRuns(path string) []run {
+	awaited(filepath.Dir(path))
 	f, err := os.Open(path)
 	if err != nil {
 		return nil

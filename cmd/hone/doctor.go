@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/memory"
 	"github.com/hone-ml/hone/runner/store"
 	"github.com/hone-ml/hone/schemas"
 )
@@ -196,14 +197,17 @@ func examineStore(flag string) checkup {
 }
 
 func examineMemory() checkup {
-	total, available, err := memory()
+	total, available, err := machineMemory()
 	if err != nil {
 		return checkup{Name: "memory", Status: note, Found: err.Error()}
 	}
-	return checkup{
-		Name: "memory", Status: fine, Found: fmt.Sprintf("%s, %s available", store.Size(int64(total)), store.Size(int64(available))),
-		Detail: map[string]any{"total_bytes": total, "available_bytes": available},
+	found := fmt.Sprintf("%s, %s available", store.Size(int64(total)), store.Size(int64(available)))
+	detail := map[string]any{"total_bytes": total, "available_bytes": available}
+	if limit := memory.Limit(); limit > 0 && uint64(limit) < total { // a container's
+		found += fmt.Sprintf(", limited to %s by the control group", store.Size(limit))
+		detail["limit_bytes"] = limit
 	}
+	return checkup{Name: "memory", Status: fine, Found: found, Detail: detail}
 }
 
 // examineGPU lists NVIDIA devices by the driver's own program, and says why the worker does not use them where it does not. A

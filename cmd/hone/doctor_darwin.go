@@ -15,8 +15,8 @@ func space(dir string) (free uint64, network bool, err error) {
 	return s.Bavail * uint64(s.Bsize), s.Flags&unix.MNT_LOCAL == 0, nil
 }
 
-// memory returns the machine's memory in bytes. What is available of it has no one answer there: it says the same again.
-func memory() (total, available uint64, err error) {
+// machineMemory returns the machine's memory in bytes. What is available of it has no one answer there: it says the same again.
+func machineMemory() (total, available uint64, err error) {
 	total, err = unix.SysctlUint64("hw.memsize")
 	return total, total, err
 }

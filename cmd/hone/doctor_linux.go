@@ -22,8 +22,8 @@ func space(dir string) (free uint64, network bool, err error) {
 	return s.Bavail * uint64(s.Bsize), network, nil
 }
 
-// memory returns the machine's memory and what a new program can have of it, in bytes.
-func memory() (total, available uint64, err error) {
+// machineMemory returns the machine's memory and what a new program can have of it, in bytes.
+func machineMemory() (total, available uint64, err error) {
 	b, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return 0, 0, err

@@ -274,9 +274,15 @@ func (f *flags) swapped(err error, stages []string) error {
 	return usage("%w\n%s is a path: the stage comes first, then the pipeline (STAGE %s)", err, stages[0], stages[0])
 }
 
-// findWorker finds hone-worker: beside hone, on PATH, or where HONE_WORKER says.
+// findWorker finds hone-worker: where HONE_WORKER says, else beside hone, else on PATH.
 func findWorker() (string, error) {
 	const name = "hone-worker"
+	if path := os.Getenv("HONE_WORKER"); path != "" {
+		if path, err := exec.LookPath(path); err == nil {
+			return filepath.Abs(path)
+		}
+		return "", fmt.Errorf("HONE_WORKER: %s is not a program", path)
+	}
 	if self, err := os.Executable(); err == nil {
 		if path, err := exec.LookPath(filepath.Join(filepath.Dir(self), name)); err == nil {
 			return path, nil
@@ -285,13 +291,7 @@ func findWorker() (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return filepath.Abs(path)
 	}
-	if path := os.Getenv("HONE_WORKER"); path != "" {
-		if path, err := exec.LookPath(path); err == nil {
-			return filepath.Abs(path)
-		}
-		return "", fmt.Errorf("HONE_WORKER: %s is not a program", path)
-	}
-	return "", fmt.Errorf("no hone-worker: neither beside hone, nor on PATH, nor by HONE_WORKER; hone doctor says how to get it")
+	return "", errors.New("no hone-worker: neither by HONE_WORKER, nor beside hone, nor on PATH; hone doctor says how to get it")
 }
 
 // printJSON writes the one documented value of --json.

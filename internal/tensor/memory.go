@@ -2,10 +2,11 @@ package tensor
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/hone-ml/hone/internal/memory"
 )
 
 // OutOfMemory is memory that could not be had, in bytes; what is not known is 0.
@@ -21,10 +22,13 @@ func (e *OutOfMemory) Error() string {
 	if e.Device {
 		where = "the device"
 	}
-	if e.Asked == 0 || e.All == 0 {
+	switch {
+	case e.All == 0:
 		return fmt.Sprintf("%s: out of memory on %s", e.Op, where)
+	case e.Asked == 0:
+		return fmt.Sprintf("%s: out of memory: it takes more than %s, and of %s it can have %s", e.Op, size(e.Taken), where, size(e.All))
 	}
-	return fmt.Sprintf("%s: out of memory: it takes %s at least, and %s has %s", e.Op, size(e.Taken+e.Asked), where, size(e.All))
+	return fmt.Sprintf("%s: out of memory: it takes %s at least, and of %s it can have %s", e.Op, size(e.Taken+e.Asked), where, size(e.All))
 }
 
 // size is bytes as one reads them.
@@ -55,10 +59,12 @@ func thrown(op, message string) error {
 	switch m := machineShort.FindStringSubmatch(message); {
 	case m != nil:
 		e := &OutOfMemory{Op: op, Asked: parseSize(m[1])}
-		e.Taken, e.All = ofMachine()
+		e.Taken, e.All = memory.Process()
 		return e
 	case strings.Contains(message, "std::bad_alloc"):
-		return &OutOfMemory{Op: op}
+		e := &OutOfMemory{Op: op}
+		e.Taken, e.All = memory.Process()
+		return e
 	case strings.Contains(message, "CUDA error: out of memory"):
 		return &OutOfMemory{Op: op, Device: true}
 	}
@@ -73,24 +79,4 @@ func parseSize(s string) int64 {
 		return 0
 	}
 	return int64(n * float64(units[unit]))
-}
-
-// ofMachine is the main memory that this process takes, and what there is, where the system tells.
-func ofMachine() (taken, all int64) {
-	read := func(path, name string) int64 {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return 0
-		}
-		for line := range strings.Lines(string(b)) {
-			var n int64
-			if rest, ok := strings.CutPrefix(line, name+":"); ok {
-				if _, err := fmt.Sscan(rest, &n); err == nil {
-					return n << 10
-				}
-			}
-		}
-		return 0
-	}
-	return read("/proc/self/status", "VmRSS"), read("/proc/meminfo", "MemTotal")
 }
