@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,7 +53,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: conditions,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exit": exitWith, "waitfor": waitFor, "damage": damage, "edit": edit, "tmpfs": tmpfs, "readonly": readOnly, "within": within,
+			"exit": exitWith, "waitfor": waitFor, "damage": damage, "edit": edit, "tmpfs": tmpfs, "readonly": readOnly, "within": within, "example": example,
 		},
 	})
 }
@@ -144,6 +145,20 @@ func within(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("took %v, more than %v", took, limit)
+}
+
+// turn is held by the example that runs: two at once would take each other's time.
+var turn sync.Mutex
+
+// example DIR ARG…: run it and want it to end well, in fifteen minutes at most.
+func example(ts *testscript.TestScript, _ bool, args []string) {
+	turn.Lock()
+	defer turn.Unlock()
+	began := time.Now()
+	ts.Check(ts.Exec("hone", append([]string{"run"}, args...)...))
+	if took := time.Since(began); took > 15*time.Minute {
+		ts.Fatalf("%s took %v, more than fifteen minutes", args[0], took)
+	}
 }
 
 // waitfor FILE: wait until it is there.
