@@ -56,6 +56,14 @@ func (e *Fatal) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *Fatal) Unwrap() error { return e.Err }
 
+// OfRow is an error that the row makes, whatever the completion says: it has no answer to compare with, say.
+type OfRow struct{ Err error }
+
+func (e *OfRow) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *OfRow) Unwrap() error { return e.Err }
+
 // New returns the grader that g names, for rows of a dataset with this header. It is to be closed.
 func New(g schemas.Grader, h *dataset.Header, env Env) (*Grader, error) {
 	var all []*Grader
@@ -98,19 +106,22 @@ func New(g schemas.Grader, h *dataset.Header, env Env) (*Grader, error) {
 	return all[0], nil
 }
 
-// Score scores a completion. An error is the row's (it has no answer to compare with) or, a *Fatal, the grader's own.
+// Score scores a completion. An error is the row's, an *OfRow where the completion has no part in it, or, a *Fatal, the grader's own.
 func (g *Grader) Score(ctx context.Context, c Completion) (float64, error) {
 	answer := ""
 	if g.needs {
 		var err error
 		if answer, err = g.Answer(c.Row); err != nil {
-			return 0, err
+			return 0, &OfRow{err}
 		}
 	}
 	c.Text = strings.ToValidUTF8(c.Text, "�")
 	x, err := g.score(ctx, c, answer)
 	if err == nil && (math.IsNaN(x) || math.IsInf(x, 0)) {
 		err = fmt.Errorf("the score is %g", x)
+	}
+	if err != nil && g.needs { // a completion that does not compare scores 0
+		err = &OfRow{err}
 	}
 	return x, err
 }

@@ -149,7 +149,7 @@ func graded(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, 
 			err = fmt.Errorf("the score %g is not between 0 and 1", score)
 		}
 		if err != nil {
-			bad.Add(&dataset.RowError{Where: j.Row(field, p.row), Err: err})
+			bad.Add(unscored(j.Row(field, p.row), heard.texts[i], 0, 1, err))
 			if ctx.Err() != nil || errors.As(err, new(*grade.Fatal)) {
 				break
 			}

@@ -1,11 +1,14 @@
 package model
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/internal/grade"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/schemas"
@@ -166,6 +169,30 @@ func real(t *testing.T, v any) float64 {
 	return x
 }
 
+// A completion that could not be scored is shown, a line of it at most, unless the row alone is at fault; and rows with the same mistake
+// are told together whatever they say.
+func TestUnscored(t *testing.T) {
+	fault := errors.New("odd")
+	for want, got := range map[string]error{
+		`row 3: completion 2 "a\nb\x1b[1m": odd`:                    unscored("row 3", "a\nb\x1b[1m", 1, 4, fault),
+		`row 3: completion "": odd`:                                 unscored("row 3", "", 0, 1, fault),
+		`row 3: completion "` + strings.Repeat("é", 80) + `": odd`:  unscored("row 3", strings.Repeat("é", 80), 0, 1, fault),
+		`row 3: completion "` + strings.Repeat("é", 80) + `"…: odd`: unscored("row 3", strings.Repeat("é", 81), 0, 1, fault),
+		`row 3: right: odd`:                                         unscored("row 3", "a", 1, 4, fmt.Errorf("right: %w", &grade.OfRow{Err: fault})),
+	} {
+		if got.Error() != want {
+			t.Errorf("%v, want %s", got, want)
+		}
+	}
+	var bad dataset.BadRows
+	for i := range 9 {
+		bad.Add(unscored(fmt.Sprint("row ", i+1), fmt.Sprint("says ", i), 0, 1, fault))
+	}
+	if got := bad.Error(); got != `row 1: completion "says 0": odd (the same in 8 more rows)` {
+		t.Error(got)
+	}
+}
+
 // Ties make no pair, a minimum leaves rows out, and rows that cannot be graded are named.
 func TestRejectLeavesOut(t *testing.T) {
 	data := lines(t, prompted["prompt"]...)
@@ -178,11 +205,11 @@ func TestRejectLeavesOut(t *testing.T) {
 	for graders, want := range map[string]string{
 		`"minimum": 10, "graders": {"id": {"cel": {"expression": "row.id"}, "weight": 1}}`:                    "minimum: no row of 3 has a candidate to keep",
 		`"graders": {"a": {"exact": {}, "weight": 1}}`:                                                        "graders.a: no column answer to compare with; there is prompt, id",
-		`"graders": {"a": {"exec": {"command": ["sh", "-c", "read a; echo '{\"score\": 1}'"]}, "weight": 1}}`: "row 1: a: exec: sh ended before",
+		`"graders": {"a": {"exec": {"command": ["sh", "-c", "read a; echo '{\"score\": 1}'"]}, "weight": 1}}`: `row 1: completion 2 ".*"…?: a: exec: sh ended before`,
 		`"graders": {"a": {"exec": {"command": ["no-such-program"]}, "weight": 1}}`:                           "graders: a: exec.command: no program no-such-program",
 	} {
 		r, _, _ := answering(t, "curate.reject", "model", `"n": 2, `+graders, data, "data", "pairs", "candidates")
-		if e := r.Last(); r.Code == 0 || !strings.Contains(e.Path+": "+e.Message, want) {
+		if e := r.Last(); r.Code == 0 || !regexp.MustCompile(want).MatchString(e.Path+": "+e.Message) {
 			t.Errorf("%s: exit %d: %s: %s", graders, r.Code, e.Path, e.Message)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/grade"
@@ -78,20 +79,38 @@ func score(ctx context.Context, j *stages.Job, field string, graders *grade.Sum,
 	var bad dataset.BadRows
 grading:
 	for i, p := range rows {
-		for _, text := range texts[i] {
+		for k, text := range texts[i] {
 			scores, sum, err := graders.Score(ctx, grade.Completion{Text: text, Prompt: p.shown, Row: p.from})
 			if err != nil {
-				bad.Add(&dataset.RowError{Where: j.Row(field, p.row), Err: err})
+				bad.Add(unscored(j.Row(field, p.row), text, k, len(texts[i]), err))
 				if ctx.Err() != nil || errors.As(err, new(*grade.Fatal)) {
 					break grading
 				}
-				break // its other candidates would say the same
+				break // one of a row is enough
 			}
 			all[i] = append(all[i], candidate{text, scores, sum})
 		}
 		tell(i + 1)
 	}
 	return all, bad.Err()
+}
+
+// unscored is an error about number k of the n completions of a row. Which it is and how it begins counts as its place, so that rows
+// with the same mistake are still told together.
+func unscored(where, text string, k, n int, err error) error {
+	const most = 80 // characters shown
+	if errors.As(err, new(*grade.OfRow)) {
+		return &dataset.RowError{Where: where, Err: err}
+	}
+	where += ": completion "
+	if n > 1 {
+		where += fmt.Sprintf("%d ", k+1)
+	}
+	where += fmt.Sprintf("%.*q", most, text)
+	if utf8.RuneCountInString(text) > most {
+		where += "…"
+	}
+	return &dataset.RowError{Where: where, Err: err}
 }
 
 // writeCandidates writes the port candidates: a row a candidate, with the number of the row that it answers.
