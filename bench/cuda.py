@@ -1,6 +1,7 @@
-"""Training steps and decoding of hone and of transformers on one GPU, with a random model of a published shape: nothing is downloaded.
+"""Training steps and decoding of hone and of transformers on one GPU, with a random model of a published shape, which is made on the spot.
 
 usage: cuda.py [--shape smollm2-135m|llama-3.2-1b] [--rows 8] [--length 1024] [--steps 60] [--new 256] [--repeats 3]
+       `just bench cuda` takes the same
 
 Both train in bfloat16 with fused AdamW and a clip of 1, on rows of the same length; transformers holds its weights in bfloat16, hone in
 float32 with a copy to compute with. transformers is eager, with its fused attention. A step's time is the mean of the second half's.
