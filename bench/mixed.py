@@ -4,7 +4,7 @@ usage: mixed.py MODEL [--dtype float32|bfloat16] [--rows 8] [--bins 2] [--steps 
        MODEL: a Hugging Face folder; `just bench mixed` makes SmolLM2-135M-Instruct's
 
 TRL trains on so many rows a step, padded to the longest of them, and on so many bins of 1,024 tokens, in which it packs the rows; hone on the
-same bins. All weights are trained, on all tokens, in order. Tokens a second are those of rows, padding left out, from the end of the second
+same bins. TRL has bins in order of their longest row, hone of their first: the rows that are packed come longest first. All weights are trained, on all tokens, in order. Tokens a second are those of rows, padding left out, from the end of the second
 step to that of the last. The limit is the matrix products of those tokens at the machine's best rate.
 """
 
@@ -24,7 +24,7 @@ RATE, LENGTH = 2e-5, 1024
 def cue(a):
     return f"""{{
 	base: {{kind: "model.load", source: {json.dumps(a.model)}}}
-	rows: {{kind: "data.load", source: "rows.jsonl"}}
+	rows: {{kind: "data.load", source: "sorted.jsonl"}}
 	tune: {{
 		kind: "train.sft", model: stages.base.out.model, data: stages.rows.out.data, loss: "all", packing: true
 		maxSteps: {a.steps}, learningRate: {RATE}, maxLength: {LENGTH}, batch: {{rows: {a.bins}, accumulate: 1}}
@@ -53,14 +53,17 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         pipeline = side.Pipeline(folder, cue(a), data)
 
-        def trl(n, *more):
-            return speed(side.trainer("trl_sft.py", a.model, f"{folder}/rows.jsonl", a.steps, n, RATE, LENGTH, a.dtype, *more, threads=a.threads))
+        with open(f"{folder}/sorted.jsonl", "w") as f:
+            f.writelines(json.dumps(row) + "\n" for _, row in sorted(zip(lengths, data), key=lambda pair: -pair[0]))
+
+        def trl(name, n, *more):
+            return speed(side.trainer("trl_sft.py", a.model, f"{folder}/{name}.jsonl", a.steps, n, RATE, LENGTH, a.dtype, *more, threads=a.threads))
 
         def hone():
             run = pipeline.train("tune", a.threads)
             return speed({**run, "tokens": [line["num_tokens"] for line in run["log"]]})
 
-        found = side.alternate(a.repeats, {"TRL, padded": lambda: trl(a.rows), "TRL, packed": lambda: trl(a.bins, "--packing"), "hone": hone}, lambda turn: (
+        found = side.alternate(a.repeats, {"TRL, padded": lambda: trl("rows", a.rows), "TRL, packed": lambda: trl("sorted", a.bins, "--packing"), "hone": hone}, lambda turn: (
             ", ".join(f"{name} {run['speed']:.0f} tokens/s" for name, run in turn.items())
             + f"; losses of bins within {side.apart(turn['hone']['losses'], turn['TRL, packed']['losses']):.1e}"))
 

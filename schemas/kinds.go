@@ -26,7 +26,7 @@ var kinds = map[string]struct {
 	"curate.mix":     {1, reflect.TypeFor[CurateMix]()},
 	"curate.distill": {4, reflect.TypeFor[CurateDistill]()},
 	"curate.reject":  {4, reflect.TypeFor[CurateReject]()},
-	"train.sft":      {7, reflect.TypeFor[TrainSFT]()},
+	"train.sft":      {8, reflect.TypeFor[TrainSFT]()},
 	"train.dpo":      {6, reflect.TypeFor[TrainDPO]()},
 	Reference:        {5, reflect.TypeFor[TrainDPOReference]()},
 	"train.grpo":     {6, reflect.TypeFor[TrainGRPO]()},

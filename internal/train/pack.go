@@ -3,7 +3,7 @@ package train
 import "slices"
 
 // Pack puts examples together into bins of at most length tokens by best-fit decreasing (Ding et al. 2024; TRL's default
-// strategy): the longest first, each into the fullest bin that has room. A bin is what a batch then counts as a row; its
+// strategy): the longest first, each into the fullest bin that has room, of equals the one that has had it for longest. A bin is what a batch then counts as a row; its
 // examples keep positions of their own and do not see one another. Bins and their examples stand in order of their first row.
 func Pack(examples []Example, length int) [][]Example {
 	order := make([]int, len(examples))
@@ -18,9 +18,9 @@ func Pack(examples []Example, length int) [][]Example {
 		n := len(examples[i].IDs)
 		at := -1
 		for room := n; room <= length; room++ {
-			if k := len(rooms[room]); k > 0 {
-				at = rooms[room][k-1]
-				rooms[room] = rooms[room][:k-1]
+			if len(rooms[room]) > 0 {
+				at = rooms[room][0]
+				rooms[room] = rooms[room][1:]
 				rooms[room-n] = append(rooms[room-n], at)
 				break
 			}
