@@ -77,16 +77,17 @@ func TestGRPOTraces(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tensor.Lock()
 			defer tensor.Open().Close()
-			if err := tensor.Guard(func() error { followGRPO(t, path, name); return nil }); err != nil {
+			if err := tensor.Guard(func() error { followGRPO(t, name); return nil }); err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
 }
 
-func followGRPO(t *testing.T, path, name string) {
-	var g grpoTrace
-	b, err := os.ReadFile(path)
+// replayed trains the toy on a trace's completions, step by step.
+func replayed(t *testing.T, name string, dtype tensor.Dtype) (g grpoTrace, m *model.Model, steps []outcome) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata/grpo", name+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,11 +99,10 @@ func followGRPO(t *testing.T, path, name string) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(trainData, "toy")
-	m, err := model.Load(dir, tensor.Float32, c.LoRA == nil)
+	m, err = model.Load(dir, dtype, c.LoRA == nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Free()
 	store := &m.Base
 	if c.LoRA != nil {
 		if err := m.LoadAdapter(filepath.Join("testdata/grpo", name+"-init"), true); err != nil {
@@ -110,7 +110,7 @@ func followGRPO(t *testing.T, path, name string) {
 		}
 		store = &m.Adapter
 	}
-	start, err := model.Load(dir, tensor.Float32, false)
+	start, err := model.Load(dir, dtype, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +162,16 @@ func followGRPO(t *testing.T, path, name string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		steps = append(steps, r)
+	}
+	return g, m, steps
+}
+
+func followGRPO(t *testing.T, name string) {
+	g, m, steps := replayed(t, name, tensor.Float32)
+	defer m.Free()
+	for i, want := range g.Steps {
+		r := steps[i]
 		// Terms of order one cancel in the loss: what float32 leaves of their sum counts, not the sum.
 		nearly(t, i+1, "loss", r.Loss, want.Loss, 2e-6)
 		nearly(t, i+1, "grad_norm", r.GradNorm, want.GradNorm, 0)
