@@ -5,9 +5,9 @@ usage: logits_check.py CASES.json
 CASES.json is a list of {"name", "model", "adapter" (a folder, or ""), "file" (of a GGUF model in the folder, or ""),
 "config" (the folder of its config.json, or "" where the file's own will do), "quantize" ("nf4": bitsandbytes holds the linear layers, with
 scales quantised too; or ""), "ids" (a list of lists of token ids), "expected" (a
-safetensors file: logits.0, logits.1, … [tokens, vocab], as hone computed them)}. Prints a JSON line for each: the largest
-absolute difference; of an adapter also how much it moves the logits of its base, and the tensors that its file or PEFT's model has
-and the other lacks.
+safetensors file: logits.0, logits.1, … [tokens, vocab], as hone computed them), "texts" (to tokenize by a GGUF file)}. Prints a JSON
+line for each: the largest absolute difference; of an adapter also how much it moves the logits of its base, and the tensors that its
+file or PEFT's model has and the other lacks; of a GGUF file also the ids of the texts and its chat template.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ import bitsandbytes
 import torch
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 # In evaluation on such processors its layers would compute in bfloat16, whatever their input.
 bitsandbytes.nn.modules.has_avx512bf16 = lambda: False
@@ -48,7 +48,10 @@ for case in json.load(open(sys.argv[1])):
                                                           bnb_4bit_compute_dtype=torch.float32)
         extra["device_map"] = {"": "cpu"}
     model = AutoModelForCausalLM.from_pretrained(case["model"], dtype=torch.float32, **extra).eval()
-    got, moved, others = logits(model, case["ids"]), None, []
+    got, moved, others, file = logits(model, case["ids"]), None, [], {}
+    if case["file"]:
+        tokenizer = AutoTokenizer.from_pretrained(case["model"], gguf_file=case["file"])
+        file = {"tokens": [tokenizer(t).input_ids for t in case["texts"]], "template": tokenizer.chat_template}
     if case["adapter"]:
         before = got
         adapted = PeftModel.from_pretrained(model, case["adapter"]).eval()
@@ -57,4 +60,4 @@ for case in json.load(open(sys.argv[1])):
         moved = worst(got, before)
     want = load_file(case["expected"])
     difference = worst(got, [want[f"logits.{i}"] for i in range(len(want))])
-    print(json.dumps({"name": case["name"], "difference": difference, "moved": moved, "others": others}))
+    print(json.dumps({"name": case["name"], "difference": difference, "moved": moved, "others": others, **file}))

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,23 +33,90 @@ type llamaCase struct {
 	ids, answers [][]int32 // what it is to print
 }
 
-// exportGGUF loads a GGUF file as a folder and exports that.
-func exportGGUF(t *testing.T, source, kind string) (dir, file string) {
-	t.Helper()
-	r := stagetest.Run(t.Context(), t, loadJob(t, source, "float32"), Load)
-	if r.Code != 0 {
-		t.Fatal(r.Last())
-	}
-	dir = r.Out("model")
-	r = stagetest.Run(t.Context(), t, exportJob(t, job.Input{Kind: "model", Path: dir}, "gguf "+kind), Export)
-	if r.Code != 0 {
-		t.Fatal(r.Last())
-	}
-	return dir, filepath.Join(r.Out("files"), "model.gguf")
+// ggufToy is a toy of an architecture that others read from files of ours.
+type ggufToy struct {
+	name   string
+	config map[string]any // what its config.json is to say otherwise
+	peer   string         // what transformers' gguf_file= reads of it rightly: all, tokens where it is told the config.json, or nothing
+	// texts that llama.cpp and transformers split otherwise than the tokenizer that the file was made of
+	llama, transformers []string
 }
 
-// transformers computes with an exported file the logits that we compute with its folder, and llama.cpp gives the same ids and
-// the same greedy tokens: toys of each architecture with stretched positions and biases, and SmolLM2 where HONE_SMOLLM2
+const decomposed = "e\u0301 combining ﬁ" // which neither normalises to NFC
+
+// Of sentencepiece's tokenizers transformers puts no space before one, and merges runs of them that Gemma's has whole.
+var ggufToys = []ggufToy{
+	{name: "llama", peer: "all"},
+	{name: "llama3", peer: "tokens"},
+	{name: "biased", peer: "tokens"},
+	{name: "llama-spm", peer: "all", transformers: []string{" leading"}},
+	{name: "llama-spm", config: map[string]any{"model_type": "mistral", "sliding_window": nil}, peer: "all", transformers: []string{" leading"}},
+	{name: "qwen2", peer: "all", llama: []string{decomposed}, transformers: []string{decomposed}},
+	{name: "qwen3", peer: "tokens", llama: []string{decomposed}, transformers: []string{decomposed}},
+	{name: "gemma2", peer: "tokens", transformers: []string{ggufRuns, ggufSpaces}},
+	{name: "gemma3", peer: "tokens", transformers: []string{ggufRuns, ggufSpaces}},
+	{name: "phi3", config: map[string]any{"pad_token_id": 0, "sliding_window": nil}, peer: "tokens"}, // 32000 else; llama.cpp applies no window
+	{name: "olmo2"},
+	{name: "smollm3"},
+	{name: "gpt2", peer: "tokens"},
+}
+
+const (
+	ggufRuns   = "two  spaces   three\t tab\n\nnew line\r\n"
+	ggufSpaces = "a         b\n\n\n\nc"
+)
+
+const ggufTemplate = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+
+// load makes the toy a folder, with a template.
+func (toy ggufToy) load(t *testing.T) string {
+	t.Helper()
+	r := stagetest.Run(t.Context(), t, loadJob(t, absolute(t, ggufs, toy.name+".gguf"), "float32"), Load)
+	if r.Code != 0 {
+		t.Fatal(r.Last())
+	}
+	dir := copyToy(t, r.Out("model"))
+	if toy.config != nil {
+		config := object(t, dir, "config.json")
+		maps.Copy(config, toy.config)
+		writeJSON(t, dir, "config.json", config)
+	}
+	write(t, dir, "chat_template.jinja", ggufTemplate)
+	return dir
+}
+
+// ids are texts with their ids by the tokenizer that the toy's file was made of, but for those to leave out.
+func (toy ggufToy) ids(t *testing.T, but []string) (texts []string, ids [][]int32) {
+	t.Helper()
+	var golden struct{ IDs [][2]any }
+	if err := json.Unmarshal([]byte(read(t, ggufs, toy.name+".json")), &golden); err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range golden.IDs {
+		text := pair[0].(string)
+		if text == "" || slices.Contains(but, text) {
+			continue
+		}
+		var row []int32
+		for _, id := range pair[1].([]any) {
+			row = append(row, int32(id.(float64)))
+		}
+		texts, ids = append(texts, text), append(ids, row)
+	}
+	return texts, ids
+}
+
+func exportGGUF(t *testing.T, dir, kind string) (file string) {
+	t.Helper()
+	r := stagetest.Run(t.Context(), t, exportJob(t, job.Input{Kind: "model", Path: dir}, "gguf "+kind), Export)
+	if r.Code != 0 {
+		t.Fatal(r.Last())
+	}
+	return filepath.Join(r.Out("files"), "model.gguf")
+}
+
+// Of an exported file llama.cpp gives the ids, and in F32 and F16 the greedy tokens, that we give of its folder, and transformers
+// the logits, the ids and the template: toys of each architecture with stretched positions and biases, and SmolLM2 where HONE_SMOLLM2
 // names it. Its quantised files load and answer.
 func TestPeersReadGGUF(t *testing.T) {
 	python := os.Getenv("HONE_PEERS")
@@ -58,36 +127,30 @@ func TestPeersReadGGUF(t *testing.T) {
 	defer tensor.Open().Close()
 	var logits []peerCase
 	var runs []llamaCase
-	for _, toy := range []string{"llama", "llama3", "biased", "qwen2", "qwen3"} {
-		dir, file := exportGGUF(t, absolute(t, ggufs, toy+".gguf"), "f32")
+	for _, toy := range ggufToys {
+		dir := toy.load(t)
+		name := fmt.Sprint(toy.name, " ", object(t, dir, "config.json")["model_type"])
 		m, err := model.Load(dir, tensor.Float32, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := peered(t, toy, m, filepath.Dir(file), "")
-		c.File = filepath.Base(file)
-		if toy != "llama" && toy != "qwen2" { // transformers reads no biases, stretched positions or Qwen3's head_dim of a file
-			c.Config = dir
-		}
-		logits = append(logits, c)
-		run := llamaCase{Name: toy, File: file, Prompts: [][]int32{{5, 6, 7, 40}, {300, 9, 200}}, Tokens: 12}
-		run.answers = greedy(t, m, run.Prompts, run.Tokens)
-		var golden struct{ IDs [][2]any }
-		if err := json.Unmarshal([]byte(read(t, ggufs, toy+".json")), &golden); err != nil {
-			t.Fatal(err)
-		}
-		for _, pair := range golden.IDs {
-			text := pair[0].(string)
-			if text == "" || toy[0] == 'q' && text == "e\u0301 combining ﬁ" { // llama.cpp does not normalise to NFC
+		run := llamaCase{Tokens: 24}
+		run.Prompts, run.answers = decided(t, m, run.Tokens)
+		run.Texts, run.ids = toy.ids(t, toy.llama)
+		for _, kind := range []string{"f32", "f16"} {
+			run.Name, run.File = name+" "+kind, exportGGUF(t, dir, kind)
+			runs = append(runs, run)
+			if kind != "f32" || toy.peer == "" {
 				continue
 			}
-			var ids []int32
-			for _, id := range pair[1].([]any) {
-				ids = append(ids, int32(id.(float64)))
+			c := peered(t, name, m, filepath.Dir(run.File), "")
+			c.File, c.template = filepath.Base(run.File), ggufTemplate
+			c.Texts, c.tokens = toy.ids(t, toy.transformers)
+			if toy.peer != "all" {
+				c.Config = dir
 			}
-			run.Texts, run.ids = append(run.Texts, text), append(run.ids, ids)
+			logits = append(logits, c)
 		}
-		runs = append(runs, run)
 		m.Free()
 	}
 	compare(t, python, logits)
@@ -95,6 +158,47 @@ func TestPeersReadGGUF(t *testing.T) {
 		runs = append(runs, smollm2(t, file)...)
 	}
 	runLlama(t, python, runs)
+}
+
+// decided are the first three of some prompts, short and long, whose answers have no close choice: of them llama.cpp, whose logits
+// are up to a thousandth of their range from ours, could say another.
+func decided(t *testing.T, m *model.Model, tokens int) (prompts, answers [][]int32) {
+	t.Helper()
+	candidates := [][]int32{{5, 6, 7, 40}, {300, 9, 200}}
+	for i := range int32(10) {
+		var ids []int32
+		for id := 60 - i; id < 130+i; id++ {
+			ids = append(ids, id)
+		}
+		candidates = append(candidates, ids, []int32{90 + i, 200 + 3*i})
+	}
+	for i, answer := range greedy(t, m, candidates, tokens) {
+		if len(prompts) < 3 && !torn(t, m, candidates[i], answer) {
+			prompts, answers = append(prompts, candidates[i]), append(answers, answer)
+		}
+	}
+	if len(prompts) < 3 {
+		t.Fatalf("%d prompts are left", len(prompts))
+	}
+	return prompts, answers
+}
+
+// torn reports whether two tokens are nearly as likely at some place of an answer.
+func torn(t *testing.T, m *model.Model, prompt, answer []int32) (is bool) {
+	t.Helper()
+	tensor.NoGrad(func() {
+		in, _ := model.Packed([][]int32{slices.Concat(prompt, answer)})
+		h, err := m.Hidden(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logits, n := m.Logits(h).Floats(), int(m.Config.VocabSize)
+		for i := range answer {
+			row := slices.Sorted(slices.Values(logits[(len(prompt)+i-1)*n:][:n]))
+			is = is || row[n-1]-row[n-2] < 0.002*(row[n-1]-row[0])
+		}
+	})
+	return is
 }
 
 // smollm2 is the real model: in F32 what transformers answers, and the quantised ones, which are to answer something.

@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/safetensors"
@@ -30,6 +33,10 @@ type peerCase struct {
 	Quantize string    `json:"quantize"`
 	IDs      [][]int32 `json:"ids"`
 	Expected string    `json:"expected"`
+	Texts    []string  `json:"texts"` // of a GGUF file, to tokenize
+
+	tokens   [][]int32 // what the peer is to make of them
+	template string    // and to find in the file
 }
 
 // peered computes the logits of three rows with m, which was loaded or trained by us.
@@ -287,6 +294,8 @@ func compare(t *testing.T, python string, cases []peerCase) {
 			Difference float64
 			Moved      *float64
 			Others     []string
+			Tokens     [][]int32
+			Template   string
 		}{Difference: math.NaN()}
 		if err := d.Decode(&r); err == io.EOF {
 			break
@@ -298,6 +307,15 @@ func compare(t *testing.T, python string, cases []peerCase) {
 		}
 		if len(r.Others) > 0 {
 			t.Errorf("%s: %d tensors are not on both sides: %s, …", r.Name, len(r.Others), r.Others[0])
+		}
+		if compared >= len(cases) || r.Name != cases[compared].Name {
+			t.Fatalf("%s: compared out of turn", r.Name)
+		}
+		if d := cmp.Diff(cases[compared].tokens, r.Tokens, cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("%s: ids of %q: %s", r.Name, cases[compared].Texts, d)
+		}
+		if r.Template != cases[compared].template {
+			t.Errorf("%s: template %q", r.Name, r.Template)
 		}
 		if r.Moved != nil && !(*r.Moved > 1e-2) {
 			t.Errorf("%s: the adapter moves logits by %g", r.Name, *r.Moved)
