@@ -2,8 +2,8 @@
 
 usage: llamacpp_check.py CASES.json
 
-CASES.json is a list of {"name", "file" (a GGUF file), "texts" (to tokenize), "prompts" (lists of token ids), "tokens" (how
-many to generate greedily)}. Prints a JSON line for each: "ids" of the texts and "answers", the tokens generated.
+CASES.json is a list of {"name", "file" (a GGUF file), "context" (its size, or 0), "texts" (to tokenize), "prompts" (lists of token
+ids), "tokens" (how many to generate greedily)}. Prints a JSON line for each: "ids" of the texts and "answers", the tokens generated.
 """
 
 import json
@@ -13,10 +13,10 @@ import urllib.request
 import xllamacpp
 
 
-def serve(path):
+def serve(path, context):
     p = xllamacpp.CommonParams()
     p.model.path = path
-    p.n_ctx, p.n_parallel, p.warmup, p.port, p.verbosity = 512, 1, False, 0, 0
+    p.n_ctx, p.n_parallel, p.warmup, p.port, p.verbosity = context, 1, False, 0, 0
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
     p.cache_type_k = p.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32  # float16 would flip a close choice
     return xllamacpp.Server(p)
@@ -28,7 +28,7 @@ def ask(server, path, body):
 
 
 for case in json.load(open(sys.argv[1])):
-    server = serve(case["file"])
+    server = serve(case["file"], case["context"] or 512)
     ids = [ask(server, "/tokenize", {"content": t, "add_special": True, "parse_special": True})["tokens"] for t in case["texts"] or []]
     answers = [
         ask(server, "/completion", {

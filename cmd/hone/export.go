@@ -66,7 +66,7 @@ llama.cpp and what is built on it; --type is that of its matrices.`,
 			err = newFolder(args[1], func(dir string) error {
 				e := modeldir.Export{Format: format, Place: func(ctx context.Context, to, from string) error {
 					return modeldir.Copy(ctx, to, from, nil)
-				}}
+				}, Warn: func(format string, args ...any) { fmt.Fprintf(c.ErrOrStderr(), "warning: "+format+"\n", args...) }}
 				if format == "gguf" {
 					e.Type, e.Progress = kind, bytesBar(c.ErrOrStderr(), "writing "+args[1])
 				}

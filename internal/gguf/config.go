@@ -24,6 +24,7 @@ type config struct {
 	long                                   object // rope_scaling of LongRoPE
 	own                                    []pair // metadata that the architecture has besides
 	lists                                  []list // and tensors
+	caveats                                []string
 }
 
 // list is a tensor that no weight of the checkpoint is.

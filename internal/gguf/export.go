@@ -55,6 +55,15 @@ func Write(ctx context.Context, file, dir, typeName string, progress func(done, 
 	return nil
 }
 
+// Caveats says in which cases llama.cpp computes otherwise with the file that Write makes of a folder.
+func Caveats(dir string) ([]string, error) {
+	c, _, err := openConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	return c.caveats, nil
+}
+
 // outputs returns the tensors of the file, in the order of the model's modules.
 func (c *config) outputs(checkpoint *safetensors.Checkpoint, kind Type) ([]output, error) {
 	shapes, tensors := map[string][]int64{}, map[string]safetensors.Tensor{}

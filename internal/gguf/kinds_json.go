@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // What config.json says of an architecture and a GGUF file has a place for; the rest must be what llama.cpp takes it to be.
@@ -142,6 +143,9 @@ func writePhi3(c *config, f *configFile) error {
 	c.own = append(c.own, pair{"rope.scaling.original_context_length", uint32(f.Original)})
 	if f.Window != nil {
 		c.own = append(c.own, pair{"attention.sliding_window", uint32(*f.Window)})
+		if *f.Window < c.context {
+			c.caveats = append(c.caveats, fmt.Sprintf("sliding_window: llama.cpp applies none to Phi-3: beyond %d tokens its answers are others", *f.Window))
+		}
 	}
 	if r == nil || r.Short == nil && r.Long == nil {
 		return nil
@@ -155,6 +159,10 @@ func writePhi3(c *config, f *configFile) error {
 	}
 	c.own = append(c.own, pair{"rope.scaling.attn_factor", float32(factor)})
 	c.lists = []list{{longFactors, r.Long}, {shortFactors, r.Short}}
+	if !slices.Equal(r.Long, r.Short) {
+		c.caveats = append(c.caveats, fmt.Sprintf("rope_scaling: llama.cpp rotates by the long factors where its context (--ctx-size) is above %d tokens, however "+
+			"short the text; a row's own length decides here and in transformers: for texts up to %[1]d start it with --ctx-size %[1]d", f.Original))
+	}
 	return nil
 }
 

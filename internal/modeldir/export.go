@@ -23,6 +23,7 @@ type Export struct {
 	Type     string                  // of the matrices in gguf: one of gguf.Types
 	Place    Place                   // of weights in hf and peft
 	Progress func(done, total int64) // bytes of gguf's tensors; may be nil
+	Warn     func(format string, args ...any)
 }
 
 // Write writes an artifact into the folder out, which is there and empty: a model as hf or as model.gguf, an adapter as
@@ -40,6 +41,13 @@ func (e Export) Write(ctx context.Context, out string, in job.Input) error {
 	case e.Format == "peft":
 		return exportAdapter(ctx, out, in, e.Place)
 	case e.Format == "gguf":
+		caveats, err := gguf.Caveats(in.Path)
+		if err != nil {
+			return err
+		}
+		for _, said := range caveats {
+			e.Warn("%s", said)
+		}
 		return gguf.Write(ctx, filepath.Join(out, "model.gguf"), in.Path, e.Type, e.Progress)
 	}
 	return fmt.Errorf("format: %q is not hf, peft or gguf", e.Format)

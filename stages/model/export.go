@@ -15,6 +15,6 @@ func Export(ctx context.Context, j *stages.Job) error {
 	if err := j.Decode(&c); err != nil {
 		return err
 	}
-	e := modeldir.Export{Format: c.Format, Type: c.Type, Place: modeldir.Link, Progress: func(done, total int64) { j.Progress(done, total, "bytes") }}
+	e := modeldir.Export{Format: c.Format, Type: c.Type, Place: modeldir.Link, Warn: j.Warn, Progress: func(done, total int64) { j.Progress(done, total, "bytes") }}
 	return e.Write(ctx, j.Out("files"), j.In("model"))
 }

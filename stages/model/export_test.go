@@ -2,6 +2,7 @@ package model
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +70,30 @@ func TestExportGGUF(t *testing.T) {
 	r := stagetest.Run(t.Context(), t, exportJob(t, job.Input{Kind: "model", Path: in}, "gguf f32"), Export)
 	if r.Code != 1 || !strings.Contains(r.Last().Message, "tokenizer.json: model: WordPiece is not supported in GGUF") {
 		t.Errorf("%+v", r.Last())
+	}
+}
+
+// Where llama.cpp computes otherwise, a warning says when.
+func TestExportWarns(t *testing.T) {
+	for toy, want := range map[string][]string{
+		"phi3":          {"sliding_window: llama.cpp applies none to Phi-3: beyond 64 tokens "},
+		"phi3-longrope": {"rope_scaling: llama.cpp rotates by the long factors where its context (--ctx-size) is above 128 tokens"},
+		"gemma2":        nil,
+	} {
+		r := stagetest.Run(t.Context(), t, loadJob(t, absolute(t, ggufs, toy+".gguf"), "float32"), Load)
+		r = stagetest.Run(t.Context(), t, exportJob(t, job.Input{Kind: "model", Path: r.Out("model")}, "gguf f32"), Export)
+		if r.Code != 0 {
+			t.Fatal(r.Last())
+		}
+		var said []string
+		for _, e := range r.Events {
+			if e.Level == "warn" {
+				said = append(said, e.Message)
+			}
+		}
+		if !slices.EqualFunc(said, want, strings.HasPrefix) {
+			t.Errorf("%s: %q, want %q", toy, said, want)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 type llamaCase struct {
 	Name    string    `json:"name"`
 	File    string    `json:"file"`
+	Context int       `json:"context"`
 	Texts   []string  `json:"texts"`
 	Prompts [][]int32 `json:"prompts"`
 	Tokens  int       `json:"tokens"`
@@ -35,9 +36,10 @@ type llamaCase struct {
 
 // ggufToy is a toy of an architecture that others read from files of ours.
 type ggufToy struct {
-	name   string
-	config map[string]any // what its config.json is to say otherwise
-	peer   string         // what transformers' gguf_file= reads of it rightly: all, tokens where it is told the config.json, or nothing
+	name    string
+	config  map[string]any // what its config.json is to say otherwise
+	context int            // for llama.cpp, if not any
+	peer    string         // what transformers' gguf_file= reads of it rightly: all, tokens where it is told the config.json, or nothing
 	// texts that llama.cpp and transformers split otherwise than the tokenizer that the file was made of
 	llama, transformers []string
 }
@@ -55,7 +57,8 @@ var ggufToys = []ggufToy{
 	{name: "qwen3", peer: "tokens", llama: []string{decomposed}, transformers: []string{decomposed}},
 	{name: "gemma2", peer: "tokens", transformers: []string{ggufRuns, ggufSpaces}},
 	{name: "gemma3", peer: "tokens", transformers: []string{ggufRuns, ggufSpaces}},
-	{name: "phi3", config: map[string]any{"pad_token_id": 0, "sliding_window": nil}, peer: "tokens"}, // 32000 else; llama.cpp applies no window
+	{name: "phi3", config: map[string]any{"pad_token_id": 0, "sliding_window": nil}, peer: "tokens"},                                          // 32000 else; llama.cpp applies no window
+	{name: "phi3-longrope", config: map[string]any{"pad_token_id": 0, "original_max_position_embeddings": 256}, context: 256, peer: "tokens"}, // else long factors
 	{name: "olmo2"},
 	{name: "smollm3"},
 	{name: "gpt2", peer: "tokens"},
@@ -134,7 +137,7 @@ func TestPeersReadGGUF(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		run := llamaCase{Tokens: 24}
+		run := llamaCase{Tokens: 24, Context: toy.context}
 		run.Prompts, run.answers = decided(t, m, run.Tokens)
 		run.Texts, run.ids = toy.ids(t, toy.llama)
 		for _, kind := range []string{"f32", "f16"} {
