@@ -205,23 +205,46 @@ func TestResumeElsewhere(t *testing.T) {
 
 // A training whose learning rate does not depend on its length is made longer from its last state, in the bytes of a long one.
 func TestLonger(t *testing.T) {
-	data := rows(t, filepath.Join(trainData, "messages.jsonl"))
-	config := func(steps int64) string {
-		return sftConfig(func(c *schemas.TrainSFT) {
-			c.MaxSteps = &steps
+	data, chosen, questions := rows(t, filepath.Join(trainData, "messages.jsonl")), pairs(t), prompts(t)
+	sft := func(change func(c *schemas.TrainSFT, length int64)) func(int64) *job.Job {
+		return func(length int64) *job.Job {
+			return fitJob(t, data, nil, sftConfig(func(c *schemas.TrainSFT) { c.MaxSteps = &length; change(c, length) }), "", "")
+		}
+	}
+	for name, c := range map[string]struct {
+		job         func(length int64) *job.Job
+		short, long int64
+		steps       string // that are left
+	}{
+		"lora": {sft(func(c *schemas.TrainSFT, _ int64) {
 			c.Schedule.Warmup = 2
 			c.LoRA = &schemas.LoRA{Rank: 4, Alpha: 8, Dropout: 0.1, Targets: schemas.Targets{AllLinear: true}}
+		}), 5, 12, "6 7 8 9 10 11 12"},
+		"full, by epochs": {sft(func(c *schemas.TrainSFT, epochs int64) { c.MaxSteps, c.Epochs = nil, float64(epochs) }), 1, 2, "11 12 13 14 15 16 17 18 19 20"},
+		"packed": {sft(func(c *schemas.TrainSFT, epochs int64) {
+			c.MaxSteps, c.Epochs, c.Packing, c.MaxLength, c.Batch.Rows = nil, float64(epochs), true, 256, 1
+		}), 1, 2, "8 9 10 11 12 13 14"},
+		"dpo": {func(steps int64) *job.Job {
+			return prefer(t, chosen, nil, func(c *schemas.TrainDPO) { c.MaxSteps = &steps })
+		}, 3, 7, "4 5 6 7"},
+		"grpo, within a round of answers": {func(steps int64) *job.Job {
+			return grpoJob(t, questions, func(c *schemas.TrainGRPO) {
+				c.MaxSteps, c.Iterations, c.Beta, c.Batch.Accumulate = &steps, 3, 0.1, 2
+			})
+		}, 4, 8, "5 6 7 8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			short, longer := c.job(c.short), c.job(c.long)
+			do(t, short)
+			longer.Checkpoints, longer.Log = short.Checkpoints, short.Log
+			got, whole := do(t, longer), do(t, c.job(c.long))
+			if digest(t, got.Out("model")) != digest(t, whole.Out("model")) {
+				t.Error("the model is another one")
+			}
+			if got := steps(got); got != c.steps {
+				t.Errorf("steps %s", got)
+			}
 		})
-	}
-	short := fitJob(t, data, nil, config(5), "", "")
-	do(t, short)
-	longer := do(t, fitJob(t, data, nil, config(12), short.Checkpoints, short.Log))
-	whole := do(t, fitJob(t, data, nil, config(12), "", ""))
-	if digest(t, longer.Out("model")) != digest(t, whole.Out("model")) {
-		t.Error("the model is another one")
-	}
-	if got := steps(longer); got != "6 7 8 9 10 11 12" {
-		t.Errorf("steps %s", got)
 	}
 }
 
