@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -253,6 +254,14 @@ func until(ended <-chan error, happens func() bool) bool {
 	}
 }
 
+// seed draws where trainings are killed; HONE_SEED repeats it.
+var seed = sync.OnceValue(func() uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("HONE_SEED"), 10, 64); err == nil {
+		return n
+	}
+	return rand.Uint64()
+})
+
 // kill has a stage run and kills it, by turns with its runner or orphaned, at ten random steps: at a moment after the step is saved,
 // and by turns in the middle of the next checkpoint.
 func (t *training) kill(stage string) {
@@ -262,8 +271,10 @@ func (t *training) kill(stage string) {
 	for _, path := range t.find("*") {
 		others[filepath.Dir(path)] = true
 	}
-	at := rand.Perm(t.total(stage)/every - 1)[:10] // saves but the last: after it the stage may have ended
+	random := rand.New(rand.NewPCG(seed(), 0))
+	at := random.Perm(t.total(stage)/every - 1)[:10] // saves but the last: after it the stage may have ended
 	slices.Sort(at)
+	t.Logf("HONE_SEED=%d: %s is killed after saves %v of every %d steps, counted from 0", seed(), stage, at, every)
 	for i, k := range at {
 		cmd, stdout, stderr := t.command("run", "--stage", stage)
 		if err := cmd.Start(); err != nil {
@@ -284,7 +295,7 @@ func (t *training) kill(stage string) {
 			t.Fatalf("%s ended before kill %d\n%s%s", stage, i+1, stdout, stderr)
 		}
 		if !middle {
-			time.Sleep(time.Duration(rand.Int64N(int64(t.step))))
+			time.Sleep(time.Duration(random.Int64N(int64(t.step))))
 		}
 		pid := cmd.Process.Pid
 		if i/2%2 == 0 {
