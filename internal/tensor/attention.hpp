@@ -66,8 +66,8 @@ struct Block {
 void scored(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &y, int64_t start, int64_t end, const Scoring &s) {
   for (int64_t a = 0; a < end - start; a += queries(q)) {
     Block block(start, a, end - start, queries(q), s);
-    Tensor p = block.weigh(at::bmm(block.queries(q, k.size(1)), block.keys(k).transpose(1, 2)), s);
-    block.put(at::bmm(p, block.keys(v)), y, k.size(1));
+    Tensor p = block.weigh(multiplied(block.queries(q, k.size(1)), block.keys(k).transpose(1, 2)), s);
+    block.put(multiplied(p, block.keys(v)), y, k.size(1));
   }
 }
 
@@ -78,8 +78,8 @@ void scored_back(const Tensor &dy, const Tensor &q, const Tensor &k, const Tenso
     Block block(start, a, end - start, queries(q), s);
     int64_t n = k.size(1);
     Tensor qb = block.queries(q, n), kb = block.keys(k), dyb = block.queries(dy, n);
-    Tensor z = at::bmm(qb, kb.transpose(1, 2)), p = block.weigh(z.clone(), s), dz = at::bmm(dyb, block.keys(v).transpose(1, 2));
-    block.keys_of(dv).add_(at::bmm(p.transpose(1, 2), dyb));
+    Tensor z = multiplied(qb, kb.transpose(1, 2)), p = block.weigh(z.clone(), s), dz = multiplied(dyb, block.keys(v).transpose(1, 2));
+    block.keys_of(dv).add_(multiplied(p.transpose(1, 2), dyb));
     if (composite(z)) stock::weigh_back(z, p, dz, s.scale, s.cap);
     else dispatch(z, [&](auto zero, auto &kernel) {
       using K = decltype(zero);
@@ -88,8 +88,8 @@ void scored_back(const Tensor &dy, const Tensor &q, const Tensor &k, const Tenso
         kernel.weigh_back(ptr<K>(z) + r * c, ptr<K>(p) + r * c, ptr<K>(dz) + r * c, c, from, to, s.scale, s.cap);
       });
     });
-    block.put(at::bmm(dz, kb), dq, n);
-    block.keys_of(dk).add_(at::bmm(dz.transpose(1, 2), qb));
+    block.put(multiplied(dz, kb), dq, n);
+    block.keys_of(dk).add_(multiplied(dz.transpose(1, 2), qb));
   }
 }
 
@@ -131,6 +131,7 @@ struct Attention : Function<Attention> {
     } else {
       y = at::empty(q.sizes(), q.options());
       if (c) saved.insert(saved.end(), {y, rows.device});
+      const Tensor wq = widened(q), wk = widened(k), wv = widened(vh);
       for (size_t i = 0; i + 1 < rows.borders.size(); i++) {
         int64_t a = rows.borders[i], b = rows.borders[i + 1];
         if (composite(q) || !s.plain(b - a)) {
@@ -138,7 +139,7 @@ struct Attention : Function<Attention> {
           if (c) saved.push_back(Tensor());
           continue;
         }
-        auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(sequence(q, a, b), sequence(k, a, b), sequence(vh, a, b), 0, true, {}, s.scale);
+        auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(sequence(wq, a, b), sequence(wk, a, b), sequence(wv, a, b), 0, true, {}, s.scale);
         sequence(y, a, b).copy_(o);
         if (c) saved.push_back(lse);
       }

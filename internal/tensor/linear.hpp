@@ -28,17 +28,16 @@ Tensor product(const Tensor &x, const Tensor &w, const optional<Tensor> &bias) {
     });
     return y;
   }
-  if (narrow(x, w)) {
-    Tensor y = at::empty({rows, n}, x.options());
+  if (narrow(x, w) || widens(x)) {
+    Tensor y = at::empty({rows, n}, x.options().dtype(bias ? at::kFloat : x.scalar_type())); // the bias is added before all is rounded
     mm_into(y, x, w);
-    return bias ? y.add_(*bias) : y;
+    return bias ? y.add_(*bias).to(x.scalar_type()) : y;
   }
   return bias ? at::addmm(*bias, x, w.t()) : at::mm(x, w.t());
 }
 // dy·w: [rows, in]
 Tensor product_back(const Tensor &dy, const Tensor &w) {
-  if (!narrow(dy, w)) return at::mm(dy, w);
-  Tensor dx = at::zeros({dy.size(0), w.size(1)}, dy.options());
+  Tensor dx = at::empty({dy.size(0), w.size(1)}, dy.options());
   mm_back_into(dx, dy, w);
   return dx;
 }
@@ -64,7 +63,7 @@ Tensor product_back(const Tensor &dy, const Tensor &w, int64_t from, int64_t row
   Tensor dx = at::empty({dy.size(0), in}, dy.options());
   for (int64_t c = 0; c < in; c += step) {
     Tensor v = block4(w, from, rows, c, std::min(step, in - c)), part = dx.narrow(1, c, v.size(1));
-    at::mm_out(part, dy, v);
+    gemm(part, dy, v);
   }
   return dx;
 }
@@ -131,20 +130,22 @@ struct LoRA : Function<LoRA> {
     if (m) s = m->detach() / *n, z = at::empty({x.size(0), rows}, x.options());
     for (int64_t i = 0, row = 0; i < p.size(); row += p.rows(i), i++) {
       Tensor xi = xa.narrow(1, i * rank, rank), yi = y.narrow(1, p.from(i), p.rows(i)), bt = b.narrow(0, row, p.rows(i)).t(), d;
-      if (dropout > 0) at::mm_out(xi, d = dropped(x, dropout, seed, i, kept), a.narrow(0, i * rank, rank).t());
-      else if (i == 0) at::mm_out(xa, x, a.t());
+      if (dropout > 0) gemm(xi, d = dropped(x, dropout, seed, i, kept), a.narrow(0, i * rank, rank).t());
+      else if (i == 0) gemm(xa, x, a.t());
       if (!m) {
-        yi.addmm_(xi, bt, 1, p.scales[i]);
+        gemm(yi, xi, bt, 1, p.scales[i]);
         continue;
       }
       Tensor zi = z.narrow(1, row, p.rows(i)), si = s.narrow(0, row, p.rows(i));
       if (whole) {
-        zi.copy_(yi.addmm_(xi, bt, 1, p.scales[i]));
+        gemm(yi, xi, bt, 1, p.scales[i]);
+        zi.copy_(yi);
         yi.mul_(si);
       } else {
         zi.copy_(product(d, w, std::nullopt, p.from(i), p.rows(i)));
         yi.sub_(zi);
-        yi.add_(zi.addmm_(xi, bt, 1, p.scales[i]) * si);
+        gemm(zi, xi, bt, 1, p.scales[i]);
+        yi.add_(zi * si);
       }
     }
     if (whole && bias) y.add_(*bias);
@@ -179,20 +180,20 @@ struct LoRA : Function<LoRA> {
         }
         dzi.mul_(s.narrow(0, row, p.rows(i)));
       }
-      at::mm_out(ti, dzi, bi);
+      gemm(ti, dzi, bi);
       ti.mul_(p.scales[i]);
       if (b.requires_grad()) add_product(grad_of(b).narrow(0, row, p.rows(i)), dzi.t(), xa.narrow(1, i * rank, rank), p.scales[i]);
     }
     Tensor dx = want_dx ? product_back(dropout == 0 ? dz : dy, w, 0, dy.size(1)) : Tensor();
     if (dropout == 0) {
       if (a.requires_grad()) add_product(grad_of(a), t.t(), x);
-      if (want_dx) dx.addmm_(t, a);
+      if (want_dx) gemm(dx, t, a, 1);
     } else {
       for (int64_t i = 0; i < p.size(); i++) {
         Tensor ti = t.narrow(1, i * rank, rank), ai = a.narrow(0, i * rank, rank);
         if (a.requires_grad()) add_product(grad_of(a).narrow(0, i * rank, rank), ti.t(), dropped(x, dropout, seed, i, kept));
         if (!want_dx) continue;
-        Tensor dd = at::mm(ti, ai);
+        Tensor dd = multiplied(ti, ai);
         if (m.defined()) dd.add_(product_back(dz.narrow(1, p.from(i), p.rows(i)) - dy.narrow(1, p.from(i), p.rows(i)), w, p.from(i), p.rows(i)));
         dx.add_(dropped(dd, dropout, seed, i, kept)); // the mask and scale of the forward pass
       }
@@ -210,7 +211,8 @@ Tensor row_norms(const Tensor &w, const Tensor &a, const Tensor &b, const Parts 
     for (int64_t r = 0; r < p.rows(i); r += step) {
       const int64_t rows = std::min(step, p.rows(i) - r);
       by_rows(w, p.from(i) + r, rows, [&](int64_t, const Tensor &v) {
-        Tensor sum = at::addmm(v.to(a.scalar_type()), b.narrow(0, row + r, rows), a.narrow(0, i * rank, rank), 1, p.scales[i]);
+        Tensor sum = v.to(a.scalar_type(), false, true);
+        gemm(sum, b.narrow(0, row + r, rows), a.narrow(0, i * rank, rank), 1, p.scales[i]);
         out.narrow(0, row + r, rows).copy_(at::linalg_vector_norm(sum, 2, at::IntArrayRef{1}));
       });
     }

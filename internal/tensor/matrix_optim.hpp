@@ -31,8 +31,10 @@ Tensor orthogonal(const Tensor &update) {
   if (tall) x = x.t();
   x = x / x.norm().clamp_min(1e-7);
   for (int i = 0; i < 5; i++) {
-    Tensor gram = at::mm(x, x.t());
-    x = at::addmm(x, at::addmm(gram, gram, gram, b, c), x, a);
+    Tensor gram = multiplied(x, x.t()), quintic = gram.clone(), next = x.clone(at::MemoryFormat::Contiguous);
+    gemm(quintic, gram, gram, b, c);
+    gemm(next, quintic, x, a);
+    x = next;
   }
   return tall ? x.t() : x;
 }

@@ -87,11 +87,32 @@ inline Tensor &grad_of(const Tensor &leaf) {
   if (!g.defined()) g = at::zeros_like(leaf);
   return g;
 }
+// Whether libtorch would multiply matrices of x's dtype an element at a time, on one thread: bfloat16 on a processor without AVX-512. They
+// are widened then, which is all that oneDNN does where it is fast: sums are in float32 and rounded once.
+inline bool widens(const Tensor &x) {
+#if defined(__x86_64__)
+  static const bool slow = !(__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
+#else
+  static const bool slow = false;
+#endif
+  return slow && x.is_cpu() && x.scalar_type() == at::kBFloat16;
+}
+inline Tensor widened(const Tensor &x) { return widens(x) ? x.to(at::kFloat) : x; }
+// a·b, of matrices or of batches of them.
+inline Tensor multiplied(const Tensor &a, const Tensor &b) {
+  return (a.dim() == 3 ? at::bmm(widened(a), widened(b)) : at::mm(widened(a), widened(b))).to(a.scalar_type());
+}
+// out = beta·out + alpha·a·b.
+inline void gemm(Tensor out, const Tensor &a, const Tensor &b, double beta = 0, double alpha = 1) {
+  if (widens(a)) out.copy_(beta == 0 ? at::mm(widened(a), widened(b)).mul_(alpha) : widened(out).addmm_(widened(a), widened(b), beta, alpha));
+  else if (beta == 0 && alpha == 1) at::mm_out(out, a, b);
+  else out.addmm_(a, b, beta, alpha);
+}
 // g += scale·a·b. A leaf of bfloat16 has a float32 gradient: the product is rounded as autograd would round it, then added.
 inline void add_product(Tensor g, const Tensor &a, const Tensor &b, double scale = 1) {
-  if (g.scalar_type() == a.scalar_type()) g.addmm_(a, b, 1, scale);
+  if (g.scalar_type() == a.scalar_type()) gemm(g, a, b, 1, scale);
   else if (g.is_cuda()) at::addmm_out(g, g, a, b, g.scalar_type(), 1, scale); // a GPU's product adds to float32 unrounded
-  else g.add_(at::mm(a, b), scale);
+  else g.add_(multiplied(a, b), scale);
 }
 // A frozen weight whose values bfloat16 holds exactly may be in it while products are in float32.
 inline bool narrow(const Tensor &x, const Tensor &w) { return x.scalar_type() == at::kFloat && w.scalar_type() == at::kBFloat16; }
@@ -102,14 +123,28 @@ void each_wide(const Tensor &w, F f) {
   int64_t step = grain_of(w.size(1), 1 << 19);
   for (int64_t r = 0; r < w.size(0); r += step) f(r, w.narrow(0, r, std::min(step, w.size(0) - r)).to(at::kFloat));
 }
-// y = x·wᵀ and dx = dy·w, written to y and dx, for a weight that may be narrow.
+// y = x·wᵀ and dx = dy·w, written to y and dx, for a weight that may be narrow. y and dx are of x's dtype, or float32.
 inline void mm_into(Tensor y, const Tensor &x, const Tensor &w) {
-  if (!narrow(x, w)) at::mm_out(y, x, w.t());
-  else each_wide(w, [&](int64_t r, const Tensor &v) { Tensor part = y.narrow(1, r, v.size(0)); at::mm_out(part, x, v.t()); });
+  if (!narrow(x, w) && !widens(x)) {
+    at::mm_out(y, x, w.t());
+    return;
+  }
+  const Tensor wide = widened(x);
+  each_wide(w, [&](int64_t r, const Tensor &v) {
+    Tensor part = y.narrow(1, r, v.size(0));
+    if (y.scalar_type() == at::kFloat) at::mm_out(part, wide, v.t());
+    else part.copy_(at::mm(wide, v.t()));
+  });
 }
 inline void mm_back_into(Tensor dx, const Tensor &dy, const Tensor &w) {
-  if (!narrow(dy, w)) at::mm_out(dx, dy, w);
-  else each_wide(w, [&](int64_t r, const Tensor &v) { dx.addmm_(dy.narrow(1, r, v.size(0)), v, r ? 1 : 0); });
+  if (!narrow(dy, w) && !widens(dy)) {
+    at::mm_out(dx, dy, w);
+    return;
+  }
+  const Tensor wide = widened(dy);
+  Tensor sum = dx.scalar_type() == at::kFloat ? dx : at::empty(dx.sizes(), dx.options().dtype(at::kFloat));
+  each_wide(w, [&](int64_t r, const Tensor &v) { sum.addmm_(wide.narrow(1, r, v.size(0)), v, r ? 1 : 0); });
+  if (dx.scalar_type() != at::kFloat) dx.copy_(sum);
 }
 
 inline bool recording(std::initializer_list<optional<Tensor>> ts) {
