@@ -18,7 +18,7 @@ var kinds = map[string]struct {
 	config         reflect.Type
 }{
 	"model.load":     {1, reflect.TypeFor[ModelLoad]()},
-	"model.pretrain": {6, reflect.TypeFor[ModelPretrain]()},
+	"model.pretrain": {7, reflect.TypeFor[ModelPretrain]()},
 	"template.set":   {1, reflect.TypeFor[TemplateSet]()},
 	"data.load":      {3, reflect.TypeFor[DataLoad]()},
 	"curate.filter":  {2, reflect.TypeFor[CurateFilter]()},
@@ -27,9 +27,9 @@ var kinds = map[string]struct {
 	"curate.distill": {4, reflect.TypeFor[CurateDistill]()},
 	"curate.reject":  {4, reflect.TypeFor[CurateReject]()},
 	"train.sft":      {8, reflect.TypeFor[TrainSFT]()},
-	"train.dpo":      {6, reflect.TypeFor[TrainDPO]()},
-	Reference:        {5, reflect.TypeFor[TrainDPOReference]()},
-	"train.grpo":     {6, reflect.TypeFor[TrainGRPO]()},
+	"train.dpo":      {7, reflect.TypeFor[TrainDPO]()},
+	Reference:        {6, reflect.TypeFor[TrainDPOReference]()},
+	"train.grpo":     {7, reflect.TypeFor[TrainGRPO]()},
 	"model.merge":    {1, reflect.TypeFor[ModelMerge]()},
 	"generate":       {4, reflect.TypeFor[Generate]()},
 	"eval":           {7, reflect.TypeFor[Eval]()},
