@@ -174,7 +174,8 @@ func (r *Runner) savedElsewhere(s *pipelines.Stage, res *resolution) error {
 	if u := res.unfinished; u == nil || u.Other == "" || u.Now || slices.Contains(r.opts.Force, s.Name) {
 		return nil
 	}
-	return fmt.Errorf("%s; here the bits would differ: --force %s begins anew", res.unfinished.Next(), s.Name)
+	here := fmt.Sprintf("--device %s --threads %d", res.numerics.Device, res.numerics.Threads)
+	return fmt.Errorf("%s; with %s the bits would differ: --force %s begins anew", res.unfinished.Next(), here, s.Name)
 }
 
 // attempted is what came of the last attempt at a stage, as a reason to run it.
@@ -257,10 +258,16 @@ func (r *Runner) LogDir(s *StagePlan) string {
 	if s.Record != nil {
 		return r.store.LogDir(s.Record)
 	}
-	if s.Key != nil {
-		dir := filepath.Join(r.store.Checkpoints(*s.Key, r.numerics(s.Stage)), "log")
-		if _, err := os.Stat(dir); err == nil {
-			return dir
+	if s.Key == nil {
+		return ""
+	}
+	attempts := []string{r.store.Checkpoints(*s.Key, r.numerics(s.Stage))}
+	if s.Unfinished != nil && s.Unfinished.Other != "" { // whatever this run's threads are
+		attempts = append(attempts, s.Unfinished.dir)
+	}
+	for _, dir := range attempts {
+		if _, err := os.Stat(filepath.Join(dir, "log")); err == nil {
+			return filepath.Join(dir, "log")
 		}
 	}
 	return ""

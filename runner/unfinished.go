@@ -30,6 +30,7 @@ type Unfinished struct {
 	Resume bool `json:"-"` // a checkpoint is there
 	Now    bool `json:"-"` // a process is at it
 
+	dir   string // of the attempt
 	Other string `json:"-"` // flags of the attempt where they are not this run's, whose bits would be others: --device cpu --threads 2
 }
 
@@ -58,7 +59,7 @@ func otherUnfinished(checkpoints string) *Unfinished {
 			continue
 		}
 		if u := readUnfinished(dir); u != nil {
-			u.Resume, u.Other = true, fmt.Sprintf("--device %s --threads %s", e.Name()[:at], e.Name()[at+1:])
+			u.Resume, u.dir, u.Other = true, dir, fmt.Sprintf("--device %s --threads %s", e.Name()[:at], e.Name()[at+1:])
 			return u
 		}
 	}

@@ -246,7 +246,7 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	case ctx.Err() != nil:
 		return nil, errInterrupted
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
-		return nil, fail("the worker was killed (signal 9): %s ends processes so when memory runs out%s", kernel(), w.spare(exit))
+		return nil, fail("the worker was killed (signal 9)%s", w.spare(exit))
 	case status.Signaled():
 		return nil, fail("the worker crashed: %v", status.Signal())
 	case status.ExitStatus() == 130:
@@ -257,14 +257,18 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	return nil, fail("the worker ended without a result")
 }
 
-// spare says how much memory the worker of a killed process had taken, of how much, and which fields take less.
-func (w *worker) spare(exit *exec.ExitError) (said string) {
+// spare says how much memory the worker of a killed process had taken, of how much, and where it may have been too much, as the system ends
+// processes then, which fields take less.
+func (w *worker) spare(exit *exec.ExitError) string {
+	said := ""
 	if usage, ok := exit.SysUsage().(*syscall.Rusage); ok && runtime.GOOS == "linux" { // elsewhere it is in another unit
-		said = ", and it had taken " + store.Size(int64(usage.Maxrss)<<10)
-		if limit := memory.Limit(); limit > 0 {
+		taken, limit := int64(usage.Maxrss)<<10, memory.Limit()
+		said = " when it had taken " + store.Size(taken)
+		if limit > 0 {
 			said += " of " + store.Size(limit)
 		}
 	}
+	said += ": " + kernel() + " ends processes so when memory runs out"
 	if _, advice := schemas.Spares(w.stage.Kind, w.stage.Config); advice != "" {
 		said += "; " + advice
 	}
