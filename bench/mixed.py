@@ -4,8 +4,9 @@ usage: mixed.py MODEL [--dtype float32|bfloat16] [--rows 8] [--bins 2] [--steps 
        MODEL: a Hugging Face folder; `just bench mixed` makes SmolLM2-135M-Instruct's
 
 TRL trains on so many rows a step, padded to the longest of them, and on so many bins of 1,024 tokens, in which it packs the rows; hone on the
-same bins. TRL has bins in order of their longest row, hone of their first: the rows that are packed come longest first. All weights are trained, on all tokens, in order. Tokens a second are those of rows, padding left out, from the end of the second
-step to that of the last. The limit is the matrix products of those tokens at the machine's best rate.
+same bins. TRL has bins in order of their longest row, hone of their first: the rows that are packed come longest first. All weights are
+trained, on all tokens, in order. Tokens a second are those of rows, padding left out, from the end of the second step to that of the last. The
+limit is the matrix products of those tokens at the machine's best rate.
 """
 
 import json

@@ -168,14 +168,14 @@ func (a *attempt) verify() map[string]error {
 
 // process makes the job folder and has a worker do the job.
 func (a *attempt) process(ctx context.Context) (*ending, error) {
-	a.far = Unfinished{Config: a.stage.Config, Shared: sharedKey(a.stage, a.res.ingredients)}
+	a.far = Unfinished{}
 	if a.res.resume && a.res.shorter == nil {
-		u := *a.res.unfinished
-		u.Error, u.Config, u.Shared = "", a.far.Config, a.far.Shared
-		a.far = u
+		a.far = *a.res.unfinished
+		a.far.Error = ""
 	} else if err := os.RemoveAll(a.checkpoints()); err != nil {
 		return nil, err
 	}
+	a.far.Config, a.far.Shared = a.stage.Config, sharedKey(a.stage, a.res.ingredients)
 	for _, dir := range []string{a.log(), a.state()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err

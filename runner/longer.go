@@ -38,7 +38,7 @@ func prefixKey(s *pipelines.Stage, list []store.Ingredient) string {
 
 // sharedKey is the key of what a training shares with those of other lengths; "" for what is none.
 func sharedKey(s *pipelines.Stage, list []store.Ingredient) string {
-	if !schemas.HasLength(s.Kind) {
+	if can, field, _ := schemas.Longer(s.Kind, s.Config); !can && field == "" {
 		return ""
 	}
 	shared := slices.DeleteFunc(slices.Clone(list), func(in store.Ingredient) bool {
@@ -79,16 +79,11 @@ func (r *Runner) begun(s *pipelines.Stage, list []store.Ingredient, own string, 
 	for _, e := range keys {
 		key := e.Name()
 		dir := r.store.Checkpoints(key, n)
-		u := readUnfinished(dir)
+		u := saved(dir)
 		if u == nil || u.Shared != shared || key == own || found != nil && found.unfinished.Saved >= u.Saved || r.store.Held(key) {
 			continue
 		}
-		state := filepath.Join(dir, "state")
-		if kept, err := os.ReadDir(state); err != nil || len(kept) == 0 {
-			continue
-		}
-		u.Resume = true
-		found = &shorter{Key: key, Config: u.Config, state: state, unfinished: u}
+		found = &shorter{Key: key, Config: u.Config, state: filepath.Join(dir, "state"), unfinished: u}
 	}
 	return found
 }
@@ -162,18 +157,18 @@ func (a *attempt) retire(rec *store.Record) error {
 	return os.WriteFile(filepath.Join(to, finishedFile), b, 0o644) // last: without it there is nothing to go on from
 }
 
-// lengths is how a training's length differs from another's.
-func (e *shorter) lengths(s *pipelines.Stage) (changes []Change) {
+// why is how a training's length differs from that of one that did not end, what follows from it, and as a field how far that one came.
+func (e *shorter) why(s *pipelines.Stage, field string) (changes []Change) {
 	var was, is map[string]json.RawMessage
-	if json.Unmarshal(e.Config, &was) != nil || json.Unmarshal(s.Config, &is) != nil {
-		return nil
-	}
-	for _, field := range schemas.Lengths {
-		if old, now := was[field], is[field]; string(old) != string(now) {
-			changes = append(changes, Change{Field: field, Old: old, New: now, Pos: position(s, field)})
+	if json.Unmarshal(e.Config, &was) == nil && json.Unmarshal(s.Config, &is) == nil {
+		for _, length := range schemas.Lengths {
+			if old, now := was[length], is[length]; string(old) != string(now) {
+				changes = append(changes, Change{Field: length, Old: old, New: now, Pos: position(s, length)})
+			}
 		}
 	}
-	return changes
+	changes = append(changes, lengthened(s, changes)...)
+	return append(changes, Change{Field: field, New: e.unfinished.Last(), Pos: position(s, "kind"), Says: true})
 }
 
 // lengthened says of a training that differs from an earlier one in nothing but its length why it cannot go on from there.

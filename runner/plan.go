@@ -99,10 +99,8 @@ func (r *Runner) planStage(s *pipelines.Stage, plan *Plan, outputs map[string]Ou
 	case p.Action == Reuse:
 		p.Failures, err = r.judge(s, res.record.Outputs)
 	default:
-		if err := r.missing(s); err != nil {
-			p.block(s, "environment", err.Error(), 6)
-		} else if err := r.savedElsewhere(s, res); err != nil {
-			p.block(s, "checkpoint", err.Error(), 6)
+		if field, err := r.refuses(s, res); err != nil {
+			p.block(s, field, err.Error(), 6)
 		}
 	}
 	return p, res, err
@@ -139,12 +137,11 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 	case res.gone != nil:
 		p.Why = []Change{{Field: "out", Old: res.gone.Tree, New: res.gone.Error(), Pos: position(s, "kind"), Says: true}}
 		p.Why = append(p.Why, res.attempted(s)...)
+	case res.shorter != nil && res.shorter.unfinished != nil:
+		p.Action = Resume
+		p.Why = res.shorter.why(s, "checkpoint")
 	case res.shorter != nil:
 		p.Action = Resume
-		if begun := res.shorter.unfinished; begun != nil {
-			p.Why = append(res.shorter.lengths(s), Change{Field: "checkpoint", New: begun.Last(), Pos: position(s, "kind"), Says: true})
-			break
-		}
 		p.Why, p.Before, p.Renamed = r.why(s, res.key, res.ingredients, nil)
 		p.Why = append(p.Why, res.attempted(s)...)
 	case res.resume:
@@ -161,11 +158,18 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 		} else if last != nil { // it was run before, though it came to nothing
 			p.Why = last
 		} else if res.begun != nil { // or at another length
-			p.Why = res.begun.lengths(s)
-			p.Why = append(append(p.Why, lengthened(s, p.Why)...), Change{Field: "attempt", New: res.begun.unfinished.Last(), Pos: position(s, "kind"), Says: true})
+			p.Why = res.begun.why(s, "attempt")
 		}
 	}
 	return p
+}
+
+// refuses says why a stage cannot be run here, and of what that is.
+func (r *Runner) refuses(s *pipelines.Stage, res *resolution) (field string, err error) {
+	if err := r.missing(s); err != nil {
+		return "environment", err
+	}
+	return "checkpoint", r.savedElsewhere(s, res)
 }
 
 // savedElsewhere refuses to begin anew beside a checkpoint of another device or number of threads, unless that is forced: hours would be

@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -119,7 +118,7 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 		s.reuse(n)
 		return true, nil
 	}
-	if err := cmp.Or(s.r.missing(n.stage), s.r.savedElsewhere(n.stage, n.res)); err != nil {
+	if _, err := s.r.refuses(n.stage, n.res); err != nil {
 		result := &StageResult{}
 		result.fail(&job.Error{Message: err.Error(), Code: 6})
 		s.end(n, result)

@@ -49,17 +49,24 @@ func readUnfinished(checkpoints string) *Unfinished {
 	return u
 }
 
+// saved is the attempt that a folder keeps a checkpoint of; nil where there is none.
+func saved(checkpoints string) *Unfinished {
+	u := readUnfinished(checkpoints)
+	if kept, _ := os.ReadDir(filepath.Join(checkpoints, "state")); u == nil || len(kept) == 0 {
+		return nil
+	}
+	u.Resume, u.dir = true, checkpoints
+	return u
+}
+
 // otherUnfinished finds an attempt at the same key with a checkpoint that is of another device or number of threads.
 func otherUnfinished(checkpoints string) *Unfinished {
 	all, _ := os.ReadDir(filepath.Dir(checkpoints))
 	for _, e := range all {
 		dir := filepath.Join(filepath.Dir(checkpoints), e.Name())
 		at := strings.LastIndexByte(e.Name(), '-')
-		if kept, _ := os.ReadDir(filepath.Join(dir, "state")); len(kept) == 0 || dir == checkpoints || at < 0 {
-			continue
-		}
-		if u := readUnfinished(dir); u != nil {
-			u.Resume, u.dir, u.Other = true, dir, fmt.Sprintf("--device %s --threads %s", e.Name()[:at], e.Name()[at+1:])
+		if u := saved(dir); u != nil && dir != checkpoints && at >= 0 {
+			u.Other = fmt.Sprintf("--device %s --threads %s", e.Name()[:at], e.Name()[at+1:])
 			return u
 		}
 	}

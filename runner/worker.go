@@ -257,8 +257,7 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	return nil, fail("the worker ended without a result")
 }
 
-// spare says how much memory the worker of a killed process had taken, of how much, and where it may have been too much, as the system ends
-// processes then, which fields take less.
+// spare says of a killed process how much memory it had taken, of how much, and which fields take less.
 func (w *worker) spare(exit *exec.ExitError) string {
 	said := ""
 	if usage, ok := exit.SysUsage().(*syscall.Rusage); ok && runtime.GOOS == "linux" { // elsewhere it is in another unit

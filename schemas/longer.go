@@ -47,22 +47,19 @@ func (t *Training) longer(e *Evaluation) (can bool, field, why string) {
 	return true, "", ""
 }
 
-// HasLength tells whether a kind is a training, which Lengths make longer.
-func HasLength(kind string) bool {
-	switch kind {
-	case "model.pretrain", "train.sft", "train.dpo", "train.grpo":
-		return true
-	}
-	return false
-}
-
 // Steps is the number of steps that a training's config gives; 0 where it counts epochs.
 func Steps(config json.RawMessage) int64 {
-	var c struct{ MaxSteps *int64 }
+	var c length
 	if json.Unmarshal(config, &c) != nil || c.MaxSteps == nil {
 		return 0
 	}
 	return *c.MaxSteps
+}
+
+// length is the fields of Lengths.
+type length struct {
+	Epochs   float64
+	MaxSteps *int64
 }
 
 // Lengths are the fields that say how long a training is.
@@ -71,10 +68,7 @@ var Lengths = []string{"epochs", "maxSteps"}
 // AtLeast tells whether a training by config is at least as long as one by another that differs in nothing but Lengths; false where
 // one counts epochs and the other steps.
 func AtLeast(config, other json.RawMessage) bool {
-	var a, b struct {
-		Epochs   float64
-		MaxSteps *int64
-	}
+	var a, b length
 	if json.Unmarshal(config, &a) != nil || json.Unmarshal(other, &b) != nil {
 		return false
 	}

@@ -17,8 +17,8 @@ import (
 // has one dimension in F32. As llama-quantize does where rows are no whole blocks of its larger types, a q4_0 file has its
 // output matrix (the embedding, where they are one) in Q8_0. A matrix whose rows are no whole blocks is written in F16.
 // The same folder gives the same bytes. No more than a head or a megabyte of values is held. progress, if any, is told
-// the bytes written of all. An unfinished file is removed.
-func Write(ctx context.Context, file, dir, typeName string, progress func(done, total int64)) error {
+// the bytes written of all, warn in which cases llama.cpp computes otherwise. An unfinished file is removed.
+func Write(ctx context.Context, file, dir, typeName string, warn func(format string, args ...any), progress func(done, total int64)) error {
 	w, ok := written[typeName]
 	if !ok {
 		return fmt.Errorf("type %q: not one of %s", typeName, strings.Join(Types(), ", "))
@@ -26,6 +26,9 @@ func Write(ctx context.Context, file, dir, typeName string, progress func(done, 
 	c, name, err := openConfig(dir)
 	if err != nil {
 		return err
+	}
+	for _, said := range c.caveats {
+		warn("%s", said)
 	}
 	tokenizer, err := tokenizerMetadata(dir, c.vocabulary)
 	if err != nil {
@@ -53,15 +56,6 @@ func Write(ctx context.Context, file, dir, typeName string, progress func(done, 
 		return fmt.Errorf("%s: %w", file, errors.Join(err, os.Remove(file)))
 	}
 	return nil
-}
-
-// Caveats says in which cases llama.cpp computes otherwise with the file that Write makes of a folder.
-func Caveats(dir string) ([]string, error) {
-	c, _, err := openConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	return c.caveats, nil
 }
 
 // outputs returns the tensors of the file, in the order of the model's modules.

@@ -19,7 +19,7 @@ const tokenizers = "../tokenizer/testdata"
 func exported(t *testing.T, dir, kind string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "model.gguf")
-	if err := Write(t.Context(), path, dir, kind, nil); err != nil {
+	if err := Write(t.Context(), path, dir, kind, t.Logf, nil); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -223,7 +223,7 @@ func TestWriteRefuses(t *testing.T) {
 			test.change(dir)
 		}
 		path := filepath.Join(t.TempDir(), "model.gguf")
-		if err := Write(t.Context(), path, dir, test.kind, nil); err == nil || !strings.Contains(err.Error(), test.want) {
+		if err := Write(t.Context(), path, dir, test.kind, t.Logf, nil); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("got %v, want %q", err, test.want)
 		}
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
@@ -237,7 +237,7 @@ func TestWriteStops(t *testing.T) {
 	dir := convertToy(t, "llama", "float32")
 	path := filepath.Join(t.TempDir(), "model.gguf")
 	ctx, cancel := context.WithCancel(t.Context())
-	err := Write(ctx, path, dir, "f32", func(done, total int64) {
+	err := Write(ctx, path, dir, "f32", t.Logf, func(done, total int64) {
 		if done > total/2 {
 			cancel()
 		}
@@ -261,7 +261,7 @@ func TestWriteStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	err = Write(t.Context(), path, changed, "f16", nil)
+	err = Write(t.Context(), path, changed, "f16", t.Logf, nil)
 	if _, stat := os.Stat(path); err == nil || !strings.Contains(err.Error(), "1e+06 does not fit F16") || !errors.Is(stat, os.ErrNotExist) {
 		t.Errorf("%v, %v", err, stat)
 	}
@@ -290,7 +290,7 @@ func TestWriteRefusesKinds(t *testing.T) {
 			t.Fatalf("%s has no %s", test.toy, test.old)
 		}
 		os.WriteFile(path, []byte(changed), 0o644)
-		err = Write(t.Context(), filepath.Join(t.TempDir(), "x.gguf"), dir, "f32", nil)
+		err = Write(t.Context(), filepath.Join(t.TempDir(), "x.gguf"), dir, "f32", t.Logf, nil)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s, %s: got %v, want %q", test.toy, test.new, err, test.want)
 		}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is what this process takes in bytes, and what it can have: Limit, or what is left of its address space (ulimit -v) where
-// that is less. 0 is not known.
+// Process is what this process takes in bytes, and what it can have: Limit, or where that is less the limit of its address space
+// (ulimit -v), of which taken is then told. 0 is not known.
 func Process() (taken, limit int64) {
 	taken, limit = status("VmRSS"), Limit()
 	var space unix.Rlimit

@@ -41,14 +41,7 @@ func (e Export) Write(ctx context.Context, out string, in job.Input) error {
 	case e.Format == "peft":
 		return exportAdapter(ctx, out, in, e.Place)
 	case e.Format == "gguf":
-		caveats, err := gguf.Caveats(in.Path)
-		if err != nil {
-			return err
-		}
-		for _, said := range caveats {
-			e.Warn("%s", said)
-		}
-		return gguf.Write(ctx, filepath.Join(out, "model.gguf"), in.Path, e.Type, e.Progress)
+		return gguf.Write(ctx, filepath.Join(out, "model.gguf"), in.Path, e.Type, e.Warn, e.Progress)
 	}
 	return fmt.Errorf("format: %q is not hf, peft or gguf", e.Format)
 }

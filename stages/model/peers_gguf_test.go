@@ -219,7 +219,7 @@ func smollm2(t *testing.T, file string) (runs []llamaCase) {
 	}
 	for _, kind := range []string{"f32", "q8_0", "q4_0"} {
 		run := llamaCase{Name: "SmolLM2 " + kind, File: filepath.Join(t.TempDir(), "model.gguf"), Tokens: 24}
-		if err := gguf.Write(t.Context(), run.File, dir, kind, nil); err != nil {
+		if err := gguf.Write(t.Context(), run.File, dir, kind, t.Logf, nil); err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range golden.Prompts[:5] {
