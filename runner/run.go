@@ -122,7 +122,7 @@ func (r *Runner) setRef(keys map[string]string) error {
 	if err != nil {
 		return err
 	}
-	ref.Pipeline = r.graph.Name
+	ref.Pipeline, ref.Moved = r.graph.Name, r.moved()
 	before := maps.Clone(ref.Stages)
 	maps.Copy(ref.Stages, keys)
 	for name := range ref.Stages {

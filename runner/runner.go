@@ -61,12 +61,12 @@ type Runner struct {
 	ref     string
 	before  map[string]string // the key of each stage in the pipeline's last run
 
-	mu        sync.Mutex // of hashes and logs
-	hashes    map[string]string
-	logs      map[string]string // of the stages that are there, by name
-	history   func() []*store.Record
-	elsewhere func() map[string]bool // refs of pipelines in other folders
-	observer  sync.Mutex
+	mu       sync.Mutex // of hashes and logs
+	hashes   map[string]string
+	logs     map[string]string // of the stages that are there, by name
+	history  func() []*store.Record
+	moved    func() []string // refs of the folders that the pipeline lay in before
+	observer sync.Mutex
 }
 
 // New prepares to plan or run g. A stage in opts that the graph does not have is an error.
@@ -115,7 +115,16 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 		}
 		return records
 	})
-	r.elsewhere = sync.OnceValue(func() map[string]bool { return st.Elsewhere(g.Dir) })
+	r.moved = sync.OnceValue(func() []string {
+		if len(ref.Stages) > 0 { // a folder with a past of its own is no other's, though it was copied from there
+			return ref.Moved
+		}
+		former, err := st.Former(g.Name)
+		if err != nil {
+			return nil // as above
+		}
+		return former
+	})
 	return r, nil
 }
 

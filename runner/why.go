@@ -59,10 +59,9 @@ func (r *Runner) lastRun(stage string) *store.Record {
 	return records[len(records)-1]
 }
 
-// own says whether a record is of this pipeline: of its folder, or of its name in a folder that is there no longer, since it
-// was moved.
+// own says whether a record is of this pipeline: of its folder, or of one that it lay in before.
 func (r *Runner) own(rec *store.Record) bool {
-	return rec.Ref == r.ref || rec.Pipeline == r.graph.Name && !r.elsewhere()[rec.Ref]
+	return rec.Ref == r.ref || slices.Contains(r.moved(), rec.Ref)
 }
 
 // Ran says whether the store has a record of the pipeline's stage of that name, whatever its key.

@@ -229,8 +229,8 @@ func (s *Store) sweepCheckpoints(freed *Freed, keys map[string]bool) error {
 	return nil
 }
 
-func (s *Store) sweepRefs(freed *Freed, dead []string) error {
-	for _, name := range dead {
+func (s *Store) sweepRefs(freed *Freed, dead map[string]Ref) error {
+	for name := range dead {
 		if !freed.DryRun {
 			if err := os.Remove(s.path("refs", name)); err != nil {
 				return err

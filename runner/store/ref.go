@@ -14,7 +14,8 @@ type Ref struct {
 	Dir      string            `json:"dir"` // absolute
 	Package  string            `json:"package"`
 	Pipeline string            `json:"pipeline"`
-	Stages   map[string]string `json:"stages"` // stage → key
+	Stages   map[string]string `json:"stages"`          // stage → key
+	Moved    []string          `json:"moved,omitempty"` // refs of the folders that it lay in before
 }
 
 // RefID names a pipeline's folder and package.
@@ -46,19 +47,20 @@ func (s *Store) Ref(dir, pkg string) (Ref, error) {
 	return read, nil
 }
 
-// Elsewhere is the ids of refs whose folder is there and is another than dir.
-func (s *Store) Elsewhere(dir string) map[string]bool {
-	live, _, err := s.refs()
+// Former is the ids of the refs of a pipeline of that name whose folders are there no longer, sorted.
+func (s *Store) Former(pipeline string) ([]string, error) {
+	_, dead, err := s.refs()
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	ids := map[string]bool{}
-	for _, ref := range live {
-		if ref.Dir != dir {
-			ids[RefID(ref.Dir, ref.Package)] = true
+	var ids []string
+	for id, ref := range dead {
+		if ref.Pipeline == pipeline {
+			ids = append(append(ids, id), ref.Moved...)
 		}
 	}
-	return ids
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 // Users is the folders of the pipelines whose last run used or made an artifact, sorted.
@@ -87,8 +89,9 @@ func (s *Store) Users(hash string) ([]string, error) {
 	return slices.Compact(dirs), nil
 }
 
-// refs reads all refs, apart by whether their folder is still there.
-func (s *Store) refs() (live []Ref, dead []string, err error) {
+// refs reads all refs, apart by whether their folder is still there; those of folders that are gone by their ids.
+func (s *Store) refs() (live []Ref, dead map[string]Ref, err error) {
+	dead = map[string]Ref{}
 	names, err := s.list("refs")
 	if err != nil {
 		return nil, nil, err
@@ -105,7 +108,7 @@ func (s *Store) refs() (live []Ref, dead []string, err error) {
 		if info, err := os.Stat(r.Dir); err == nil && info.IsDir() {
 			live = append(live, r)
 		} else {
-			dead = append(dead, name)
+			dead[name] = r
 		}
 	}
 	return live, dead, nil
