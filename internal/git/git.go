@@ -1,0 +1,111 @@
+// Package git reads revisions of the repository around a folder, by the git program: it knows worktrees, partial clones and whatever
+// else a repository may be.
+package git
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Repository is a work tree of a repository.
+type Repository struct {
+	Root string // absolute, without links
+}
+
+// ErrNone is a folder that lies in no work tree, or a machine without git.
+var ErrNone = errors.New("no git repository here")
+
+// Open finds the work tree that dir lies in.
+func Open(ctx context.Context, dir string) (*Repository, error) {
+	if _, err := exec.LookPath("git"); err != nil {
+		return nil, fmt.Errorf("%w: no program git on PATH", ErrNone)
+	}
+	out, err := run(ctx, dir, nil, nil, "rev-parse", "--show-toplevel")
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNone, err)
+	}
+	return &Repository{filepath.FromSlash(line(out))}, nil
+}
+
+// Commit is the commit that a revision names (gitrevisions(7)), in full.
+func (r *Repository) Commit(ctx context.Context, revision string) (string, error) {
+	out, err := run(ctx, r.Root, nil, nil, "rev-parse", "--verify", "--quiet", "--end-of-options", revision+"^{commit}")
+	if err != nil && ctx.Err() == nil {
+		return "", fmt.Errorf("%s: no such revision", revision)
+	}
+	return line(out), err
+}
+
+// MergeBase is the commit at which two histories parted.
+func (r *Repository) MergeBase(ctx context.Context, a, b string) (string, error) {
+	out, err := run(ctx, r.Root, nil, nil, "merge-base", a, b)
+	if err != nil && ctx.Err() == nil {
+		return "", fmt.Errorf("%s and %s have no commit in common (is the clone shallow?)", a, b)
+	}
+	return line(out), err
+}
+
+// Checkout writes the files of a commit into dir, an empty folder, as git would check them out; the repository's own index and work
+// tree stay as they are. Files of Git LFS are left as the pointers that were committed: fetching them would need the network.
+func (r *Repository) Checkout(ctx context.Context, commit, dir string) error {
+	aside, err := os.MkdirTemp("", "hone-index-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(aside)
+	index := []string{"GIT_INDEX_FILE=" + filepath.Join(aside, "index")}
+	if _, err := run(ctx, r.Root, index, nil, "read-tree", commit); err != nil {
+		return err
+	}
+	_, err = run(ctx, r.Root, index, nil, "-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false",
+		"checkout-index", "--all", "--quiet", "--prefix="+dir+string(filepath.Separator))
+	return err
+}
+
+// Ignored is those of the paths that the repository's ignore rules leave out.
+func (r *Repository) Ignored(ctx context.Context, paths []string) ([]string, error) {
+	if len(paths) == 0 {
+		return nil, nil
+	}
+	out, err := run(ctx, r.Root, nil, []byte(strings.Join(paths, "\x00")), "check-ignore", "-z", "--stdin")
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 { // none
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ignored := strings.Split(string(out), "\x00")
+	return slices.DeleteFunc(ignored, func(path string) bool { return path == "" }), nil
+}
+
+func line(out []byte) string { return strings.TrimSuffix(string(out), "\n") }
+
+// run is one git command in dir. The error has what git said.
+func run(ctx context.Context, dir string, env []string, stdin []byte, args ...string) ([]byte, error) {
+	c := exec.CommandContext(ctx, "git", args...)
+	c.Dir, c.Env, c.Stdin = dir, append(os.Environ(), env...), bytes.NewReader(stdin)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if text := strings.TrimSpace(stderr.String()); err != nil && text != "" {
+		first, _, _ := strings.Cut(text, "\n")
+		return out, fmt.Errorf("git %s: %s: %w", args[0], strings.TrimPrefix(first, "fatal: "), err)
+	} else if err != nil {
+		return out, fmt.Errorf("git %s: %w", args[0], err)
+	}
+	return out, nil
+}
