@@ -66,6 +66,11 @@ type UsageError struct{ Msg string }
 
 func (e *UsageError) Error() string { return e.Msg }
 
+// NoPipelineError is a pattern that no pipeline matches.
+type NoPipelineError struct{ UsageError }
+
+func (e *NoPipelineError) Unwrap() error { return &e.UsageError }
+
 // noTagError is a tag that a package does not have.
 type noTagError struct {
 	UsageError

@@ -51,6 +51,7 @@ type Source struct {
 	Get     string // the command that makes it, where the field has one: source: "…" @get("…")
 	Path    string // absolute; empty where Hub is set
 	Hub     string // hf://org/name@revision
+	Absent  bool   // it is not there, and Options.Absent allows that
 	Named   bool   // a program opens it by the path as written, which lies below the pipeline's folder
 }
 

@@ -23,7 +23,8 @@ import (
 
 // Options of Load.
 type Options struct {
-	Tags []string // key=value, or a bare name, as cue's -t
+	Tags   []string // key=value, or a bare name, as cue's -t
+	Absent bool     // files that stages name need not be there: a revision of the past has those that were committed
 }
 
 // Pipeline is a loaded pipeline: evaluated, its edges wired, not yet judged.
@@ -32,7 +33,7 @@ type Pipeline struct {
 	Package  string
 	Warnings []string
 	Files    []string // absolute, the package's own CUE files
-	tags     []string // that were given
+	opts     Options  // that were given
 	context  *cue.Context
 	value    cue.Value
 	instance *build.Instance
@@ -112,7 +113,7 @@ func LoadAll(pattern string, opts Options) (all []*Pipeline, errs Errors, err er
 		return nil
 	})
 	if err == nil && len(all) == 0 && len(errs) == 0 {
-		err = usagef("%s: no pipeline here or below", shownPath(root))
+		err = &NoPipelineError{UsageError{shownPath(root) + ": no pipeline here or below"}}
 	}
 	for _, tag := range opts.Tags {
 		if err == nil && len(errs) == 0 && !taken[tag] {
@@ -280,7 +281,7 @@ func (p *Pipeline) unsetTag(v cue.Value, places []token.Pos) string {
 		}
 	}
 	for _, t := range tagsOf(p.instance) {
-		if slices.ContainsFunc(p.tags, func(given string) bool { name, _, _ := strings.Cut(given, "="); return name == t.name }) {
+		if slices.ContainsFunc(p.opts.Tags, func(given string) bool { name, _, _ := strings.Cut(given, "="); return name == t.name }) {
 			continue
 		}
 		from, to := t.field.Pos(), t.field.End()
@@ -307,7 +308,7 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags,
 	})
 	inst := instances[0]
-	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, tags: opts.Tags, context: cuecontext.New(), instance: inst, overlay: o}
+	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, opts: opts, context: cuecontext.New(), instance: inst, overlay: o}
 	if inst.Err != nil {
 		if tag := noTag.FindStringSubmatch(inst.Err.Error()); tag != nil {
 			name := tag[1] + tag[2]

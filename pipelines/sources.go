@@ -34,7 +34,9 @@ func (c *compiler) resolveSources(s *stage) {
 		if !filepath.IsAbs(f.Path) {
 			f.Path = filepath.Join(c.p.Dir, f.Path)
 		}
-		if _, err := os.Stat(f.Path); err != nil {
+		if _, err := os.Stat(f.Path); err != nil && c.p.opts.Absent {
+			f.Absent = true
+		} else if err != nil {
 			hint := ""
 			if s.kind == "model.load" && filepath.Ext(f.Written) != ".gguf" && !filepath.IsAbs(f.Written) && hubName.MatchString("hf://"+f.Written) && strings.Count(f.Written, "/") == 1 && f.Get == "" {
 				hint = "; a model of the hub is written hf://" + f.Written

@@ -66,6 +66,10 @@ func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resol
 			res.content[src.Field] = commit
 			continue
 		}
+		if src.Absent {
+			res.unknown = append(res.unknown, src.Field)
+			continue
+		}
 		hash, err := r.hash(src.Path)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", s.Name, src.Field, err)

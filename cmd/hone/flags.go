@@ -252,15 +252,20 @@ func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *sto
 	if err != nil {
 		return nil, nil, err
 	}
+	r, err := f.runnerOf(g, st, opts)
+	return r, st, f.swapped(err, opts.Stages)
+}
+
+// runnerOf is runner where the graph is there.
+func (f *flags) runnerOf(g *pipelines.Graph, st *store.Store, opts runner.Options) (*runner.Runner, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	opts.Jobs, opts.Threads, opts.Device, opts.Exact = f.jobs, f.threads, f.device, f.numerics == "exact"
 	opts.Stages = append(opts.Stages, f.stages...)
 	opts.Hone, opts.Worker, opts.Version = []string{self}, findWorker, version()
-	r, err := runner.New(g, st, opts)
-	return r, st, f.swapped(err, opts.Stages)
+	return runner.New(g, st, opts)
 }
 
 // swapped tells the user of a verb about a stage who named the pipeline in its place.

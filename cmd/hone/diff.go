@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/internal/git"
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+func diffCommand() *cobra.Command {
+	var f flags
+	var format string
+	c := &cobra.Command{
+		Use:   "diff BASE [HEAD]",
+		Short: "two git revisions: what changed in meaning, what runs again",
+		Long: `diff compares every pipeline of the repository in two git revisions; without HEAD with the work tree. BASE...HEAD begins
+where the two parted, as a pull request does. It shows each field that changed in meaning, defaults filled, and what that
+runs again, down the graph:
+
+  +  added
+  -  removed
+  ~  changed
+  >  renamed
+     as it was, and run again because of a stage before it
+
+Comments, formatting, the order of fields, and where files lie mean nothing. A file is compared by its bytes; where a revision
+does not have it, that is said. It executes nothing and needs no network.`,
+		Example: `  hone diff HEAD
+  hone diff main...HEAD --format markdown > comment.md
+  hone diff v1 v2 --json`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.json {
+				format = "json"
+			}
+			print := map[string]func(*cobra.Command, *comparison) error{"text": printDiff, "json": diffJSON, "markdown": diffMarkdown}[format]
+			if print == nil {
+				return usage("--format %s: text, markdown or json", format)
+			}
+			if err := f.check(); err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			d, err := f.compare(ctx, args)
+			if err != nil {
+				return err
+			}
+			for _, w := range d.warnings {
+				fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", w)
+			}
+			return print(c, d)
+		},
+	}
+	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text, markdown (for a pull request) or json")
+	return c
+}
+
+// comparison is what diff found, as --json prints it.
+type comparison struct {
+	Base      string         `json:"base"` // commit
+	Head      string         `json:"head"` // commit; empty where it is the work tree
+	Pipelines []diffPipeline `json:"pipelines"`
+
+	warnings []string
+}
+
+type diffPipeline struct {
+	Path   string      `json:"path"` // of its folder, from the repository's root
+	Was    string      `json:"was,omitempty"`
+	Name   string      `json:"name"`
+	Change string      `json:"change"` // added, removed, changed or same
+	Stages []diffStage `json:"stages"`
+	Advice []finding   `json:"advice"` // that the change brings
+
+	graph *pipelines.Graph
+}
+
+type diffStage struct {
+	Name      string         `json:"name"`
+	Was       string         `json:"was,omitempty"` // the name of a renamed one
+	Kind      string         `json:"kind"`
+	Internal  bool           `json:"internal,omitempty"`
+	Change    string         `json:"change"` // added, removed, changed, renamed or same
+	Action    *runner.Action `json:"action"` // null of a removed one
+	Fields    []diffField    `json:"fields"`
+	Cause     *string        `json:"cause"`             // STAGE.FIELD that changes its key
+	Unknown   []string       `json:"unknown,omitempty"` // files that one of the revisions does not have
+	Predicted *float64       `json:"predicted_seconds"`
+}
+
+type diffField struct {
+	Field  string `json:"field"`
+	Old    any    `json:"old"`
+	New    any    `json:"new"`
+	OldPos string `json:"old_pos"`
+	NewPos string `json:"new_pos"`
+	Keyed  bool   `json:"keyed"` // the stage's result follows from it
+}
+
+// compare reads both revisions and compares pipeline by pipeline.
+func (f *flags) compare(ctx context.Context, args []string) (*comparison, error) {
+	repo, err := git.Open(ctx, ".")
+	if errors.Is(err, git.ErrNone) {
+		return nil, usage("%w", err)
+	} else if err != nil {
+		return nil, err
+	}
+	base, head, err := revisions(ctx, repo, args)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.openStore()
+	if err != nil {
+		return nil, err
+	}
+	d := &comparison{Base: base, Head: head, Pipelines: []diffPipeline{}}
+	before, drop, err := f.side(ctx, repo, base)
+	if err != nil {
+		return nil, err
+	}
+	defer drop()
+	after, drop, err := f.side(ctx, repo, head)
+	if err != nil {
+		return nil, err
+	}
+	defer drop()
+	if len(after.invalid) > 0 {
+		return nil, after.placed(after.invalid)
+	}
+	for _, e := range before.placed(before.invalid) {
+		d.warnings = append(d.warnings, "as of "+base[:12]+", "+e.Error())
+	}
+	content := contentOf(st)
+	for _, pair := range paired(before.pipelines, after.pipelines) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		p, err := f.comparePipeline(pair[0], pair[1], before, after, st, content)
+		if err != nil {
+			return nil, err
+		}
+		d.Pipelines = append(d.Pipelines, *p)
+	}
+	return d, nil
+}
+
+// contentOf hashes source files, nothing where one is not there.
+func contentOf(st *store.Store) func(pipelines.Source) string {
+	sources := st.Sources()
+	return func(s pipelines.Source) string {
+		if s.Path == "" || s.Absent {
+			return ""
+		}
+		hash, err := sources.Hash(s.Path)
+		if err != nil {
+			return ""
+		}
+		return hash
+	}
+}
+
+// comparePipeline compares one pipeline; the one or the other is nil where it is only on one side.
+func (f *flags) comparePipeline(a, b *located, before, after *side, st *store.Store, content func(pipelines.Source) string) (*diffPipeline, error) {
+	if b == nil {
+		p := &diffPipeline{Path: a.path, Name: a.Name, Change: "removed", Stages: []diffStage{}, Advice: []finding{}, graph: a.Graph}
+		for _, s := range a.Stages {
+			p.Stages = append(p.Stages, diffStage{Name: s.Name, Kind: s.Kind, Internal: s.Internal, Change: "removed", Fields: []diffField{}})
+		}
+		return p, nil
+	}
+	p := &diffPipeline{Path: b.path, Name: b.Name, Change: "same", Stages: []diffStage{}, Advice: []finding{}, graph: b.Graph}
+	old := &pipelines.Graph{}
+	switch {
+	case a == nil:
+		p.Change = "added"
+	default:
+		old = a.Graph
+		if a.path != b.path {
+			p.Was = a.path
+		}
+	}
+	r, err := f.runnerOf(b.Graph, st, runner.Options{})
+	if err != nil {
+		return nil, err
+	}
+	plan, err := r.Plan()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range pipelines.Diff(old, b.Graph, content) {
+		s := stageOf(&c, before, after)
+		if planned := plan.Stage(s.Name); planned != nil && c.New != nil {
+			s.Action, s.Predicted = &planned.Action, planned.Predicted
+		}
+		if p.Change == "same" && s.Change != "same" && (s.Change != "renamed" || c.Differs()) {
+			p.Change = "changed"
+		}
+		p.Stages = append(p.Stages, s)
+		p.Advice = append(p.Advice, gateAdvice(&c, after)...)
+	}
+	for _, e := range after.placed(b.Advice) {
+		if !slices.ContainsFunc(old.Advice, func(o pipelines.Error) bool { return o.Path == e.Path && o.Msg == e.Msg }) {
+			p.Advice = append(p.Advice, findings(pipelines.Errors{e})...)
+		}
+	}
+	return p, nil
+}
+
+func stageOf(c *pipelines.StageChange, before, after *side) diffStage {
+	s := diffStage{Name: c.Name(), Fields: []diffField{}, Change: "same"}
+	of := c.New
+	switch {
+	case c.Old == nil:
+		s.Change = "added"
+	case c.New == nil:
+		s.Change, of = "removed", c.Old
+	case c.Old.Name != c.New.Name:
+		s.Change, s.Was = "renamed", c.Old.Name
+	case c.Differs():
+		s.Change = "changed"
+	}
+	s.Kind, s.Internal = of.Kind, of.Internal
+	for _, field := range c.Fields {
+		s.Fields = append(s.Fields, diffField{field.Field, field.Old, field.New, before.pos(field.OldPos), after.pos(field.NewPos), field.Keyed})
+	}
+	if c.Cause != "" {
+		s.Cause = &c.Cause
+	}
+	for _, source := range append(slices.Clone(of.Sources), sourcesOf(c.Old)...) {
+		if source.Absent && !slices.Contains(s.Unknown, source.Written) {
+			s.Unknown = append(s.Unknown, source.Written)
+		}
+	}
+	return s
+}
+
+func sourcesOf(s *pipelines.Stage) []pipelines.Source {
+	if s == nil {
+		return nil
+	}
+	return s.Sources
+}
+
+// gateAdvice tells of a gate that holds less than it did.
+func gateAdvice(c *pipelines.StageChange, after *side) (advice []finding) {
+	for _, f := range c.Fields {
+		bound, ok := strings.CutPrefix(f.Field, "gate.")
+		if !ok || f.Old == nil {
+			continue
+		}
+		name := bound[strings.LastIndexByte(bound, '.')+1:]
+		old, _ := f.Old.(float64)
+		now, is := f.New.(float64)
+		what := ""
+		switch lower := name == "minimum"; {
+		case f.New == nil:
+			what = fmt.Sprintf("the gate's bound of %v is gone", f.Old)
+		case is && (lower && now < old || !lower && now > old):
+			what = fmt.Sprintf("the gate is loosened: %v, and %v before", f.New, f.Old)
+		default:
+			continue
+		}
+		advice = append(advice, finding{after.pos(f.NewPos), "stages." + c.Name() + "." + f.Field, what})
+	}
+	return advice
+}
+
+func diffJSON(c *cobra.Command, d *comparison) error { return printJSON(c, d) }

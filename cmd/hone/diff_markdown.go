@@ -1,0 +1,254 @@
+package main
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+// commentLimit is the characters of a comment on GitHub (65,536), less some for what others put around it.
+const commentLimit = 60_000
+
+// detail is how much a comment shows, the most first.
+type detail struct {
+	graphs, fields, stages bool
+	pipelines              int
+}
+
+// diffMarkdown writes a comment for a pull request: a summary, a table and a graph a pipeline, the fields folded. A change too big for a
+// comment loses its graphs first, then its fields, then its stages, then pipelines, and says so.
+func diffMarkdown(c *cobra.Command, d *comparison) error {
+	var text string
+	n := len(d.Pipelines)
+	steps := []detail{{true, true, true, n}, {false, true, true, n}, {false, false, true, n}, {false, false, false, n}}
+	for k := n / 2; k > 0; k /= 2 {
+		steps = append(steps, detail{pipelines: k})
+	}
+	for _, how := range append(steps, detail{}) {
+		if text = d.markdown(how); utf8.RuneCountInString(text) <= commentLimit {
+			break
+		}
+	}
+	_, err := fmt.Fprint(c.OutOrStdout(), text)
+	return err
+}
+
+func (d *comparison) markdown(how detail) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### hone diff\n\n%s\n", d.summary())
+	shown, more := 0, 0
+	for i := range d.Pipelines {
+		p := &d.Pipelines[i]
+		if p.silent() {
+			continue
+		}
+		if shown++; shown > how.pipelines {
+			more++
+			continue
+		}
+		p.markdown(&b, how)
+	}
+	if more > 0 {
+		fmt.Fprintf(&b, "\nand %s more: too much for a comment\n", count(more, "pipeline"))
+	}
+	if unknown := d.unknown(); unknown != nil {
+		const most = 20
+		if len(unknown) > most {
+			unknown = append(unknown[:most:most], fmt.Sprintf("%d more", len(unknown)-most))
+		}
+		fmt.Fprintf(&b, "\n%s%s\n", notCompared, code(unknown...))
+	}
+	if !how.fields && shown > 0 {
+		fmt.Fprintf(&b, "\nThe change is too big for all of it to be shown here; `hone diff %s` shows it.\n", d.arguments())
+	}
+	return b.String()
+}
+
+// arguments are what shows the same comparison again.
+func (d *comparison) arguments() string {
+	if d.Head == "" {
+		return d.Base[:12]
+	}
+	return d.Base[:12] + " " + d.Head[:12]
+}
+
+func (p *diffPipeline) markdown(b *strings.Builder, how detail) {
+	title := "`" + p.Path + "`"
+	if p.Name != "" && p.Name != path.Base(p.Path) {
+		title = escaped(p.Name) + " in " + title
+	}
+	switch {
+	case p.Was != "":
+		title += ", was in `" + p.Was + "`"
+	case p.Change == "added", p.Change == "removed":
+		title += ": " + p.Change
+	}
+	fmt.Fprintf(b, "\n#### %s\n", title)
+	if p.Change == "same" {
+		b.WriteString("\nno change in meaning\n")
+	}
+	if how.graphs && p.Change != "same" {
+		fmt.Fprintf(b, "\n```mermaid\n%s```\n", p.mermaid())
+	}
+	if how.stages {
+		p.table(b)
+	}
+	if how.fields {
+		p.folded(b)
+	}
+	for _, a := range p.Advice {
+		fmt.Fprintf(b, "\n> **advice** `%s` %s: %s\n", withoutColumn(a.Pos), code(a.Path), escaped(a.Message))
+	}
+}
+
+// table is a line a stage that differs or runs again.
+func (p *diffPipeline) table(b *strings.Builder) {
+	if !slices.ContainsFunc(p.Stages, func(s diffStage) bool { return s.tells() }) {
+		return
+	}
+	b.WriteString("\n| stage | kind | change | then | because of |\n|---|---|---|---|---|\n")
+	for _, s := range p.Stages {
+		if !s.tells() {
+			continue
+		}
+		change := s.Change
+		if s.Was != "" {
+			change += " from " + code(s.Was)
+		}
+		if s.Change == "same" {
+			change = ""
+		}
+		because := ""
+		if s.Cause != nil && s.Change != "added" {
+			because = code(*s.Cause)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", code(s.Name), s.Kind, change, s.does(), because)
+	}
+}
+
+// folded is the fields, hidden until they are asked for.
+func (p *diffPipeline) folded(b *strings.Builder) {
+	fields := 0
+	for _, s := range p.Stages {
+		fields += len(s.Fields)
+	}
+	if fields == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n<details><summary>%s</summary>\n\n| field | was | is | at |\n|---|---|---|---|\n", count(fields, "field"))
+	for _, s := range p.Stages {
+		for _, f := range s.Fields {
+			name := code(s.Name + "." + f.Field)
+			if effect := f.effect(); effect != "" {
+				name += " (" + effect + ")"
+			}
+			at := ""
+			if places := f.places(); places != "" {
+				at = code(places)
+			}
+			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", name, code(brief(f.Old)), code(brief(f.New)), at)
+		}
+	}
+	b.WriteString("\n</details>\n")
+}
+
+// mermaid draws the pipeline as it is now, with what is gone. A big one shows what differs or runs again, and what that reads.
+func (p *diffPipeline) mermaid() string {
+	const most = 40
+	byName, drawn := map[string]*diffStage{}, map[string]bool{}
+	for i := range p.Stages {
+		s := &p.Stages[i]
+		byName[s.Name] = s
+		if !s.Internal && (len(p.Stages) <= most || s.tells()) {
+			drawn[s.Name] = true
+		}
+	}
+	if len(p.Stages) > most {
+		for _, s := range p.graph.Stages {
+			if drawn[s.Name] && byName[s.Name].tells() {
+				for _, e := range drawnEdges(p.graph, s) {
+					drawn[e[1]] = true
+				}
+			}
+		}
+	}
+	m := newMermaid()
+	for _, s := range p.Stages {
+		if !drawn[s.Name] {
+			continue
+		}
+		class, lines := s.Change, []string{s.Name, s.Kind}
+		if class == "same" {
+			class = "reuse"
+			if s.again() {
+				class = "run"
+			}
+		}
+		if does := s.does(); does != "" && s.tells() {
+			lines[1] += " · " + does
+		}
+		m.node(s.Name, class, lines...)
+	}
+	for _, s := range p.graph.Stages {
+		if s.Internal {
+			continue
+		}
+		stage := byName[s.Name]
+		for _, e := range drawnEdges(p.graph, s) {
+			label, arrow := "", "-->"
+			if f := stage.field(e[0]); f != nil && f.New != nil {
+				label, arrow = e[0], "==>"
+				if old, _ := f.Old.(string); old != "" {
+					from := old[:max(0, strings.LastIndexByte(old, '.'))]
+					m.edge(p.now(from), s.Name, e[0], "-.->")
+				}
+			}
+			m.edge(e[1], s.Name, label, arrow)
+		}
+	}
+	return m.String()
+}
+
+// now is what a stage of before is called.
+func (p *diffPipeline) now(was string) string {
+	for _, s := range p.Stages {
+		if s.Was == was {
+			return s.Name
+		}
+	}
+	return was
+}
+
+// field is the change of a field; nil where it is as it was.
+func (s *diffStage) field(name string) *diffField {
+	for i := range s.Fields {
+		if s.Fields[i].Field == name {
+			return &s.Fields[i]
+		}
+	}
+	return nil
+}
+
+// code is text as it is, each in backticks, safe within a table.
+func code(texts ...string) string {
+	for i, text := range texts {
+		fence := "`"
+		for strings.Contains(text, fence) {
+			fence += "`"
+		}
+		if len(fence) > 1 {
+			text = " " + text + " "
+		}
+		texts[i] = fence + strings.ReplaceAll(printable(text), "|", "\\|") + fence
+	}
+	return strings.Join(texts, ", ")
+}
+
+// escaped is text that Markdown takes for nothing but text.
+func escaped(text string) string {
+	return strings.NewReplacer("\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "<", "&lt;", "|", "\\|", "\n", " ", "#", "\\#", "@", "@\u200b").Replace(printable(text))
+}

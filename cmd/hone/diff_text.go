@@ -1,0 +1,235 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hone-ml/hone/runner"
+)
+
+// diffMarks are of changes, as they are printed.
+var diffMarks = map[string]string{"added": "+", "removed": "-", "changed": "~", "renamed": ">", "same": " "}
+
+// tells says whether a stage is worth a line: something of it differs, or it runs again because of one before it.
+func (s *diffStage) tells() bool {
+	if s.Internal { // it follows from the stage that it is of
+		return false
+	}
+	return s.Change != "same" || s.Cause != nil
+}
+
+// again says whether the change makes a stage run that the store has no result of.
+func (s *diffStage) again() bool {
+	return s.Cause != nil && s.Action != nil && *s.Action != runner.Reuse
+}
+
+// says is a line a thing to say of the stage: its fields, else what it follows from.
+func (s *diffStage) says() (lines []string) {
+	if s.Was != "" {
+		lines = append(lines, "was "+s.Was)
+	}
+	for _, f := range s.Fields {
+		lines = append(lines, f.String())
+	}
+	if s.Cause != nil && !slices.ContainsFunc(s.Fields, func(f diffField) bool { return f.Keyed }) && s.Change != "added" {
+		lines = append(lines, "by "+*s.Cause)
+	}
+	return lines
+}
+
+// String is the field with its old and new value and its place.
+func (f diffField) String() string {
+	line := fmt.Sprintf("%s %s → %s", f.Field, brief(f.Old), brief(f.New))
+	if effect := f.effect(); effect != "" {
+		line += " (" + effect + ")"
+	}
+	if at := f.places(); at != "" {
+		line += "  " + at
+	}
+	return line
+}
+
+// effect is what follows from a field from which the stage's result does not.
+func (f diffField) effect() string {
+	switch {
+	case f.Keyed:
+		return ""
+	case strings.HasPrefix(f.Field, "gate."):
+		return "judged anew"
+	}
+	return "runs nothing again"
+}
+
+// places is where the field stands now, and where it stood if that was elsewhere.
+func (f diffField) places() string {
+	was, now := withoutColumn(f.OldPos), withoutColumn(f.NewPos)
+	switch {
+	case was == now || was == "":
+		return now
+	case now == "":
+		return was
+	}
+	file := now[:strings.LastIndexByte(now, ':')]
+	return now + ", was " + strings.TrimPrefix(was, file)
+}
+
+// withoutColumn is FILE:LINE of FILE:LINE:COLUMN.
+func withoutColumn(pos string) string {
+	if strings.Count(pos, ":") < 2 {
+		return pos
+	}
+	return pos[:strings.LastIndexByte(pos, ':')]
+}
+
+func printDiff(c *cobra.Command, d *comparison) error {
+	w := c.OutOrStdout()
+	for i := range d.Pipelines {
+		p := &d.Pipelines[i]
+		if p.silent() {
+			continue
+		}
+		if err := p.print(w); err != nil {
+			return err
+		}
+	}
+	if unknown := d.unknown(); unknown != nil {
+		fmt.Fprintln(w, wrapped(printable(notCompared+strings.Join(unknown, ", ")), width(w)-2, "  "))
+	}
+	_, err := fmt.Fprintln(w, d.summary())
+	return err
+}
+
+const notCompared = "not in both revisions, so not compared: "
+
+// unknown is the files that could not be compared, from the repository's root.
+func (d *comparison) unknown() (files []string) {
+	for _, p := range d.Pipelines {
+		for _, s := range p.Stages {
+			for _, file := range s.Unknown {
+				files = append(files, path.Join(p.Path, file))
+			}
+		}
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
+// silent says whether nothing of the pipeline is worth showing.
+func (p *diffPipeline) silent() bool {
+	return p.Change == "same" && p.Was == "" && len(p.Advice) == 0 &&
+		!slices.ContainsFunc(p.Stages, func(s diffStage) bool { return s.Change != "same" })
+}
+
+// title is the pipeline and what of it differs as a whole.
+func (p *diffPipeline) title() string {
+	title := p.Path
+	if p.Name != "" {
+		title = p.Name + " in " + p.Path
+	}
+	switch {
+	case p.Change == "added", p.Change == "removed":
+		title += ": " + p.Change
+	case p.Was != "":
+		title += ", was in " + p.Was
+	}
+	if p.Change == "same" {
+		title += ": no change in meaning"
+	}
+	return title
+}
+
+func (p *diffPipeline) print(w io.Writer) error {
+	fmt.Fprintln(w, p.title())
+	t := newTable(w)
+	name, kind, action := 0, 0, 0
+	for _, s := range p.Stages {
+		if s.tells() {
+			name, kind, action = max(name, len([]rune(s.Name))), max(kind, len(s.Kind)), max(action, len(s.does()))
+		}
+	}
+	before := len("  + ") + name + kind + action + 3*2
+	as := 0
+	for _, s := range p.Stages {
+		if !s.tells() {
+			if !s.Internal {
+				as++
+			}
+			continue
+		}
+		head := []string{"  " + diffMarks[s.Change] + " " + s.Name, s.Kind, s.does()}
+		for _, said := range s.says() {
+			for line := range strings.Lines(wrapped(printable(said), max(width(w)-before-2, narrowest), "  ")) {
+				t.row(append(head, strings.TrimSuffix(line, "\n"))...)
+				head = []string{"", "", ""}
+			}
+		}
+		if head[0] != "" {
+			t.row(head...)
+		}
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if as > 0 && p.Change == "changed" {
+		fmt.Fprintf(w, "    %s as before\n", count(as, "stage"))
+	}
+	for _, a := range p.Advice {
+		fmt.Fprintf(w, "  advice: %s\n", wrapped(printable(fmt.Sprintf("%s: %s: %s", a.Pos, a.Path, a.Message)), max(width(w)-12, narrowest), "    "))
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// does is the stage's action, nothing of a removed one.
+func (s *diffStage) does() string {
+	if s.Action == nil {
+		return ""
+	}
+	return string(*s.Action)
+}
+
+// summary is how much changed and what runs, in a line.
+func (d *comparison) summary() string {
+	changes, actions := map[string]int{}, map[runner.Action]int{}
+	pipelines := 0
+	for _, p := range d.Pipelines {
+		if p.Change != "same" {
+			pipelines++
+		}
+		for _, s := range p.Stages {
+			if s.Internal {
+				continue
+			}
+			changes[s.Change]++
+			if s.again() {
+				actions[*s.Action]++
+			}
+		}
+	}
+	if pipelines == 0 {
+		return "no change in meaning (" + count(len(d.Pipelines), "pipeline") + ")"
+	}
+	line := count(pipelines, "pipeline") + " changed"
+	var parts []string
+	for _, change := range []string{"added", "removed", "changed", "renamed"} {
+		if n := changes[change]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, change))
+		}
+	}
+	line += "; stages: " + strings.Join(parts, ", ")
+	parts = nil
+	for _, a := range []runner.Action{runner.Run, runner.Resume, runner.Blocked} {
+		if n := actions[a]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d to %s", n, a))
+		}
+	}
+	if parts == nil {
+		return line + "; nothing to run for it"
+	}
+	return line + "; because of it: " + strings.Join(parts, ", ")
+}
