@@ -209,3 +209,6 @@ func (r *Runner) observe(u Update) {
 	defer r.observer.Unlock()
 	r.opts.Observe(u)
 }
+
+// Graph is what the runner carries out.
+func (r *Runner) Graph() *pipelines.Graph { return r.graph }
