@@ -177,8 +177,28 @@ func lengthened(s *pipelines.Stage, changes []Change) []Change {
 		return nil
 	}
 	can, field, why := schemas.Longer(s.Kind, s.Config)
-	if can || field == "" {
+	switch i := slices.IndexFunc(changes, shortens); {
+	case !can && field == "": // no training
+		return nil
+	case i >= 0:
+		short := changes[i].Field
+		return []Change{{Field: short, New: "begins anew: a shorter training goes on from no longer one", Pos: position(s, short), Says: true}}
+	case can:
 		return nil
 	}
 	return []Change{{Field: field, New: "begins anew for its " + field + ", " + why, Pos: position(s, field), Says: true}}
+}
+
+// shortens says whether a length is less than it was.
+func shortens(c Change) bool {
+	old, now := number(c.Old), number(c.New)
+	return old != nil && now != nil && *now < *old
+}
+
+func number(v any) (n *float64) {
+	b, err := json.Marshal(v)
+	if err != nil || json.Unmarshal(b, &n) != nil {
+		return nil
+	}
+	return n
 }

@@ -98,6 +98,7 @@ tensorboard --logdir "$(hone log tune --dir)".
 	c.Flags().BoolVar(&folder, "dir", false, "print the folder of the log")
 	c.Flags().StringSliceVar(&chosen, "columns", nil, "`NAMES` of the columns to show, a,b,c, or all")
 	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
+	c.Flags().Lookup("json").Usage = "a JSON value a logged step, a line each"
 	return c
 }
 
