@@ -272,7 +272,8 @@ func (t *training) kill(stage string) {
 		others[filepath.Dir(path)] = true
 	}
 	random := rand.New(rand.NewPCG(seed(), 0))
-	at := random.Perm(t.total(stage)/every - 1)[:10] // saves but the last: after it the stage may have ended
+	saves := t.total(stage) / every
+	at := random.Perm(max(10, min(saves-1, saves*9/10)))[:10] // none of the last: the stage may have ended before it is seen
 	slices.Sort(at)
 	t.Logf("HONE_SEED=%d: %s is killed after saves %v of every %d steps, counted from 0", seed(), stage, at, every)
 	for i, k := range at {
