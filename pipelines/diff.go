@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -60,9 +59,12 @@ func Diff(before, after *Graph, content func(Source) string) []StageChange {
 		causes[s.Name] = c.Cause
 		all = append(all, c)
 	}
-	kept := slices.Collect(maps.Values(d.was))
+	kept := map[string]bool{}
+	for _, was := range d.was {
+		kept[was] = true
+	}
 	for _, s := range before.Stages {
-		if !slices.Contains(kept, s.Name) {
+		if !kept[s.Name] {
 			all = append(all, StageChange{Old: s})
 		}
 	}
@@ -250,25 +252,13 @@ func cause(g *Graph, c *StageChange, causes map[string]string) string {
 		}
 	}
 	for _, in := range c.New.Inputs {
-		for e := &in.Edge; e != nil; e = g.base(*e) {
+		for e := &in.Edge; e != nil; e = g.Base(*e) {
 			if causes[e.From] != "" {
 				return causes[e.From]
 			}
 		}
 	}
 	return ""
-}
-
-// base is the edge of the model that the adapter at e adapts; nil where e is no adapter.
-func (g *Graph) base(e Edge) *Edge {
-	if from := g.Stage(e.From); from != nil {
-		for _, out := range from.Outputs {
-			if out.Port == e.Port {
-				return out.Base
-			}
-		}
-	}
-	return nil
 }
 
 // keyTree is what of a stage's configuration goes into its key.

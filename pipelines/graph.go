@@ -87,3 +87,15 @@ func (g *Graph) Stage(name string) *Stage {
 	}
 	return nil
 }
+
+// Base is the edge of the model that the adapter at e adapts; nil where e is no adapter.
+func (g *Graph) Base(e Edge) *Edge {
+	if from := g.Stage(e.From); from != nil {
+		for _, out := range from.Outputs {
+			if out.Port == e.Port {
+				return out.Base
+			}
+		}
+	}
+	return nil
+}

@@ -151,7 +151,7 @@ func (a *attempt) verify() map[string]error {
 	var damaged map[string]error
 	for _, in := range a.stage.Inputs {
 		artifact := a.res.inputs[in.Field]
-		for e := &in.Edge; e != nil; e, artifact = base(a.graph, *e), artifact.Base {
+		for e := &in.Edge; e != nil; e, artifact = a.graph.Base(*e), artifact.Base {
 			if err := a.store.Verify(artifact.Hash); err != nil {
 				if err := a.store.Discard(artifact.Hash); err != nil {
 					a.say("warn", err.Error())

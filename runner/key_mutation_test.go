@@ -337,7 +337,7 @@ func (k keyer) of(name string) string {
 
 func (k keyer) artifact(e pipelines.Edge) *Artifact {
 	a := &Artifact{Kind: e.Kind, Hash: k.of(e.From) + "/" + e.Port}
-	if b := base(k.g, e); b != nil {
+	if b := k.g.Base(e); b != nil {
 		a.Base = k.artifact(*b)
 	}
 	return a
@@ -460,7 +460,7 @@ func readShape(v cue.Value) *shape {
 	}
 	if s.fields == nil {
 		const name = "name"
-		elem := v.Context().CompileString("{name: _}").Unify(v).LookupPath(cue.ParsePath(name))
+		elem := cuecontext.New().CompileString("{name: _}").Unify(v).LookupPath(cue.ParsePath(name))
 		if elem.Exists() && elem.IncompleteKind() != cue.TopKind && (elem.Err() == nil || !strings.Contains(elem.Err().Error(), "not allowed")) {
 			s.elem = readShape(elem)
 		}

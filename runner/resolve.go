@@ -45,7 +45,7 @@ func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resol
 		res.inputs[in.Field] = a
 		if a == nil {
 			res.unknown = append(res.unknown, in.Field)
-			for e := &in.Edge; e != nil && res.from[in.Field] == ""; e = base(r.graph, *e) {
+			for e := &in.Edge; e != nil && res.from[in.Field] == ""; e = r.graph.Base(*e) {
 				if _, ok := outputs[e.From][e.Port]; !ok {
 					res.from[in.Field] = e.From
 				}
@@ -162,7 +162,7 @@ func (r *Runner) artifact(e pipelines.Edge, outputs map[string]Outputs) *Artifac
 		return nil
 	}
 	a := &Artifact{Kind: out.Kind, Hash: out.Hash}
-	if b := base(r.graph, e); b != nil {
+	if b := r.graph.Base(e); b != nil {
 		if a.Base = r.artifact(*b, outputs); a.Base == nil {
 			return nil
 		}

@@ -34,10 +34,11 @@ type Options struct {
 	Hone    []string // argv of this program, for kinds without tensors
 	Worker  func() (string, error)
 	Resolve func(ctx context.Context, repo, revision string) (commit string, err error)
-	Observe func(Update)  // called from one goroutine at a time
-	Silence time.Duration // after which a worker that says nothing is ended; a minute where 0
-	Grace   time.Duration // that an interrupted worker has; 12 seconds where 0
-	Version string        // of hone, for the record
+	Observe func(Update)   // called from one goroutine at a time
+	Silence time.Duration  // after which a worker that says nothing is ended; a minute where 0
+	Grace   time.Duration  // that an interrupted worker has; 12 seconds where 0
+	Version string         // of hone, for the record
+	Sources *store.Sources // hashes of the user's files, where several runners share them
 }
 
 // Update is what happened to a stage: an event of its worker, or its end. Three events are the runner's own: waits,
@@ -87,6 +88,9 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 	if opts.Grace <= 0 {
 		opts.Grace = 12 * time.Second
 	}
+	if opts.Sources == nil {
+		opts.Sources = st.Sources()
+	}
 	stages, err := closure(g, opts.Stages)
 	if err != nil {
 		return nil, err
@@ -106,7 +110,7 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 	}
 	r := &Runner{
 		before: ref.Stages, graph: g, store: st, opts: opts, several: several, stages: stages, lock: lock,
-		sources: st.Sources(), ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{}, logs: map[string]string{},
+		sources: opts.Sources, ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{}, logs: map[string]string{},
 	}
 	r.history = sync.OnceValue(func() []*store.Record {
 		records, err := st.AllRecords()
@@ -177,7 +181,7 @@ func upstream(g *pipelines.Graph, s *pipelines.Stage) []string {
 		}
 	}
 	for _, in := range s.Inputs {
-		for e := &in.Edge; e != nil; e = base(g, *e) {
+		for e := &in.Edge; e != nil; e = g.Base(*e) {
 			add(e.From)
 		}
 	}
@@ -185,20 +189,6 @@ func upstream(g *pipelines.Graph, s *pipelines.Stage) []string {
 		add(e.From)
 	}
 	return names
-}
-
-// base is the edge of the model that the adapter at e adapts; nil where e is no adapter.
-func base(g *pipelines.Graph, e pipelines.Edge) *pipelines.Edge {
-	from := g.Stage(e.From)
-	if from == nil {
-		return nil
-	}
-	for _, out := range from.Outputs {
-		if out.Port == e.Port {
-			return out.Base
-		}
-	}
-	return nil
 }
 
 func (r *Runner) observe(u Update) {

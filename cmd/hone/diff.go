@@ -140,12 +140,12 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 	for _, e := range before.placed(before.invalid) {
 		d.warnings = append(d.warnings, "as of "+base[:12]+", "+e.Error())
 	}
-	content := contentOf(st)
+	sources := st.Sources()
 	for _, pair := range paired(before.pipelines, after.pipelines) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		p, err := f.comparePipeline(pair[0], pair[1], before, after, st, content)
+		p, err := f.comparePipeline(pair[0], pair[1], before, after, st, sources)
 		if err != nil {
 			return nil, err
 		}
@@ -155,8 +155,7 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 }
 
 // contentOf hashes source files, nothing where one is not there.
-func contentOf(st *store.Store) func(pipelines.Source) string {
-	sources := st.Sources()
+func contentOf(sources *store.Sources) func(pipelines.Source) string {
 	return func(s pipelines.Source) string {
 		if s.Path == "" || s.Absent {
 			return ""
@@ -170,7 +169,7 @@ func contentOf(st *store.Store) func(pipelines.Source) string {
 }
 
 // comparePipeline compares one pipeline; the one or the other is nil where it is only on one side.
-func (f *flags) comparePipeline(a, b *located, before, after *side, st *store.Store, content func(pipelines.Source) string) (*diffPipeline, error) {
+func (f *flags) comparePipeline(a, b *located, before, after *side, st *store.Store, sources *store.Sources) (*diffPipeline, error) {
 	if b == nil {
 		p := &diffPipeline{Path: a.path, Name: a.Name, Change: "removed", Stages: []diffStage{}, Advice: []finding{}, graph: a.Graph}
 		for _, s := range a.Stages {
@@ -189,7 +188,7 @@ func (f *flags) comparePipeline(a, b *located, before, after *side, st *store.St
 			p.Was = a.path
 		}
 	}
-	r, err := f.runnerOf(b.Graph, st, runner.Options{})
+	r, err := f.runnerOf(b.Graph, st, runner.Options{Sources: sources})
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +196,7 @@ func (f *flags) comparePipeline(a, b *located, before, after *side, st *store.St
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range pipelines.Diff(old, b.Graph, content) {
+	for _, c := range pipelines.Diff(old, b.Graph, contentOf(sources)) {
 		s := stageOf(&c, before, after)
 		if planned := plan.Stage(s.Name); planned != nil && c.New != nil {
 			s.Action, s.Predicted = &planned.Action, planned.Predicted
@@ -261,7 +260,7 @@ func gateAdvice(c *pipelines.StageChange, after *side) (advice []finding) {
 		name := bound[strings.LastIndexByte(bound, '.')+1:]
 		old, _ := f.Old.(float64)
 		now, is := f.New.(float64)
-		what := ""
+		var what string
 		switch lower := name == "minimum"; {
 		case f.New == nil:
 			what = fmt.Sprintf("the gate's bound of %v is gone", f.Old)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -39,13 +40,14 @@ func revisions(ctx context.Context, repo *git.Repository, args []string) (base, 
 	} else if a, b, ok := strings.Cut(base, ".."); ok {
 		base, head = a, b
 	}
-	if base, err = repo.Commit(ctx, orHead(base)); err != nil {
+	// As git reads main.. and ..main, what is left out is HEAD.
+	if base, err = repo.Commit(ctx, cmp.Or(base, "HEAD")); err != nil {
 		return "", "", usageUnless(ctx, err)
 	}
 	if head == "" && !strings.Contains(args[0], "..") {
 		return base, "", nil
 	}
-	if head, err = repo.Commit(ctx, orHead(head)); err != nil {
+	if head, err = repo.Commit(ctx, cmp.Or(head, "HEAD")); err != nil {
 		return "", "", usageUnless(ctx, err)
 	}
 	if parted {
@@ -54,13 +56,6 @@ func revisions(ctx context.Context, repo *git.Repository, args []string) (base, 
 		}
 	}
 	return base, head, nil
-}
-
-func orHead(revision string) string {
-	if revision == "" {
-		return "HEAD" // as git reads main.. and ..main
-	}
-	return revision
 }
 
 func usageUnless(ctx context.Context, err error) error {

@@ -162,15 +162,11 @@ func (p *diffPipeline) print(w io.Writer) error {
 			continue
 		}
 		head := []string{"  " + diffMarks[s.Change] + " " + s.Name, s.Kind, s.does()}
-		for _, said := range s.says() {
-			for line := range strings.Lines(wrapped(printable(said), max(width(w)-before-2, narrowest), "  ")) {
-				t.row(append(head, strings.TrimSuffix(line, "\n"))...)
-				head = []string{"", "", ""}
-			}
+		said := s.says()
+		for i := range said {
+			said[i] = printable(said[i])
 		}
-		if head[0] != "" {
-			t.row(head...)
-		}
+		t.reasons(head, said, width(w)-before)
 	}
 	if err := t.flush(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,8 +70,8 @@ func drawDot(g *pipelines.Graph, plan *runner.Plan) string {
 	fmt.Fprintf(&b, "digraph %s {\n  rankdir=LR\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"]\n", dotText(plan.Pipeline))
 	for _, s := range plan.Stages {
 		if !s.Internal {
-			fill, stroke := colour(string(s.Action))
-			fmt.Fprintf(&b, "  %s [label=%s, fillcolor=%s, color=%s]\n", dotText(s.Name), dotText(box(s)...), dotText(fill), dotText(stroke))
+			c := colours[slices.IndexFunc(colours, func(c colour) bool { return c.class == string(s.Action) })]
+			fmt.Fprintf(&b, "  %s [label=%s, fillcolor=%s, color=%s]\n", dotText(s.Name), dotText(box(s)...), dotText(c.fill), dotText(c.stroke))
 		}
 	}
 	drawn := map[string]bool{}
@@ -87,23 +88,6 @@ func drawDot(g *pipelines.Graph, plan *runner.Plan) string {
 		}
 	}
 	return b.String() + "}\n"
-}
-
-// colour is the fill and the stroke of a class.
-func colour(class string) (fill, stroke string) {
-	for _, c := range colours {
-		if c.class == class {
-			for part := range strings.SplitSeq(c.style, ",") {
-				switch name, value, _ := strings.Cut(part, ":"); name {
-				case "fill":
-					fill = value
-				case "stroke":
-					stroke = value
-				}
-			}
-		}
-	}
-	return fill, stroke
 }
 
 // dotText is lines as a quoted string of dot.

@@ -18,16 +18,20 @@ type mermaid struct {
 }
 
 // colours of classes; those of GitHub's diff where there is one. Text stays dark on them in either theme.
-var colours = []struct{ class, style string }{
-	{"added", "fill:#d1f0d9,stroke:#1a7f37,color:#1f2328"},
-	{"removed", "fill:#ffd7d5,stroke:#cf222e,color:#1f2328,stroke-dasharray:4"},
-	{"changed", "fill:#fff3c4,stroke:#9a6700,color:#1f2328"},
-	{"renamed", "fill:#e7e0ff,stroke:#8250df,color:#1f2328"},
-	{"run", "fill:#dbedff,stroke:#0969da,color:#1f2328"},
-	{"resume", "fill:#dbedff,stroke:#0969da,color:#1f2328,stroke-dasharray:4"},
-	{"blocked", "fill:#ffd7d5,stroke:#cf222e,color:#1f2328"},
-	{"reuse", "fill:#f6f8fa,stroke:#8c959f,color:#1f2328"},
+var colours = []colour{
+	{"added", "#d1f0d9", "#1a7f37", ""},
+	{"removed", "#ffd7d5", "#cf222e", dashed},
+	{"changed", "#fff3c4", "#9a6700", ""},
+	{"renamed", "#e7e0ff", "#8250df", ""},
+	{"run", "#dbedff", "#0969da", ""},
+	{"resume", "#dbedff", "#0969da", dashed},
+	{"blocked", "#ffd7d5", "#cf222e", ""},
+	{"reuse", "#f6f8fa", "#8c959f", ""},
 }
+
+type colour struct{ class, fill, stroke, more string }
+
+const dashed = ",stroke-dasharray:4"
 
 func newMermaid() *mermaid {
 	return &mermaid{ids: map[string]string{}, classes: map[string]bool{}, drawn: map[string]bool{}}
@@ -69,7 +73,7 @@ func (m *mermaid) String() string {
 	b.WriteString("flowchart LR\n" + m.nodes.String() + m.edges.String())
 	for _, c := range colours {
 		if m.classes[c.class] {
-			fmt.Fprintf(&b, "  classDef %s %s\n", c.class, c.style)
+			fmt.Fprintf(&b, "  classDef %s fill:%s,stroke:%s,color:#1f2328%s\n", c.class, c.fill, c.stroke, c.more)
 		}
 	}
 	return b.String()

@@ -71,15 +71,7 @@ func printPlan(w io.Writer, plan *runner.Plan, place string) error {
 	for _, s := range plan.Stages {
 		count[s.Action]++
 		head := []string{symbols[s.Action] + " " + s.Name, s.Kind, string(s.Action)}
-		for _, reason := range reasons(s) {
-			for line := range strings.Lines(wrapped(reason, max(width(w)-before-2, narrowest), "  ")) {
-				t.row(append(head, strings.TrimSuffix(line, "\n"))...)
-				head = []string{"", "", ""}
-			}
-		}
-		if head[0] != "" {
-			t.row(head...)
-		}
+		t.reasons(head, reasons(s), width(w)-before)
 	}
 	if err := t.flush(); err != nil {
 		return err
@@ -97,9 +89,6 @@ func printPlan(w io.Writer, plan *runner.Plan, place string) error {
 	_, err := fmt.Fprint(w, last)
 	return err
 }
-
-// narrowest is the columns of a reason where names leave it less.
-const narrowest = 40
 
 // reasons is why a stage's action is what it is, a line each.
 func reasons(s *runner.StagePlan) []string {

@@ -37,6 +37,22 @@ func (t *table) row(cells ...string) {
 	t.rows++
 }
 
+// narrowest is the columns of a reason where names leave it less.
+const narrowest = 40
+
+// reasons is a row with reasons in its last column, each wrapped and on lines of its own. The column has so many columns of the terminal.
+func (t *table) reasons(head, reasons []string, columns int) {
+	for _, reason := range reasons {
+		for line := range strings.Lines(wrapped(reason, max(columns-2, narrowest), "  ")) {
+			t.row(append(slices.Clip(head), strings.TrimSuffix(line, "\n"))...)
+			head = make([]string, len(head))
+		}
+	}
+	if head[0] != "" {
+		t.row(head...)
+	}
+}
+
 // below puts lines under the last row.
 func (t *table) below(lines string) {
 	if lines != "" {
