@@ -83,7 +83,9 @@ def settings(config, out):
 
 
 class Trace(sft.Trace):
-    """Collects TRL's own metrics too."""
+    """Collects TRL's metrics of online RL in place of those of SFT."""
+
+    own = False
 
     def on_log(self, args, state, control, logs=None, **more):
         super().on_log(args, state, control, logs=logs, **more)

@@ -179,6 +179,8 @@ def quantization(lora):
 class Trace(TrainerCallback):
     """Collects what TRL logs, and the rate that the optimiser really used."""
 
+    own = True  # the trainer logs entropy, accuracy and tokens of what is trained
+
     def __init__(self):
         self.steps, self.evaluations, self.rate = [], [], None
 
@@ -191,8 +193,9 @@ class Trace(TrainerCallback):
         if "loss" in logs:
             assert abs(logs["learning_rate"] - self.rate) < 1e-12
             self.steps.append({"step": state.global_step, "loss": float(logs["loss"]), "grad_norm": float(logs["grad_norm"]),
-                               "learning_rate": self.rate, "epoch": logs["epoch"], "entropy": f32(logs["entropy"]),
-                               "mean_token_accuracy": f32(logs["mean_token_accuracy"]), "num_tokens": logs["num_tokens"]})
+                               "learning_rate": self.rate, "epoch": logs["epoch"]})
+            if self.own:
+                self.steps[-1] |= {"entropy": f32(logs["entropy"]), "mean_token_accuracy": f32(logs["mean_token_accuracy"]), "num_tokens": logs["num_tokens"]}
 
 
 def tokenized(dataset):
