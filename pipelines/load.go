@@ -43,49 +43,50 @@ type Pipeline struct {
 // Load evaluates the pipeline at path: a folder, FOLDER:PACKAGE, or a file, which means its package. A path that does
 // not name exactly one pipeline is a *UsageError; CUE that cannot be evaluated at all gives Errors.
 func Load(path string, opts Options) (*Pipeline, error) {
-	dir, pkg, err := split(path)
+	f, err := findOne(path)
 	if err != nil {
 		return nil, err
+	}
+	return f.load(opts)
+}
+
+// found is a package that may be a pipeline.
+type found struct{ dir, pkg string }
+
+// load is load1 of what must be a pipeline.
+func (f found) load(opts Options) (*Pipeline, error) {
+	p, err := load1(f.dir, f.pkg, opts)
+	if err == nil && !p.isPipeline() {
+		return nil, usagef("%s: package %s is no pipeline: it does not embed #Pipeline of %q", shownPath(f.dir), f.pkg, schemas.ImportPath)
+	}
+	return p, err
+}
+
+// absolute is a folder's absolute path; that of the working folder where it is empty.
+func absolute(dir string) (string, error) { return filepath.Abs(cmp.Or(dir, ".")) }
+
+// findOne is the package that a path names.
+func findOne(path string) (found, error) {
+	dir, pkg, err := split(path)
+	if err != nil {
+		return found{}, err
 	}
 	packages, err := packagesIn(dir)
 	if err != nil {
-		return nil, err
+		return found{}, err
 	}
 	if pkg == "" {
 		if pkg, err = choose(dir, packages); err != nil {
-			return nil, err
+			return found{}, err
 		}
 	} else if _, ok := packages[pkg]; !ok {
-		return nil, usagef("%s: no package %s%s", shownPath(dir), pkg, Suggest(pkg, names(packages)))
+		return found{}, usagef("%s: no package %s%s", shownPath(dir), pkg, Suggest(pkg, names(packages)))
 	}
-	p, err := load1(dir, pkg, opts)
-	if err != nil {
-		return nil, err
-	}
-	if !p.isPipeline() {
-		return nil, usagef("%s: package %s is no pipeline: it does not embed #Pipeline of %q", shownPath(dir), pkg, schemas.ImportPath)
-	}
-	return p, nil
+	return found{dir, pkg}, nil
 }
 
-// LoadAll evaluates every pipeline at a pattern: ./... is each below the folder, anything else as Load. Packages that
-// do not embed #Pipeline are passed over. What cannot be loaded is in errs, beside the pipelines that can.
-func LoadAll(pattern string, opts Options) (all []*Pipeline, errs Errors, err error) {
-	root, recursive := strings.CutSuffix(pattern, "...")
-	if !recursive {
-		p, err := Load(pattern, opts)
-		if es := (Errors)(nil); errors.As(err, &es) {
-			return nil, es, nil
-		} else if err != nil {
-			return nil, nil, err
-		}
-		return []*Pipeline{p}, nil, nil
-	}
-	root, err = filepath.Abs(cmp.Or(root, "."))
-	if err != nil {
-		return nil, nil, err
-	}
-	taken := map[string]bool{}
+// findBelow is the packages of a folder and of those below it, but for hidden ones, those of modules and of tests' data.
+func findBelow(root string) (all []found, err error) {
 	err = filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -101,45 +102,27 @@ func LoadAll(pattern string, opts Options) (all []*Pipeline, errs Errors, err er
 			return nil //nolint:nilerr // WalkDir is about to read the folder and to meet the same
 		}
 		for _, pkg := range names(packages) {
-			p, err := loadTagged(dir, pkg, opts, taken)
-			if es := (Errors)(nil); errors.As(err, &es) {
-				errs = append(errs, es...)
-			} else if err != nil {
-				return err
-			} else if p.isPipeline() {
-				all = append(all, p)
-			}
+			all = append(all, found{dir, pkg})
 		}
 		return nil
 	})
-	if err == nil && len(all) == 0 && len(errs) == 0 {
-		err = &NoPipelineError{UsageError{shownPath(root) + ": no pipeline here or below"}}
-	}
-	for _, tag := range opts.Tags {
-		if err == nil && len(errs) == 0 && !taken[tag] {
-			err = usagef("%s: no pipeline has the tag %s", shownPath(root), tag)
-		}
-	}
-	return all, errs, err
+	return all, err
 }
 
-// loadTagged loads one package of many with those of the tags that it has, and notes which.
-func loadTagged(dir, pkg string, opts Options, taken map[string]bool) (*Pipeline, error) {
+// loadTagged loads one package of many with those of the tags that it has, which are taken.
+func loadTagged(f found, opts Options) (p *Pipeline, taken []string, err error) {
 	for {
-		p, err := load1(dir, pkg, opts)
+		p, err := load1(f.dir, f.pkg, opts)
 		var missing *noTagError
 		if !errors.As(err, &missing) {
-			for _, tag := range opts.Tags {
-				taken[tag] = true
-			}
-			return p, err
+			return p, opts.Tags, err
 		}
 		rest := slices.DeleteFunc(slices.Clone(opts.Tags), func(tag string) bool {
 			name, _, _ := strings.Cut(tag, "=")
 			return name == missing.tag
 		})
 		if len(rest) == len(opts.Tags) {
-			return nil, err
+			return nil, nil, err
 		}
 		opts.Tags = rest
 	}

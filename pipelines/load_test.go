@@ -149,11 +149,11 @@ func TestPath(t *testing.T) {
 			t.Errorf("%s: %T %v", path, err, err)
 		}
 	}
-	all, wrong, err := LoadAll("./...", Options{})
-	if err != nil || len(wrong) != 0 || len(all) != 4 {
-		t.Errorf("./...: %d pipelines, %v, %v", len(all), wrong, err)
+	all, err := CompileAll("./...", Options{})
+	if err != nil || len(all.Errors) != 0 || len(all.Graphs) != 4 {
+		t.Errorf("./...: %+v, %v", all, err)
 	}
-	if _, _, err := LoadAll("empty/...", Options{}); err == nil {
+	if _, err := CompileAll("empty/...", Options{}); err == nil {
 		t.Error("empty/...: a pipeline")
 	}
 }
@@ -174,14 +174,14 @@ func TestTags(t *testing.T) {
 			t.Errorf("%s -t %s: %v", c[0], c[1], err)
 		}
 	}
-	all, wrong, err := LoadAll("./...", Options{Tags: []string{"model=hf://c/d"}})
-	if err != nil || len(wrong) != 0 || len(all) != 2 {
-		t.Fatal(all, wrong, err)
+	all, err := CompileAll("./...", Options{Tags: []string{"model=hf://c/d"}})
+	if err != nil || len(all.Errors) != 0 || len(all.Graphs) != 2 {
+		t.Fatal(all, err)
 	}
-	if g, err := Compile(all[0]); err != nil || g.Stages[0].Sources[0].Hub != "hf://c/d" {
-		t.Errorf("%v, %v", g, err)
+	if g := all.Graphs[0]; g.Stages[0].Sources[0].Hub != "hf://c/d" {
+		t.Errorf("%v", g)
 	}
-	if _, _, err := LoadAll("./...", Options{Tags: []string{"nodel=x"}}); !errors.As(err, &usage) {
+	if _, err := CompileAll("./...", Options{Tags: []string{"nodel=x"}}); !errors.As(err, &usage) {
 		t.Errorf("no pipeline has the tag: %v", err)
 	}
 }
@@ -321,9 +321,25 @@ func FuzzCompile(f *testing.F) {
 		if err := os.WriteFile("p.cue", []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		g, err := compileHere()
-		if err == nil && len(g.Stages) == 0 {
+		began := time.Now()
+		c, err := evaluateHere(t, ".")
+		if took := time.Since(began); took > maxTime+2*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if err != nil || len(c.Errors) > 0 {
+			if err == nil && strings.Contains(c.Errors.Error(), "cannot be evaluated: ") {
+				t.Errorf("%v of\n%s", c.Errors, text)
+			}
+			return
+		}
+		g := c.Graphs[0]
+		if len(g.Stages) == 0 {
 			t.Errorf("a graph without stages of\n%s", text)
+		}
+		for _, s := range Diff(g, g, func(Source) string { return "" }) {
+			if s.Differs() || s.Cause != "" {
+				t.Errorf("%s differs from itself: %+v", s.Name(), s)
+			}
 		}
 	})
 }

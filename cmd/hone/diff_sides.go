@@ -86,7 +86,7 @@ func (f *flags) side(ctx context.Context, repo *git.Repository, commit string) (
 }
 
 func (f *flags) read(ctx context.Context, repo *git.Repository, s *side) error {
-	all, invalid, err := pipelines.LoadAll(s.root+"/...", pipelines.Options{Tags: f.tags, Absent: true})
+	all, err := evaluate(s.root+"/...", pipelines.Options{Tags: f.tags, Absent: true})
 	var none *pipelines.NoPipelineError
 	if errors.As(err, &none) {
 		return nil
@@ -96,29 +96,34 @@ func (f *flags) read(ctx context.Context, repo *git.Repository, s *side) error {
 	var ignored []string
 	if s.commit == "" { // what is built or copied there is not under review
 		var dirs []string
-		for _, p := range all {
-			dirs = append(dirs, p.Dir)
+		for _, g := range all.Graphs {
+			dirs = append(dirs, g.Dir)
+		}
+		for _, e := range all.Errors {
+			if dir := folder(e); filepath.IsLocal(s.rel(dir)) {
+				dirs = append(dirs, dir)
+			}
 		}
 		if ignored, err = repo.Ignored(ctx, dirs); err != nil {
 			return err
 		}
 	}
-	for _, p := range all {
-		if slices.Contains(ignored, p.Dir) {
-			continue
+	for _, g := range all.Graphs {
+		if !slices.Contains(ignored, g.Dir) {
+			s.pipelines = append(s.pipelines, &located{g, s.rel(g.Dir)})
 		}
-		g, err := pipelines.Compile(p)
-		var wrong pipelines.Errors
-		if errors.As(err, &wrong) {
-			invalid = append(invalid, wrong...)
-			continue
-		} else if err != nil {
-			return err
-		}
-		s.pipelines = append(s.pipelines, &located{g, s.rel(p.Dir)})
 	}
-	s.invalid = invalid
+	s.invalid = slices.DeleteFunc(all.Errors, func(e pipelines.Error) bool { return slices.Contains(ignored, folder(e)) })
 	return nil
+}
+
+// folder is where the file of an error lies.
+func folder(e pipelines.Error) string {
+	abs, err := filepath.Abs(e.Pos.Filename)
+	if err != nil {
+		return "."
+	}
+	return filepath.Dir(abs)
 }
 
 // name is what a side is called.

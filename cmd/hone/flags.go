@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,11 +113,11 @@ func pipelineOf(args []string) string {
 	return "."
 }
 
-// graph loads and compiles the pipeline that PATH names.
+// graph compiles the pipeline that PATH names.
 func (f *flags) graph(args []string) (*pipelines.Graph, error) {
 	path := pipelineOf(args)
 	f.ran = path
-	p, err := pipelines.Load(path, pipelines.Options{Tags: f.tags})
+	c, err := evaluate(path, pipelines.Options{Tags: f.tags})
 	var none *pipelines.UsageError
 	if errors.As(err, &none) && f.isStage(path) {
 		return nil, usage("%w; the stage of that name is --stage %s", err, path)
@@ -124,11 +125,20 @@ func (f *flags) graph(args []string) (*pipelines.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := pipelines.Compile(p)
+	g, err := c.One()
 	if err == nil {
 		f.advice = g.Advice
 	}
 	return g, err
+}
+
+// evaluate compiles the pipelines that a pattern names.
+func evaluate(pattern string, opts pipelines.Options) (*pipelines.Compiled, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return pipelines.Evaluate(context.Background(), []string{self}, pattern, opts)
 }
 
 // isStage says whether a PATH that leads nowhere is a stage of the pipeline in the working folder.

@@ -18,6 +18,7 @@ import (
 	cuecmd "cuelang.org/go/cmd/cue/cmd"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
 )
@@ -28,6 +29,9 @@ var update = flag.Bool("update", false, "rewrite what the scripts expect")
 // that its config.json has as "score", which is enough to try gates and baselines, or finds its row "bad" no number, and it answers with what it was asked.
 // A script that needs the real one asks for it by REAL_WORKER.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == pipelines.Serving { // for a test that calls hone in this process
+		main()
+	}
 	testscript.Main(m, map[string]func(){
 		"hone":        main,
 		"cue":         func() { os.Exit(cuecmd.Main()) }, // of the same module as the library

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -26,25 +25,16 @@ FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline be
 			if len(args) > 0 {
 				path = args[0]
 			}
-			all, invalid, err := pipelines.LoadAll(path, pipelines.Options{Tags: f.tags})
+			found, err := evaluate(path, pipelines.Options{Tags: f.tags})
 			if err != nil {
 				return err
 			}
-			v := wrong(nil)
-			for _, p := range all {
-				g, err := pipelines.Compile(p)
-				var wrong pipelines.Errors
-				if errors.As(err, &wrong) {
-					invalid = append(invalid, wrong...)
-				} else if err != nil {
-					return err
-				} else {
-					v.Pipelines = append(v.Pipelines, summary(g))
-					v.Advice = append(v.Advice, findings(g.Advice)...)
-				}
-				v.Warnings = append(v.Warnings, p.Warnings...)
+			v := wrong(found.Errors)
+			v.Valid, v.Warnings = len(found.Errors) == 0, found.Warnings
+			for _, g := range found.Graphs {
+				v.Pipelines = append(v.Pipelines, summary(g))
+				v.Advice = append(v.Advice, findings(g.Advice)...)
 			}
-			v.Valid, v.Errors = len(invalid) == 0, findings(invalid)
 			if f.json {
 				if err := printJSON(c, v); err != nil || v.Valid {
 					return err
@@ -53,7 +43,7 @@ FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline be
 			}
 			v.print(c)
 			if !v.Valid {
-				return invalid
+				return found.Errors
 			}
 			return nil
 		},
