@@ -41,6 +41,7 @@ func Compile(p *Pipeline) (*Graph, error) {
 	}
 	g.Stages = order(addInternal(g.Stages))
 	g.Advice = c.advice
+	g.Reads = p.reader.reads(p.overlay)
 	return g, nil
 }
 

@@ -13,6 +13,7 @@ type Graph struct {
 	Package string
 	Stages  []*Stage // topological: a stage stands after all that it reads or needs
 	Advice  Errors   // what works and is probably not meant
+	Reads   *Reads   // what it was made from
 }
 
 // Stage is a node of the graph with its configuration resolved.

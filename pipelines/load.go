@@ -38,6 +38,7 @@ type Pipeline struct {
 	value    cue.Value
 	instance *build.Instance
 	overlay  *overlay
+	reader   *reader
 }
 
 // Load evaluates the pipeline at path: a folder, FOLDER:PACKAGE, or a file, which means its package. A path that does
@@ -287,11 +288,12 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := newReader(dir, o.root)
 	instances := load.Instances(what, &load.Config{
-		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags,
+		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags, ParseFile: r.parse,
 	})
 	inst := instances[0]
-	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, opts: opts, context: cuecontext.New(), instance: inst, overlay: o}
+	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, opts: opts, context: cuecontext.New(), instance: inst, overlay: o, reader: r}
 	if inst.Err != nil {
 		if tag := noTag.FindStringSubmatch(inst.Err.Error()); tag != nil {
 			name := tag[1] + tag[2]
@@ -302,6 +304,7 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	for _, f := range inst.BuildFiles {
 		p.Files = append(p.Files, f.Filename)
 	}
+	r.imports(o.root, inst, map[*build.Instance]bool{})
 	p.value = p.context.BuildInstance(inst)
 	if err := p.value.Err(); err != nil && !p.isPipeline() {
 		return nil, p.cueErrors(err)
