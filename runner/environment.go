@@ -31,11 +31,11 @@ func (r *Runner) missing(s *pipelines.Stage) error {
 
 // cuda reports whether a worker that is left to choose will take a CUDA device, as far as files tell: there is one, and a libtorch
 // for it where the worker finds its own.
-func (r *Runner) cuda() bool {
-	if !anyExists("/dev/nvidiactl", "/dev/dxg") || r.opts.Worker == nil {
+func (o *Options) cuda() bool {
+	if !anyExists("/dev/nvidiactl", "/dev/dxg") || o.Worker == nil {
 		return false
 	}
-	path, err := r.opts.Worker()
+	path, err := o.Worker()
 	if err != nil {
 		return false
 	}

@@ -27,7 +27,7 @@ func Inline(s *pipelines.Stage) bool {
 func (r *Runner) numerics(s *pipelines.Stage) job.Numerics {
 	n := job.Numerics{Device: r.device(s), Threads: s.Resources.Threads}
 	if n.Device == "auto" {
-		if n.Device = "cpu"; r.cuda() {
+		if n.Device = "cpu"; r.opts.cuda() {
 			n.Device = "cuda"
 		}
 	}

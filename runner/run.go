@@ -80,6 +80,9 @@ func (r *Runner) Run(ctx context.Context) (*Result, error) {
 	if err := r.setRef(s.keys()); err != nil && result.Code == 0 {
 		return nil, err
 	}
+	if result.Code == 0 {
+		_ = s.remember() // a cache: the next run does what this one did
+	}
 	return result, nil
 }
 

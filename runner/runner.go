@@ -39,6 +39,7 @@ type Options struct {
 	Grace   time.Duration  // that an interrupted worker has; 12 seconds where 0
 	Version string         // of hone, for the record
 	Sources *store.Sources // hashes of the user's files, where several runners share them
+	Asked   *Invocation    // what a later run has to ask for to be the same, where this one leaves it nothing to do
 }
 
 // Update is what happened to a stage: an event of its worker, or its end. Three events are the runner's own: waits,

@@ -268,14 +268,22 @@ func (f *flags) runner(args []string, opts runner.Options) (*runner.Runner, *sto
 
 // runnerOf is runner where the graph is there.
 func (f *flags) runnerOf(g *pipelines.Graph, st *store.Store, opts runner.Options) (*runner.Runner, error) {
+	if err := f.fill(&opts); err != nil {
+		return nil, err
+	}
+	return runner.New(g, st, opts)
+}
+
+// fill sets the options that the flags and this program say.
+func (f *flags) fill(opts *runner.Options) error {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	opts.Jobs, opts.Threads, opts.Device, opts.Exact = f.jobs, f.threads, f.device, f.numerics == "exact"
 	opts.Stages = append(opts.Stages, f.stages...)
 	opts.Hone, opts.Worker, opts.Version = []string{self}, findWorker, version()
-	return runner.New(g, st, opts)
+	return nil
 }
 
 // swapped tells the user of a verb about a stage who named the pipeline in its place.

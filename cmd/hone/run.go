@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner"
 )
 
@@ -33,31 +34,46 @@ A stage with tensors reserves its threads, and they are all cores unless --threa
 			ctx, stop := interruptible()
 			defer stop()
 			show := newProgress(c.ErrOrStderr())
-			r, st, err := f.runner(args, runner.Options{
-				Force: force, Observe: show.update, Resolve: resolveHub,
-			})
+			opts := runner.Options{Force: force, Observe: show.update, Resolve: resolveHub}
+			if err := f.check(); err != nil {
+				return err
+			}
+			st, err := f.openStore()
 			if err != nil {
 				return err
 			}
-			for _, a := range f.advice {
-				if lines, ok := show.(*jsonLines); ok {
-					lines.log.Warn().Str("pos", a.Place()).Str("path", a.Path).Msg("advice: " + a.Msg)
-				} else {
-					fmt.Fprintf(c.ErrOrStderr(), "advice: %v\n", a)
+			if opts.Asked, err = f.asked(args, opts); err != nil {
+				return err
+			}
+			advise := func(advice pipelines.Errors) {
+				for _, a := range advice {
+					if lines, ok := show.(*jsonLines); ok {
+						lines.log.Warn().Str("pos", a.Place()).Str("path", a.Path).Msg("advice: " + a.Msg)
+					} else {
+						fmt.Fprintf(c.ErrOrStderr(), "advice: %v\n", a)
+					}
 				}
 			}
 			place := ""
-			if r.New() {
-				place = f.found
-			}
-			result, err := r.Run(ctx)
-			show.close()
-			if err != nil {
-				if ctx.Err() != nil {
-					return &exit{exitInterrupted, errors.New("interrupted")}
+			result := runner.Unchanged(st, opts.Asked, advise, f.json)
+			if result == nil {
+				r, _, err := f.runner(args, opts)
+				if err != nil {
+					return err
 				}
-				return err
+				advise(f.advice)
+				if r.New() {
+					place = f.found
+				}
+				if result, err = r.Run(ctx); err != nil {
+					show.close()
+					if ctx.Err() != nil {
+						return &exit{exitInterrupted, errors.New("interrupted")}
+					}
+					return err
+				}
 			}
+			show.close()
 			if f.json {
 				err = printJSON(c, result)
 			} else {
@@ -72,6 +88,23 @@ A stage with tensors reserves its threads, and they are all cores unless --threa
 	f.register(c, "json", "store", "tags", "device", "threads", "jobs", "stage", "numerics")
 	c.Flags().StringArrayVar(&force, "force", nil, "run the stage `NAME` again")
 	return c
+}
+
+// asked is what is asked of this run; nil where stages are to run again.
+func (f *flags) asked(args []string, opts runner.Options) (*runner.Invocation, error) {
+	if len(opts.Force) > 0 {
+		return nil, nil
+	}
+	folder, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.fill(&opts); err != nil {
+		return nil, err
+	}
+	return &runner.Invocation{
+		Path: pipelineOf(args), Folder: folder, Program: opts.Hone[0], Tags: f.tags, Environment: os.Environ(), Options: opts,
+	}, nil
 }
 
 // interruptible is a context that the first SIGINT, SIGTERM or SIGHUP cancels: workers save their state and end. A

@@ -98,6 +98,7 @@ func (s *Store) GC(dryRun bool) (*Freed, error) {
 		s.sweepCheckpoints(freed, keys),
 		s.sweepRefs(freed, dead),
 		s.sweepTmp(freed),
+		s.sweepMemos(dryRun),
 	)
 }
 

@@ -23,8 +23,11 @@ func lstat(path string) (id identity, ctime int64, links uint64, err error) {
 	if err := unix.Lstat(path, &st); err != nil {
 		return identity{}, 0, 0, &os.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	id = identity{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Mtime: unix.TimespecToNsec(st.Mtim)}
-	return id, unix.TimespecToNsec(st.Ctim), uint64(st.Nlink), nil
+	return identityOf(&st), unix.TimespecToNsec(st.Ctim), uint64(st.Nlink), nil
+}
+
+func identityOf(st *unix.Stat_t) identity {
+	return identity{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Mtime: unix.TimespecToNsec(st.Mtim)}
 }
 
 // hashFile is the BLAKE3-256 of a regular file's bytes. A file that changes while it is read is an error.
