@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hone-ml/hone/internal/job"
 )
 
@@ -28,7 +30,10 @@ import (
 //	sleep MS  say TEXT  error TEXT  garbage  long  crash  killed  silent  quit CODE  random PORT/FILE
 func TestMain(m *testing.M) {
 	switch {
+	case len(os.Args) == 3 && os.Args[1] == "stage" && os.Args[2] == job.Shared:
+		os.Exit(sharedWorker())
 	case len(os.Args) == 3 && os.Args[1] == "stage":
+		syscall.CloseOnExec(job.SharedConn)
 		os.Exit(fakeWorker(os.Args[2]))
 	case len(os.Args) == 3 && os.Args[1] == "run":
 		os.Exit(runForKilling(os.Args[2]))
@@ -44,8 +49,32 @@ func send(e job.Event) {
 	os.Stdout.Write(append(b, '\n'))
 }
 
+// sharedWorker does one job after another.
+func sharedWorker() int {
+	syscall.CloseOnExec(job.SharedConn)
+	jobs, err := job.Conn(os.NewFile(job.SharedConn, "jobs"))
+	check(err)
+	for {
+		dir, lock, err := job.Take(jobs)
+		if err == io.EOF {
+			return 0
+		}
+		check(err)
+		j, err := job.Read(dir)
+		check(err)
+		stderr, err := os.OpenFile(filepath.Join(j.Log, "stderr.txt"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		check(err)
+		check(unix.Dup2(int(stderr.Fd()), 2))
+		check(stderr.Close())
+		if code := fakeWorker(dir); code != 0 && code != 1 {
+			return code
+		}
+		check(lock.Close())
+		send(job.Event{Event: job.Idle})
+	}
+}
+
 func fakeWorker(dir string) int {
-	syscall.CloseOnExec(3)
 	signal.Ignore(syscall.SIGPIPE)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)

@@ -69,6 +69,7 @@ func (r *Runner) Run(ctx context.Context) (*Result, error) {
 	}
 	defer use.Close()
 	defer r.sources.Save()
+	defer r.processes.end()
 	s := r.schedule()
 	if err := s.loop(ctx); err != nil {
 		return nil, err

@@ -69,6 +69,8 @@ type Runner struct {
 	history  func() []*store.Record
 	moved    func() []string // refs of the folders that the pipeline lay in before
 	observer sync.Mutex
+
+	processes processes
 }
 
 // New prepares to plan or run g. A stage in opts that the graph does not have is an error.

@@ -20,6 +20,8 @@ type schedule struct {
 	pending int // attempts that have not sent their last report
 	free    capacity
 	waited  bool // it was said that a stage waits for threads
+
+	rootNext time.Time
 }
 
 // report is what an attempt tells the loop: first that its artifacts are placed, then that it has ended. Before it stands that
@@ -34,7 +36,7 @@ type report struct {
 func (r *Runner) schedule() *schedule {
 	s := &schedule{
 		r: r, byName: map[string]*node{}, outputs: map[string]Outputs{},
-		reports: make(chan report), free: machine(r.opts.Jobs),
+		reports: make(chan report, 64), free: machine(r.opts.Jobs),
 	}
 	for _, stage := range r.stages {
 		n := &node{stage: stage, forced: slices.Contains(r.opts.Force, stage.Name)}
@@ -53,6 +55,9 @@ func (s *schedule) loop(ctx context.Context) error {
 		for again := true; again; {
 			again = false
 			for _, n := range s.nodes {
+				if n.state != waiting {
+					continue
+				}
 				moved, err := s.advance(ctx, n)
 				if err != nil {
 					s.drain()
@@ -64,9 +69,23 @@ func (s *schedule) loop(ctx context.Context) error {
 		if s.pending == 0 {
 			return nil
 		}
-		_ = s.r.setRef(s.keys()) // so that a killed run's work has a root; the end of the run looks at its error
+		s.root()
 		s.take(<-s.reports)
+		for len(s.reports) > 0 { // what has come meanwhile, before all stages are looked at again
+			s.take(<-s.reports)
+		}
 	}
+}
+
+// root makes the keys so far roots of GC, so that a killed run's work has one; the end of the run looks at the error. With many stages
+// it is written less often, lest it take more than a twentieth of the time.
+func (s *schedule) root() {
+	began := time.Now()
+	if began.Before(s.rootNext) {
+		return
+	}
+	_ = s.r.setRef(s.keys())
+	s.rootNext = time.Now().Add(20 * time.Since(began))
 }
 
 // drain waits for attempts after an error of the runner's own; their context is the caller's to cancel.
@@ -78,9 +97,6 @@ func (s *schedule) drain() {
 
 // advance moves a waiting node on if it can: to its end where it is skipped or reused, to running where there is room.
 func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
-	if n.state != waiting {
-		return false, nil
-	}
 	if ctx.Err() != nil {
 		s.end(n, &StageResult{Status: Skipped, Error: "interrupted"})
 		return true, nil //nolint:nilerr // the interruption is the stage's result
@@ -193,12 +209,15 @@ func (s *schedule) take(rep report) {
 	}
 	if !rep.last {
 		n.state, n.result.Seconds = placed, time.Since(n.began).Seconds()
+		s.free.give(s.demand(n)) // what is left is the disk's
 		s.publish(n, out.outputs)
 		s.r.observe(Update{Stage: n.result.StagePlan, Event: job.Event{Event: "placed"}})
 		return
 	}
 	s.pending--
-	s.free.give(s.demand(n))
+	if n.state != placed {
+		s.free.give(s.demand(n))
+	}
 	if out.damaged != nil {
 		s.rebuild(n, out.damaged)
 		return

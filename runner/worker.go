@@ -1,13 +1,10 @@
 package runner
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,78 +33,42 @@ type ending struct {
 	resumed  bool // a checkpoint was of use
 }
 
-// start has a worker do the job in a.dir. The worker holds the key's lock too, and its standard input ends when this
-// process does, however that comes about.
+// start has a worker do the job in a.dir.
 func (a *attempt) start(ctx context.Context) (*ending, error) {
-	argv, env, err := a.program()
-	if err != nil {
-		return nil, err
-	}
 	stderr, err := os.OpenFile(filepath.Join(a.log(), "stderr.txt"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer stderr.Close()
-	cmd := exec.Command(argv[0], append(argv[1:], "stage", a.dir)...)
-	cmd.Dir, cmd.Env, cmd.Stderr = a.dir, env, stderr
-	cmd.ExtraFiles = []*os.File{a.lock.File}
-	stdin, err := cmd.StdinPipe()
+	p, err := a.launch(stderr)
 	if err != nil {
 		return nil, err
 	}
-	defer stdin.Close()
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, &job.Error{Path: argv[0], Message: err.Error(), Code: 6, Err: err}
-	}
-	w := &worker{attempt: a, process: cmd.Process, lines: make(chan job.Event), broken: make(chan error, 1)}
-	go w.read(stdout)
+	w := &worker{attempt: a, process: p}
 	w.follow(ctx)
-	waited := cmd.Wait()
+	var waited error
+	if w.idle {
+		a.processes.give(p)
+	} else {
+		waited = p.wait()
+	}
 	return w.verdict(ctx, waited, tail(stderr.Name()))
 }
 
-// worker is a process at work.
+// worker is a process at a job.
 type worker struct {
 	*attempt
-	process *os.Process
-	lines   chan job.Event
-	broken  chan error // what was wrong with a line
+	process *process
 	started *job.Numerics
 	done    *job.Event
 	failure *job.Error
 	ended   error // why this side ended it
 	noted   time.Time
 	resumed bool // it has said so
+	idle    bool // it waits for another job
 }
 
-// read parses the lines of the protocol. It ends at the end of the worker's output, or at a line that is not one.
-func (w *worker) read(stdout io.Reader) {
-	defer close(w.lines)
-	lines := bufio.NewScanner(stdout)
-	lines.Buffer(make([]byte, 64<<10), lineLimit)
-	for lines.Scan() {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
-		}
-		var e job.Event
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil || e.Event == "" {
-			w.broken <- fmt.Errorf("the worker wrote a line that is not of the protocol: %.200q", lines.Text())
-			_, _ = io.Copy(io.Discard, stdout)
-			return
-		}
-		w.lines <- e
-	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		w.broken <- fmt.Errorf("the worker wrote a line of more than %d bytes", lineLimit)
-		_, _ = io.Copy(io.Discard, stdout)
-	}
-}
-
-// follow takes events in until the output ends, and ends a worker that is silent, breaks the protocol or is no
+// follow takes events in until the output or the job ends, and ends a worker that is silent, breaks the protocol or is no
 // longer wanted. Silence is counted in ticks, so that a machine that slept has not been silent.
 func (w *worker) follow(ctx context.Context) {
 	tick := time.NewTicker(w.opts.Silence / 60)
@@ -117,20 +78,23 @@ func (w *worker) follow(ctx context.Context) {
 	var kill <-chan time.Time
 	for {
 		select {
-		case e, ok := <-w.lines:
+		case e, ok := <-w.process.lines:
 			if !ok {
 				select {
-				case err := <-w.broken:
+				case err := <-w.process.broken:
 					w.end(err)
 				default:
 				}
 				return
 			}
 			silent = 0
+			if w.idle = e.Event == job.Idle; w.idle {
+				return
+			}
 			if w.take(e); e.Event == "done" || e.Event == "error" {
 				kill = time.After(afterDone)
 			}
-		case err := <-w.broken:
+		case err := <-w.process.broken:
 			w.end(err)
 		case <-tick.C:
 			if silent++; silent > 60 && w.done == nil {
@@ -138,10 +102,10 @@ func (w *worker) follow(ctx context.Context) {
 			}
 		case <-cancelled:
 			cancelled = nil
-			w.process.Signal(syscall.SIGTERM)
+			_ = w.process.cmd.Process.Signal(syscall.SIGTERM)
 			kill = time.After(w.opts.Grace)
 		case <-kill:
-			w.process.Kill()
+			_ = w.process.cmd.Process.Kill()
 		}
 	}
 }
@@ -150,7 +114,7 @@ func (w *worker) end(why error) {
 	if w.ended == nil {
 		w.ended = why
 	}
-	w.process.Kill()
+	_ = w.process.cmd.Process.Kill()
 }
 
 // take brings one event in.

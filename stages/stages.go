@@ -11,12 +11,14 @@ package stages
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -52,14 +54,77 @@ const (
 // that the process prints there, C libraries included, goes to standard error. SIGTERM, SIGINT, SIGHUP and the end of
 // standard input (the runner has gone) cancel the stage. A nil numerics is that of a process without tensors.
 func Main(dir string, registry Registry, numerics NumericsFunc) int {
+	// Descriptor 3 is the lock of the stage's key, handed down by the runner. It is to end with this process, not with a
+	// program that a stage starts.
+	syscall.CloseOnExec(job.SharedConn)
+	return main(func(ctx context.Context, out io.Writer) int { return Run(ctx, dir, registry, numerics, out) })
+}
+
+// Serve does one job after another, as the runner hands them over, until there are no more or one is cancelled. Each has standard
+// error and the working folder as if the process were its own.
+func Serve(registry Registry, numerics NumericsFunc) int {
+	syscall.CloseOnExec(job.SharedConn)
+	jobs, err := job.Conn(os.NewFile(job.SharedConn, "jobs"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitEnvironment
+	}
+	return main(func(ctx context.Context, out io.Writer) int {
+		for {
+			dir, lock, err := job.Take(jobs)
+			if errors.Is(err, io.EOF) {
+				return exitDone
+			}
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return exitEnvironment
+			}
+			if err := settle(dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return exitEnvironment
+			}
+			if code := Run(ctx, dir, registry, numerics, out); ctx.Err() != nil {
+				return code
+			}
+			var m runtime.MemStats
+			if runtime.ReadMemStats(&m); m.HeapInuse > spareHeap {
+				debug.FreeOSMemory()
+			}
+			lock.Close()
+			if err := json.NewEncoder(out).Encode(job.Event{Event: job.Idle}); err != nil {
+				return exitFailed
+			}
+		}
+	})
+}
+
+// spareHeap is what a process that has ended a job may keep for the next, in bytes.
+const spareHeap = 64 << 20
+
+// settle goes to a job's folder and sends standard error, and what is printed beside the events, to its log.
+func settle(dir string) error {
+	j, err := job.Read(dir)
+	if err != nil {
+		return err
+	}
+	if err := os.Chdir(dir); err != nil {
+		return err
+	}
+	stderr, err := os.OpenFile(filepath.Join(j.Log, "stderr.txt"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	return errors.Join(redirect(int(stderr.Fd()), 2), redirect(2, 1))
+}
+
+// main is what a process does about its surroundings while it is at its jobs.
+func main(jobs func(ctx context.Context, out io.Writer) int) int {
 	out, err := takeStdout()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitEnvironment
 	}
-	// Descriptor 3 is the lock of the stage's key, handed down by the runner. It is to end with this process, not with a
-	// program that a stage starts.
-	syscall.CloseOnExec(3)
 	// A runner that is gone must not end the stage before its checkpoint: without this, a write to the closed pipe would.
 	// Not signal.Ignore: programs that a stage starts would inherit it, and a shell's `yes | head` would never end.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -81,7 +146,7 @@ func Main(dir string, registry Registry, numerics NumericsFunc) int {
 		time.Sleep(Grace)
 		os.Exit(exitInterrupted)
 	}()
-	return Run(ctx, dir, registry, numerics, out)
+	return jobs(ctx, out)
 }
 
 // Run does the job in the folder dir, writes its events to w and returns the exit code.

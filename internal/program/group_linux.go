@@ -36,11 +36,14 @@ func adoptOrphans() {
 // endOrphans ends what a program left that made itself a session or group of its own. This process has no other children.
 func endOrphans() {
 	for {
-		children := childrenOf(os.Getpid())
-		if len(children) == 0 {
+		ended, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		if err == syscall.ECHILD {
 			return
 		}
-		for _, pid := range children {
+		if ended > 0 || err != nil {
+			continue
+		}
+		for _, pid := range childrenOf(os.Getpid()) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 			_, _ = syscall.Wait4(pid, nil, 0, nil) // its own children are ours then
 		}
