@@ -95,7 +95,7 @@ func (u *Unfinished) take(e job.Event) bool {
 			u.Done = max(u.Done, e.Step)
 		}
 	}
-	return e.Event == "start" || e.Event == "checkpoint"
+	return e.Event == "checkpoint"
 }
 
 // ended notes how an attempt failed.

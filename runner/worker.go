@@ -44,7 +44,7 @@ func (a *attempt) start(ctx context.Context) (*ending, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{attempt: a, process: p}
+	w := &worker{attempt: a, process: p, noted: time.Now()}
 	w.follow(ctx)
 	var waited error
 	if w.idle {
@@ -125,8 +125,16 @@ func (w *worker) take(e job.Event) {
 		if w.started == nil {
 			w.started = &job.Numerics{Device: w.res.numerics.Device, Threads: w.res.numerics.Threads}
 		}
-		if err := w.noteNumerics(); err != nil {
-			w.end(err)
+		if !Inline(w.stage) || w.res.resume { // of the others few keep a checkpoint
+			if err := w.noteNumerics(); err != nil {
+				w.end(err)
+			}
+		}
+	case "checkpoint":
+		if Inline(w.stage) {
+			if err := w.noteNumerics(); err != nil {
+				w.end(err)
+			}
 		}
 	case "resumed":
 		w.resumed = true
@@ -137,7 +145,7 @@ func (w *worker) take(e job.Event) {
 	case "error":
 		w.failure = &job.Error{Path: e.Path, Message: e.Message, Code: max(e.Code, 1)}
 	}
-	if w.far.take(e) || time.Since(w.noted) > noteEvery {
+	if w.far.take(e) || !Inline(w.stage) && e.Event == "start" || time.Since(w.noted) > noteEvery {
 		w.far.note(w.checkpoints())
 		w.noted = time.Now()
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // syncer groups calls of flush: those that arrive while one is under way share the next.
@@ -59,13 +61,12 @@ func (s *syncer) loop() {
 // record, then it returns. A crash before that leaves no record, and the stage runs again. A record of the same key
 // and numerics is replaced.
 func (s *Store) Commit(r *Record, log string) error {
-	tmp, err := os.MkdirTemp(s.path("tmp"), "record-")
+	dir, err := os.MkdirTemp(s.path("tmp"), "record-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
-	dir := filepath.Join(tmp, "new")
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	defer os.RemoveAll(dir) // where it does not become the record's
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
 	b, err := json.MarshalIndent(r, "", "\t")
@@ -87,10 +88,19 @@ func (s *Store) Commit(r *Record, log string) error {
 		return err
 	}
 	place := s.recordDir(r)
-	if err := os.Rename(place, filepath.Join(tmp, "old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err = os.Rename(dir, place)
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+		old, tmpErr := os.MkdirTemp(s.path("tmp"), "old-")
+		if tmpErr != nil {
+			return tmpErr
+		}
+		defer os.RemoveAll(old)
+		if err := os.Rename(place, filepath.Join(old, "record")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		err = os.Rename(dir, place)
 	}
-	if err := os.Rename(dir, place); err != nil {
+	if err != nil {
 		return err
 	}
 	return s.sync.wait()

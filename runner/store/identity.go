@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
@@ -30,6 +31,9 @@ func identityOf(st *unix.Stat_t) identity {
 	return identity{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Mtime: unix.TimespecToNsec(st.Mtim)}
 }
 
+// buffers are what files are read into: large for large ones, and many files are small.
+var buffers = sync.Pool{New: func() any { return new([1 << 20]byte) }}
+
 // hashFile is the BLAKE3-256 of a regular file's bytes. A file that changes while it is read is an error.
 func hashFile(path string) (string, identity, error) {
 	before, _, _, err := lstat(path)
@@ -42,7 +46,9 @@ func hashFile(path string) (string, identity, error) {
 	}
 	defer f.Close()
 	h := blake3.New()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, make([]byte, 1<<20)); err != nil {
+	buffer := buffers.Get().(*[1 << 20]byte)
+	defer buffers.Put(buffer)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, buffer[:]); err != nil {
 		return "", identity{}, err
 	}
 	after, _, _, err := lstat(path)
