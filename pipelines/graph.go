@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"encoding/json"
+	"slices"
 
 	"cuelang.org/go/cue/token"
 )
@@ -54,6 +55,22 @@ type Source struct {
 	Hub     string // hf://org/name@revision
 	Absent  bool   // it is not there, and Options.Absent allows that
 	Named   bool   // a program opens it by the path as written, which lies below the pipeline's folder
+}
+
+// Absent tells of the files that are not there, where Options.Absent allows it.
+func (g *Graph) Absent() (all Errors) {
+	for _, s := range g.Stages {
+		for _, f := range s.Sources {
+			if f.Absent && !s.Internal {
+				e := Error{Pos: s.Pos, Path: "stages." + s.Name + "." + f.Field, Msg: f.Written + ": not here", Get: f.Get}
+				if i := slices.IndexFunc(s.Fields, func(leaf Field) bool { return leaf.Path == f.Field }); i >= 0 && s.Fields[i].Pos.IsValid() {
+					e.Pos = s.Fields[i].Pos
+				}
+				all = append(all, e)
+			}
+		}
+	}
+	return all
 }
 
 // Output is an out port. Base is set for adapters: the model that it adapts.

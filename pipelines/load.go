@@ -95,7 +95,7 @@ func findBelow(root string) (all []found, err error) {
 		if !d.IsDir() {
 			return nil
 		}
-		if name := d.Name(); dir != root && (strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "cue.mod" || name == "testdata") {
+		if dir != root && passedOver(d.Name()) {
 			return fs.SkipDir
 		}
 		packages, err := packagesIn(dir)

@@ -11,6 +11,7 @@ import (
 
 func vetCommand() *cobra.Command {
 	var f flags
+	var formatted, absent bool
 	c := &cobra.Command{
 		Use:   "vet [PATH]",
 		Short: "types, edges, cycles and files of a pipeline, and advice",
@@ -18,22 +19,29 @@ func vetCommand() *cobra.Command {
   hone vet ./... --json
   hone vet -t model=hf://HuggingFaceTB/SmolLM2-135M-Instruct`,
 		Long: `vet says everything that is wrong with a pipeline, a line each: file:line:col: path: what. PATH is a folder,
-FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline below. It runs nothing.`,
+FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline below. It runs nothing. In continuous integration, where weights are not: vet ./... --fmt --absent.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			path := "."
 			if len(args) > 0 {
 				path = args[0]
 			}
-			found, err := evaluate(path, pipelines.Options{Tags: f.tags})
+			found, err := evaluate(path, pipelines.Options{Tags: f.tags, Absent: absent})
 			if err != nil {
 				return err
+			}
+			if formatted {
+				loose, err := pipelines.Unformatted(path)
+				if err != nil {
+					return err
+				}
+				found.Errors = append(found.Errors, loose...)
 			}
 			v := wrong(found.Errors)
 			v.Valid, v.Warnings = len(found.Errors) == 0, found.Warnings
 			for _, g := range found.Graphs {
 				v.Pipelines = append(v.Pipelines, summary(g))
-				v.Advice = append(v.Advice, findings(g.Advice)...)
+				v.Advice = append(v.Advice, findings(append(g.Advice, g.Absent()...))...)
 			}
 			if f.json {
 				if err := printJSON(c, v); err != nil || v.Valid {
@@ -49,6 +57,8 @@ FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline be
 		},
 	}
 	f.register(c, "json", "tags")
+	c.Flags().BoolVar(&formatted, "fmt", false, "files must be as cue fmt writes them")
+	c.Flags().BoolVar(&absent, "absent", false, "files that stages name need not be here: in CI, weights that git does not have")
 	return c
 }
 
