@@ -6,15 +6,19 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	cuecmd "cuelang.org/go/cmd/cue/cmd"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/hone-ml/hone/pipelines"
+	honeschema "github.com/hone-ml/hone/schemas/jsonschema"
 )
 
 // dirs are the folders of this one that hold a pipeline.
@@ -53,11 +57,88 @@ func TestPlainCUE(t *testing.T) {
 				Name   string
 				Stages map[string]struct{ Kind string }
 			}
-			if err := json.Unmarshal(cue(t, "export", "."), &p); err != nil || p.Name == "" || len(p.Stages) == 0 {
+			exported := cue(t, "export", ".")
+			if err := json.Unmarshal(exported, &p); err != nil || p.Name == "" || len(p.Stages) == 0 {
 				t.Errorf("export gives %+v, %v", p, err)
 			}
+			byJSONSchema(t, exported)
 		})
 	}
+}
+
+// byJSONSchema holds what cue exports against what hone schema json prints: it is valid, and with any field of a stage misspelt it is not.
+func byJSONSchema(t *testing.T, exported []byte) {
+	t.Helper()
+	schema := compiled(t)
+	pipeline, err := jsonschema.UnmarshalJSON(bytes.NewReader(exported))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(pipeline); err != nil {
+		t.Error(err)
+	}
+	misspell(pipeline.(map[string]any)["stages"], "stages", true, func(path string) {
+		if schema.Validate(pipeline) == nil {
+			t.Errorf("%s: another letter is valid", path)
+		}
+	})
+}
+
+// misspell gives each field of stages another letter in turn, for as long as wrong looks at it. What users name themselves stays.
+func misspell(v any, path string, named bool, wrong func(path string)) {
+	if list, ok := v.([]any); ok {
+		for _, each := range list {
+			misspell(each, path+"[]", false, wrong)
+		}
+	}
+	fields, _ := v.(map[string]any)
+	for _, field := range slices.Collect(maps.Keys(fields)) {
+		below := path + "." + field
+		if !named {
+			fields[field+"x"] = fields[field]
+			delete(fields, field)
+			wrong(below)
+			fields[field] = fields[field+"x"]
+			delete(fields, field+"x")
+		}
+		switch {
+		case named:
+			misspell(fields[field], below, false, wrong)
+		case slices.Contains([]string{"parts", "suites", "gate", "graders", "rewards", "inputs", "env"}, field):
+			misspell(fields[field], below, true, wrong)
+		case !slices.Contains([]string{"out", "config", "generation", "schema", "base"}, field): // those take any field
+			misspell(fields[field], below, false, wrong)
+		}
+	}
+}
+
+// compiled is the JSON Schema of a pipeline. Its own schema, of draft 2020-12, has held it.
+func compiled(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	b, err := honeschema.Pipeline()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	meta, err := c.Compile("https://json-schema.org/draft/2020-12/schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := meta.Validate(doc); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AddResource("hone.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("hone.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
 }
 
 func cue(t *testing.T, args ...string) []byte {

@@ -15,39 +15,61 @@ import (
 
 // printKind lists the fields of a stage kind as a person reads them: those that must be there first.
 func printKind(w io.Writer, kind string) error {
-	c := cuecontext.New()
-	v, err := jsonschema.Definitions(c)
+	columns := width(w)
+	doc, fields, err := listKind(kind)
 	if err != nil {
 		return err
+	}
+	fmt.Fprintf(w, "%s\n", reflowed(kind+" "+doc, columns))
+	for _, f := range fields {
+		fmt.Fprintf(w, "\n  %s\n", wrapped(f.head(), columns-6, "      "))
+		if f.doc != "" {
+			fmt.Fprintf(w, "      %s\n", wrapped(f.doc, columns-6, "      "))
+		}
+	}
+	fmt.Fprintf(w, "\n%s\n", wrapped("hone schema json "+kind+" prints the same for programs.", columns, ""))
+	return nil
+}
+
+// listKind is what the schemas say of a kind, without its name, and its fields: those that must be there first.
+func listKind(kind string) (doc string, fields []listed, err error) {
+	v, err := jsonschema.Definitions(cuecontext.New())
+	if err != nil {
+		return "", nil, err
 	}
 	of := func(definition string) cue.Value {
 		return v.LookupPath(cue.MakePath(cue.Def(definition), cue.Str(kind)))
 	}
-	l := &listing{columns: width(w), defaults: of("#Defaults")}
+	l := &listing{defaults: of("#Defaults")}
 	l.fields("", of("#Stages"), schemas.ShapeOf(kind))
 	slices.SortStableFunc(l.found, func(a, b listed) int { return a.rank - b.rank })
-	_, doc, _ := strings.Cut(said(cue.Dereference(of("#Stages"))), " ") // it begins with the definition's name
-	fmt.Fprintf(w, "%s\n", reflowed(kind+" "+doc, l.columns))
-	for _, f := range l.found {
-		fmt.Fprintf(w, "\n  %s\n", wrapped(f.head, l.columns-6, "      "))
-		if f.doc != "" {
-			fmt.Fprintf(w, "      %s\n", wrapped(f.doc, l.columns-6, "      "))
-		}
-	}
-	fmt.Fprintf(w, "\n%s\n", wrapped("hone schema json "+kind+" prints the same for programs.", l.columns, ""))
-	return nil
+	_, doc, _ = strings.Cut(said(cue.Dereference(of("#Stages"))), " ") // it begins with the definition's name
+	return doc, l.found, nil
 }
 
 // listing collects the fields of a kind with those below them, by their path.
 type listing struct {
-	columns  int
 	defaults cue.Value
 	found    []listed
 }
 
 type listed struct {
-	head, doc string
-	rank      int
+	path, typ, doc string
+	required       bool
+	filled         string // in JSON, when it is left out; empty where nothing is filled in
+	unkeyed        bool   // no ingredient of the key
+	edge           bool
+	rank           int
+}
+
+func (f listed) head() string {
+	switch {
+	case f.required:
+		return f.path + ": " + f.typ + ", required"
+	case f.filled != "":
+		return f.path + ": " + f.typ + ", " + f.filled + " when left out"
+	}
+	return f.path + ": " + f.typ
 }
 
 // The ranks of fields: what must be there, the kind's own, what every kind has.
@@ -84,14 +106,14 @@ func (l *listing) fields(below string, v cue.Value, shape *schemas.Shape) {
 
 // field lists one, and what is below it.
 func (l *listing) field(path string, v cue.Value, shape *schemas.Shape, required bool, rank int) {
-	f := listed{head: path + ": " + l.typed(v, shape), doc: strings.Join(strings.Fields(said(v)), " "), rank: rank}
-	if required {
-		f.head += ", required"
-		if !strings.ContainsAny(path, ".[") {
-			f.rank = requiredField
-		}
-	} else if value := l.filled(path); value != "" {
-		f.head += ", " + value + " when left out"
+	f := listed{path: path, typ: l.typed(v, shape), doc: strings.Join(strings.Fields(said(v)), " "), required: required, rank: rank}
+	key := v.Attribute("key")
+	f.unkeyed = key.Err() == nil && key.Contents() == "none"
+	f.edge = shape != nil && shape.Edges != nil
+	if !required {
+		f.filled = l.filled(path)
+	} else if !strings.ContainsAny(path, ".[") {
+		f.rank = requiredField
 	}
 	l.found = append(l.found, f)
 	before := len(l.found)
@@ -112,6 +134,7 @@ func (l *listing) field(path string, v cue.Value, shape *schemas.Shape, required
 	}
 	for i := range l.found[before:] { // they stay with it
 		l.found[before+i].rank = f.rank
+		l.found[before+i].unkeyed = l.found[before+i].unkeyed || f.unkeyed
 	}
 }
 

@@ -43,12 +43,12 @@ func TestExecExample(t *testing.T) {
 	_, example, _ := strings.Cut(schemaOf(t, "exec"), "\n\n")
 	example, _, _ = strings.Cut(example, "\n\n")
 	example = strings.ReplaceAll(strings.TrimPrefix(strings.ReplaceAll(example, "\n    ", "\n"), "    "), "    ", "\t")
-	docs, err := os.ReadFile("../../docs/stages/data.md")
+	docs, err := os.ReadFile("../../docs/stages/exec.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(docs), "```cue\n"+example+"\n") {
-		t.Errorf("docs/stages/data.md does not have\n%s", example)
+		t.Errorf("docs/stages/exec.md does not have\n%s", example)
 	}
 	dir := t.TempDir()
 	for name, text := range map[string]string{

@@ -2,7 +2,8 @@
 //
 // CUE's own generator writes each definition, left open: a definition that another embeds must not refuse the other's
 // fields. Every schema at the place of a field, and every definition that is not embedded, is then closed with
-// unevaluatedProperties, which sees through references.
+// unevaluatedProperties, which sees through references. What the generator makes too narrow is widened: a stage's ports, which
+// depend on its fields, and structs without a choice in them, which it takes for constants.
 package jsonschema
 
 import (
@@ -47,9 +48,6 @@ func Definitions(ctx *cue.Context) (cue.Value, error) {
 	v := ctx.BuildInstance(inst)
 	return v, v.Err()
 }
-
-// embedded are the definitions that others embed.
-var embedded = []string{"Stage", "Training", "Grader", "Sampling"}
 
 // Kind is the JSON Schema of a stage of a kind.
 func Kind(kind string) (json.RawMessage, error) {
@@ -131,17 +129,54 @@ func kindSchema(ctx *cue.Context, v cue.Value, kind string) (map[string]any, err
 	if err := json.Unmarshal(b, &s); err != nil {
 		return nil, err
 	}
-	closeFields(s, true)
+	widen(s)
+	c := closer{}
+	c.findEmbedded(s)
+	c.closeFields(s, true)
 	if defs, ok := s["$defs"].(map[string]any); ok {
 		for name, d := range defs {
-			closeFields(d, !slices.Contains(embedded, name))
+			c.closeFields(d, !c["#/$defs/"+name])
 		}
 	}
 	fillsIn(s, kind)
 	return s, nil
 }
 
-// fillsIn makes what hone fills in optional: a stage's ports, and of an exec's the names alone.
+// widen takes back what the generator says beyond the schemas: that a struct is a constant, where its fields have one value as the
+// schemas stand, and that a choice takes any other field.
+func widen(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		if fields, ok := v["const"].(map[string]any); ok && len(fields) > 0 {
+			delete(v, "const")
+			properties := map[string]any{}
+			for name, value := range fields {
+				properties[name] = map[string]any{"const": value}
+				if _, object := value.(map[string]any); object {
+					properties[name] = map[string]any{"type": "object"}
+				}
+			}
+			v["type"], v["properties"], v["required"] = "object", properties, slices.Sorted(maps.Keys(fields))
+		}
+		for _, choice := range []string{"oneOf", "anyOf", "allOf"} {
+			of, _ := v[choice].([]any)
+			for _, each := range of {
+				if each, ok := each.(map[string]any); ok && each["additionalProperties"] == true {
+					delete(each, "additionalProperties")
+				}
+			}
+		}
+		for _, child := range v {
+			widen(child)
+		}
+	case []any:
+		for _, child := range v {
+			widen(child)
+		}
+	}
+}
+
+// fillsIn makes what hone fills in optional: a stage's ports, whose kinds depend on its fields, and of an exec's the names alone.
 func fillsIn(s map[string]any, kind string) {
 	defs, _ := s["$defs"].(map[string]any)
 	for _, d := range defs {
@@ -157,6 +192,9 @@ func fillsIn(s map[string]any, kind string) {
 		for _, part := range parts(def) {
 			if kind != "exec" {
 				optional(part, "out")
+				if fields, ok := part["properties"].(map[string]any); ok && fields["out"] != nil {
+					fields["out"] = map[string]any{"type": "object", "description": "out ports, which hone fills in."}
+				}
 				continue
 			}
 			ports, _ := part["properties"].(map[string]any)["out"].(map[string]any)["patternProperties"].(map[string]any)
@@ -187,8 +225,32 @@ func optional(s map[string]any, names ...string) {
 	s["required"] = slices.DeleteFunc(required, func(v any) bool { return slices.Contains(names, v.(string)) })
 }
 
+// closer closes schemas. It holds the definitions, as references to them, that others embed.
+type closer map[string]bool
+
+// findEmbedded notes what stands beside fields by reference: a definition that is embedded there.
+func (c closer) findEmbedded(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		if describesFields(v) {
+			for _, part := range parts(v) {
+				if ref, ok := part["$ref"].(string); ok {
+					c[ref] = true
+				}
+			}
+		}
+		for _, child := range v {
+			c.findEmbedded(child)
+		}
+	case []any:
+		for _, child := range v {
+			c.findEmbedded(child)
+		}
+	}
+}
+
 // closeFields closes the schemas of all fields below v, and v itself if it is one.
-func closeFields(v any, field bool) {
+func (c closer) closeFields(v any, field bool) {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, child := range v {
@@ -196,26 +258,30 @@ func closeFields(v any, field bool) {
 			case "properties", "patternProperties":
 				if fields, ok := child.(map[string]any); ok {
 					for _, f := range fields {
-						closeFields(f, true)
+						c.closeFields(f, true)
 					}
 				}
 			case "items", "additionalProperties":
-				closeFields(child, true)
+				c.closeFields(child, true)
 			case "allOf", "anyOf", "oneOf":
-				closeFields(child, false)
+				c.closeFields(child, false)
 			}
 		}
-		if _, open := v["additionalProperties"]; field && !open && describesFields(v) {
+		refers := slices.ContainsFunc(parts(v), func(part map[string]any) bool {
+			ref, _ := part["$ref"].(string)
+			return c[ref]
+		})
+		if _, open := v["additionalProperties"]; field && !open && (refers || describesFields(v)) {
 			v["unevaluatedProperties"] = false
 		}
 	case []any:
 		for _, child := range v {
-			closeFields(child, field)
+			c.closeFields(child, field)
 		}
 	}
 }
 
 // describesFields says whether a schema names the fields of an object, itself or in a part of it.
 func describesFields(s map[string]any) bool {
-	return slices.ContainsFunc(parts(s), func(part map[string]any) bool { return part["properties"] != nil })
+	return slices.ContainsFunc(parts(s), func(part map[string]any) bool { return part["properties"] != nil || part["patternProperties"] != nil })
 }
