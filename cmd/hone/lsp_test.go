@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/schemas"
 )
 
 // edited is a pipeline in an editor. The language server of this cue applies no pattern, and stages of a pipeline are one: a stage that
@@ -66,6 +67,11 @@ func TestLanguageServer(t *testing.T) {
 	var out, errs strings.Builder
 	if code := hone([]string{"vet", dir}, &out, &errs); code != 0 {
 		t.Fatalf("hone vet: exit %d\n%s", code, &errs)
+	}
+	for _, kind := range schemas.Kinds() { // each kind has a definition of that name, as docs/editors.md says
+		if !strings.Contains(definitions(t, vendored), "\n#"+definitionOf(kind)+": ") {
+			t.Errorf("%s: no definition #%s", kind, definitionOf(kind))
+		}
 	}
 	e := openEditor(t, dir, "edited.cue", edited)
 
@@ -138,6 +144,15 @@ func TestLanguageServer(t *testing.T) {
 		}
 	}
 
+	// A stage gets another name wherever it is read.
+	at := e.edit("rows: schemas", "r‸ows: schemas")
+	at["newName"] = "lines"
+	var renamed json.RawMessage
+	e.ask("textDocument/rename", at, &renamed)
+	if n := strings.Count(string(renamed), `"newText":"lines"`); n != 3 {
+		t.Errorf("%d places get another name: %s", n, renamed)
+	}
+
 	// The file is as cue fmt would write it, and the server writes it so.
 	var changes []struct{ NewText string }
 	e.edit("epochs: 2", "epochs:    2‸")
@@ -149,6 +164,27 @@ func TestLanguageServer(t *testing.T) {
 	if e.ask("textDocument/formatting", nil, &changes); len(changes) > 0 {
 		t.Errorf("formatted anew: %+v", changes)
 	}
+}
+
+// definitionOf is a kind in capitals, without dots.
+func definitionOf(kind string) string {
+	var name strings.Builder
+	for _, part := range strings.Split(kind, ".") {
+		if slices.Contains([]string{"sft", "dpo", "grpo"}, part) {
+			part = strings.ToUpper(part)
+		}
+		name.WriteString(strings.ToUpper(part[:1]) + part[1:])
+	}
+	return name.String()
+}
+
+func definitions(t *testing.T, vendored string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, file := range glob(t, vendored+"/*.cue") {
+		all.WriteString(textOf(t, file))
+	}
+	return all.String()
 }
 
 // editor speaks the language server protocol with cue lsp, a request at a time.
@@ -217,11 +253,12 @@ func (e *editor) edit(old, new string) map[string]any {
 	return map[string]any{"line": len(lines) - 1, "character": len(lines[len(lines)-1])} // ASCII before the sign
 }
 
-func (e *editor) ask(method string, position, result any) {
+// ask is about the open text; at is a position, and what else the method wants to know.
+func (e *editor) ask(method string, at map[string]any, result any) {
 	e.t.Helper()
-	params := map[string]any{"textDocument": map[string]any{"uri": e.uri}, "options": map[string]any{}}
-	if position != nil {
-		params["position"] = position
+	params := map[string]any{"textDocument": map[string]any{"uri": e.uri}, "options": map[string]any{}, "position": at}
+	if at["newName"] != nil {
+		params["newName"] = at["newName"]
 	}
 	e.request(method, params, result)
 }
