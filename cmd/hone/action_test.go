@@ -174,7 +174,12 @@ func TestActionAnnotates(t *testing.T) {
 	if want := `::notice file=p/p.cue,line=9,col=28,title=hone vet::stages.rows.source: 100%25,%0A::error::x.jsonl: not here` + "\n"; !strings.Contains(out, want) {
 		t.Errorf("no %q in\n%s", want, out)
 	}
-	if strings.Contains("\n"+unmarked(out), "\n::error") {
+	loud := filepath.Join(r.tmp, "loud") // a hone that says what a pipeline made it say
+	if err := os.WriteFile(loud, []byte("#!/bin/sh\necho '::error::x' >&2\nexec hone \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out = r.action(0, "HONE="+loud)
+	if strings.Count(out, "\n::error::x\n") != 2 || strings.Contains("\n"+unmarked(out), "\n::error") {
 		t.Errorf("a pipeline speaks to the runner:\n%s", out)
 	}
 	if body := g.last().Body; len(g.comments) != 1 || strings.Contains(body, "invalid") || !strings.Contains(body, "seed") {
