@@ -84,7 +84,7 @@ func names(t *testing.T, v cue.Value) (all []string) {
 func TestActionMetadata(t *testing.T) {
 	text := textOf(t, "../../action.yml")
 	v := yamlOf(t, "action.yml", text)
-	schema := v.Context().CompileString("close({" + compositeAction + "})")
+	schema := cuecontext.New().CompileString("close({" + compositeAction + "})")
 	if err := v.Unify(schema).Validate(cue.Concrete(true)); err != nil {
 		t.Fatal(err)
 	}

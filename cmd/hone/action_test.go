@@ -110,10 +110,10 @@ func TestActionWithoutPermission(t *testing.T) {
 		refuse func(*http.Request) int
 		says   string
 	}{
-		{func(r *http.Request) int { return map[bool]int{true: 403}[r.Method == "POST"] }, "the comment cannot be written: 403 Resource not accessible by integration; the job needs permissions: pull-requests: write"},
+		{func(r *http.Request) int { return map[bool]int{true: 403}[r.Method == http.MethodPost] }, "the comment cannot be written: 403 Resource not accessible by integration; the job needs permissions: pull-requests: write"},
 		{func(*http.Request) int { return 401 }, "the comments cannot be read: 401 Bad credentials; is the token right?"},
 		{func(*http.Request) int { return 404 }, "the comments cannot be read: 404 Not Found"},
-		{func(r *http.Request) int { return map[bool]int{true: 422}[r.Method == "POST"] }, "the comment cannot be written: 422 Validation Failed"},
+		{func(r *http.Request) int { return map[bool]int{true: 422}[r.Method == http.MethodPost] }, "the comment cannot be written: 422 Validation Failed"},
 	} {
 		g.refuse = c.refuse
 		out := r.action(0)
