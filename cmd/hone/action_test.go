@@ -187,6 +187,35 @@ func TestActionAnnotates(t *testing.T) {
 	}
 }
 
+// What hone vet --data proves wrong is an error. The program here says what that one says where a worker is installed.
+func TestActionTellsOfData(t *testing.T) {
+	g := github(t)
+	r := repository(t, g)
+	r.branch("change")
+	r.write("p/p.cue", strings.Replace(honest, "seed: 1", "seed: 2", 1))
+	r.commit()
+	proving := filepath.Join(r.tmp, "proving")
+	if err := os.WriteFile(proving, []byte(`#!/bin/sh
+case "$*" in
+"vet ./... --fmt --absent --json --data") ;;
+*) exec hone "$@" ;;
+esac
+echo '{"valid": true, "pipelines": [], "errors": [], "advice": [], "data": [{"stage": "tune", "proofs": [
+	{"name": "renders", "state": "proven", "message": ""}, {"name": "mask", "state": "fails", "message": "row 7 trains nothing"}]}]}'
+exit 3
+`), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out := r.action(3, "HONE="+proving, "HONE_DATA=true")
+	if !strings.Contains(out, "::error title=hone vet::stages.tune: mask: row 7 trains nothing\n") || strings.Contains(out, "renders") {
+		t.Error(out)
+	}
+	if body := g.last().Body; !strings.Contains(body, "seed") || !strings.Contains(body, "stages.tune: mask: row 7") {
+		t.Error(body)
+	}
+	r.action(0, "HONE="+proving)
+}
+
 // Advice that a change brings fails the job where that is asked for.
 func TestActionFailsOnAdvice(t *testing.T) {
 	r := repository(t, github(t))
