@@ -105,6 +105,8 @@ type diffField struct {
 	OldPos string `json:"old_pos"`
 	NewPos string `json:"new_pos"`
 	Keyed  bool   `json:"keyed"` // the stage's result follows from it
+
+	Rows *rowsDiffer `json:"rows,omitempty"` // of a data.load's source, where both sides have it
 }
 
 // compare reads both revisions and compares pipeline by pipeline.
@@ -141,11 +143,13 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 		d.warnings = append(d.warnings, "as of "+base[:12]+", "+e.Error())
 	}
 	sources := st.Sources()
+	within, stop := context.WithTimeout(ctx, comparing)
+	defer stop()
 	for _, pair := range paired(before.pipelines, after.pipelines) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		p, err := f.comparePipeline(pair[0], pair[1], before, after, st, sources)
+		p, err := f.comparePipeline(ctx, within, pair[0], pair[1], before, after, st, sources)
 		if err != nil {
 			return nil, err
 		}
@@ -169,7 +173,7 @@ func contentOf(sources *store.Sources) func(pipelines.Source) string {
 }
 
 // comparePipeline compares one pipeline; the one or the other is nil where it is only on one side.
-func (f *flags) comparePipeline(a, b *located, before, after *side, st *store.Store, sources *store.Sources) (*diffPipeline, error) {
+func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, before, after *side, st *store.Store, sources *store.Sources) (*diffPipeline, error) {
 	if b == nil {
 		p := &diffPipeline{Path: a.path, Name: a.Name, Change: "removed", Stages: []diffStage{}, Advice: []finding{}, graph: a.Graph}
 		for _, s := range a.Stages {
@@ -198,6 +202,13 @@ func (f *flags) comparePipeline(a, b *located, before, after *side, st *store.St
 	}
 	for _, c := range pipelines.Diff(old, b.Graph, contentOf(sources)) {
 		s := stageOf(&c, before, after)
+		if f := s.field("source"); f != nil && c.Old != nil && c.New != nil {
+			if old, now := rowsFrom(c.Old), rowsFrom(c.New); old != nil && now != nil {
+				if f.Rows, err = compareRows(ctx, within, old, now); err != nil {
+					return nil, err
+				}
+			}
+		}
 		if planned := plan.Stage(s.Name); planned != nil && c.New != nil {
 			s.Action, s.Predicted = &planned.Action, planned.Predicted
 		}
@@ -230,7 +241,7 @@ func stageOf(c *pipelines.StageChange, before, after *side) diffStage {
 	}
 	s.Kind, s.Internal = of.Kind, of.Internal
 	for _, field := range c.Fields {
-		s.Fields = append(s.Fields, diffField{field.Field, field.Old, field.New, before.pos(field.OldPos), after.pos(field.NewPos), field.Keyed})
+		s.Fields = append(s.Fields, diffField{field.Field, field.Old, field.New, before.pos(field.OldPos), after.pos(field.NewPos), field.Keyed, nil})
 	}
 	if c.Cause != "" {
 		s.Cause = &c.Cause

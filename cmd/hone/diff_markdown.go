@@ -150,7 +150,11 @@ func (p *diffPipeline) folded(b *strings.Builder) {
 			if places := f.places(); places != "" {
 				at = code(places)
 			}
-			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", name, code(brief(f.Old)), code(brief(f.New)), at)
+			now := code(brief(f.New))
+			if f.Rows != nil {
+				now += " " + escaped(f.Rows.String())
+			}
+			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", name, code(brief(f.Old)), now, at)
 		}
 	}
 	b.WriteString("\n</details>\n")

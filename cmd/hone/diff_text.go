@@ -35,6 +35,9 @@ func (s *diffStage) says() (lines []string) {
 	}
 	for _, f := range s.Fields {
 		lines = append(lines, f.String())
+		if f.Rows != nil {
+			lines = append(lines, f.Field+": "+f.Rows.String())
+		}
 	}
 	if s.Cause != nil && !slices.ContainsFunc(s.Fields, func(f diffField) bool { return f.Keyed }) && s.Change != "added" {
 		lines = append(lines, "by "+*s.Cause)

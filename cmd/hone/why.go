@@ -1,23 +1,48 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hone-ml/hone/runner"
+	"github.com/hone-ml/hone/runner/store"
 )
 
-// printWhy prints reasons, a line each, and below one that is another stage's those of that stage, each stage's once.
-func printWhy(w io.Writer, plan *runner.Plan, s *runner.StagePlan, why []runner.Change, indent string, told map[string]bool) {
-	for _, change := range why {
-		fmt.Fprintf(w, "%s%s\n", indent, wrapped(reason(s, change), max(width(w)-len(indent)-2, narrowest), indent+"  "))
-		if up := plan.Stage(change.From); up != nil && !told[up.Name] {
-			told[up.Name] = true
-			printWhy(w, plan, up, up.Why, indent+"  ", told)
+// whyPrinter prints why stages are planned as they are.
+type whyPrinter struct {
+	w           io.Writer
+	st          *store.Store
+	plan        *runner.Plan
+	told        map[string]bool
+	ctx, within context.Context // of the command, and of what it spends on rows
+}
+
+// print prints reasons, a line each, below one of rows how they differ, and below one that is another stage's those of that stage, each
+// stage's once.
+func (p *whyPrinter) print(s *runner.StagePlan, why []runner.Change, indent string) error {
+	p.told[s.Name] = true
+	line := func(text, indent string) {
+		fmt.Fprintf(p.w, "%s%s\n", indent, wrapped(text, max(width(p.w)-len(indent)-2, narrowest), indent+"  "))
+	}
+	all, err := explain(p.ctx, p.within, p.st, s, why)
+	if err != nil {
+		return err
+	}
+	for _, change := range all {
+		line(reason(s, change.Change), indent)
+		if change.Rows != nil {
+			line(change.Field+": "+change.Rows.String(), indent+"  ")
+		}
+		if up := p.plan.Stage(change.From); up != nil && !p.told[up.Name] {
+			if err := p.print(up, up.Why, indent+"  "); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 func whyCommand() *cobra.Command {
@@ -26,8 +51,9 @@ func whyCommand() *cobra.Command {
 		Use:   "why STAGE [PATH]",
 		Short: "what changed since the stage's last run",
 		Long: `why names what differs from the stage's last run in this pipeline: fields, inputs and files with their old and new
-value, and where that stands in the source; of an input that is not made yet, why the stage before it runs. Of a stage that
-is reused it says what set off the run that made it.`,
+value, and where that stands in the source; of an input that is not made yet, why the stage before it runs. Of rows whose
+bytes differ it counts those added, removed and changed, where both sides are there to be read. Of a stage that is reused it
+says what set off the run that made it.`,
 		Example: `  hone why tune
   hone why tune examples/sft`,
 		Args: cobra.RangeArgs(1, 2),
@@ -36,7 +62,7 @@ is reused it says what set off the run that made it.`,
 			if err != nil {
 				return err
 			}
-			r, _, err := f.runner(path, runner.Options{Stages: args[:1]})
+			r, st, err := f.runner(path, runner.Options{Stages: args[:1]})
 			if err != nil {
 				return err
 			}
@@ -46,9 +72,17 @@ is reused it says what set off the run that made it.`,
 			}
 			s := plan.Stage(args[0])
 			r.Explain(s)
+			ctx, stop := interruptible()
+			defer stop()
+			within, stop := context.WithTimeout(ctx, comparing)
+			defer stop()
 			if f.json {
+				why, err := explain(ctx, within, st, s, s.Since())
+				if err != nil {
+					return err
+				}
 				return printJSON(c, map[string]any{
-					"name": s.Name, "kind": s.Kind, "action": s.Action, "key": s.Key, "why": s.Since(),
+					"name": s.Name, "kind": s.Kind, "action": s.Action, "key": s.Key, "why": why,
 				})
 			}
 			w := c.OutOrStdout()
@@ -57,7 +91,10 @@ is reused it says what set off the run that made it.`,
 				fmt.Fprintf(w, " of the run of %s", s.Record.Started.Local().Format("2006-01-02 15:04:05"))
 			}
 			fmt.Fprintln(w)
-			printWhy(w, plan, s, s.Since(), "  ", map[string]bool{s.Name: true})
+			p := whyPrinter{w: w, st: st, plan: plan, told: map[string]bool{}, ctx: ctx, within: within}
+			if err := p.print(s, s.Since(), "  "); err != nil {
+				return err
+			}
 			switch before := s.Before; {
 			case s.Action == runner.Reuse && before == nil:
 				fmt.Fprintln(w, "  there is no earlier run to compare with")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -35,24 +34,18 @@ func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapp
 	if len(columns) == 0 {
 		return noRows(source)
 	}
-	format, roles, err := dataset.Detect(columns, mapped)
+	header, rows, err := source.Typed(columns, mapped)
 	if err != nil {
 		return stages.Errorf(source.Name, "%w", err)
 	}
-	source.Roles = map[string]bool{}
-	for _, column := range roles {
-		source.Roles[column] = true
-	}
-	w, err := dataset.Create(j.Out(port), format, roles)
+	w, err := dataset.Create(j.Out(port), header.Format, header.Columns)
 	if err != nil {
 		return err
 	}
 	defer w.Discard()
-	header := dataset.Header{Format: format, Columns: roles}
-	implicit := format == dataset.Preference && !slices.Contains(columns, roles["prompt"])
 	var bad dataset.BadRows
 	var seen int64
-	for record, err := range source.Rows() {
+	for record, err := range rows {
 		if seen%every == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -61,17 +54,6 @@ func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapp
 		var rowError *dataset.RowError
 		if err != nil && !errors.As(err, &rowError) {
 			return errors.Join(bad.Err(), err)
-		}
-		if err == nil {
-			if implicit {
-				err = header.ExtractPrompt(record.Row)
-			}
-			if err == nil {
-				err = header.Check(record.Row)
-			}
-			if err != nil {
-				err = &dataset.RowError{Where: record.Where, Err: err}
-			}
 		}
 		if err != nil {
 			bad.Add(err)
@@ -95,7 +77,7 @@ func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapp
 		return err
 	}
 	j.Summary("rows", float64(w.Rows()))
-	j.Log("format %s, rows %d", format, w.Rows())
+	j.Log("format %s, rows %d", header.Format, w.Rows())
 	return nil
 }
 
