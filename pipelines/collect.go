@@ -26,7 +26,7 @@ var common = map[string]*schemas.Shape{
 
 // header checks the fields beside the stages and returns the pipeline's name.
 func (c *compiler) header() string {
-	have := []string{"name", "description", "stages"}
+	have := []string{"name", "description", "intent", "stages"}
 	it, err := c.p.value.Fields(cue.Optional(false))
 	if err != nil {
 		c.addCUE(nil, "", c.p.value, err)

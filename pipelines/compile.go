@@ -15,6 +15,7 @@ import (
 func Compile(p *Pipeline) (*Graph, error) {
 	c := &compiler{p: p, kinds: p.definitions("#Stages"), defaults: p.definitions("#Defaults"), byName: map[string]*stage{}, choosing: map[string]bool{}}
 	g := &Graph{Dir: p.Dir, Package: p.Package, Name: c.header()}
+	g.Intent = c.intent()
 	c.collectStages()
 	for _, s := range c.stages {
 		c.resolveEdges(s)
@@ -40,6 +41,7 @@ func Compile(p *Pipeline) (*Graph, error) {
 		g.Stages = append(g.Stages, s.node())
 	}
 	g.Stages = order(addInternal(g.Stages))
+	c.senseIntent(g)
 	g.Advice = c.advice
 	g.Reads = p.reader.reads(p.overlay)
 	return g, nil

@@ -71,6 +71,28 @@ func Diff(before, after *Graph, content func(Source) string) []StageChange {
 	return all
 }
 
+// DiffIntent is what differs in what two pipelines are to achieve. No key has it.
+func DiffIntent(before, after *Graph) (changes []FieldChange) {
+	a, b := before.Intent.fields(), after.Intent.fields()
+	for i := range a {
+		if a[i].Value != b[i].Value {
+			changes = append(changes, FieldChange{Field: a[i].Path, Old: a[i].Value, New: b[i].Value, OldPos: a[i].Pos, NewPos: b[i].Pos})
+		}
+	}
+	return changes
+}
+
+// fields is the intent's fields; nil values where nobody said.
+func (in *Intent) fields() []Field {
+	if in == nil {
+		return []Field{{Path: "intent.goal"}, {Path: "intent.instructions"}}
+	}
+	return []Field{
+		{Path: "intent.goal", Value: orNil(in.Goal), Pos: in.Pos["goal"]},
+		{Path: "intent.instructions", Value: orNil(in.Instructions), Pos: in.Pos["instructions"]},
+	}
+}
+
 type differ struct {
 	before, after *Graph
 	content       func(Source) string

@@ -12,9 +12,17 @@ type Graph struct {
 	Name    string
 	Dir     string // absolute folder of the package; relative sources resolve from it
 	Package string
+	Intent  *Intent  // what it is to achieve; nil where nobody said
 	Stages  []*Stage // topological: a stage stands after all that it reads or needs
 	Advice  Errors   // what works and is probably not meant
 	Reads   *Reads   // what it was made from
+}
+
+// Intent is what a pipeline is to achieve. It is in no key: advice follows from it, and nothing else.
+type Intent struct {
+	Goal         string                    // behaviour, capability, knowledge or live data
+	Instructions int64                     // that the model is to hold to; 0 where nobody said
+	Pos          map[string]token.Position // of goal and instructions
 }
 
 // Stage is a node of the graph with its configuration resolved.

@@ -81,6 +81,7 @@ type diffPipeline struct {
 	Change string      `json:"change"` // added, removed, changed or same
 	Stages []diffStage `json:"stages"`
 	Advice []finding   `json:"advice"` // that the change brings
+	Intent []diffField `json:"intent,omitempty"`
 
 	graph *pipelines.Graph
 }
@@ -192,6 +193,12 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 			p.Was = a.path
 		}
 	}
+	for _, field := range pipelines.DiffIntent(old, b.Graph) {
+		p.Intent = append(p.Intent, fieldOf(field, before, after))
+		if p.Change == "same" {
+			p.Change = "changed"
+		}
+	}
 	r, err := f.runnerOf(b.Graph, st, runner.Options{Sources: sources})
 	if err != nil {
 		return nil, err
@@ -241,7 +248,7 @@ func stageOf(c *pipelines.StageChange, before, after *side) diffStage {
 	}
 	s.Kind, s.Internal = of.Kind, of.Internal
 	for _, field := range c.Fields {
-		s.Fields = append(s.Fields, diffField{field.Field, field.Old, field.New, before.pos(field.OldPos), after.pos(field.NewPos), field.Keyed, nil})
+		s.Fields = append(s.Fields, fieldOf(field, before, after))
 	}
 	if c.Cause != "" {
 		s.Cause = &c.Cause
@@ -252,6 +259,10 @@ func stageOf(c *pipelines.StageChange, before, after *side) diffStage {
 		}
 	}
 	return s
+}
+
+func fieldOf(f pipelines.FieldChange, before, after *side) diffField {
+	return diffField{Field: f.Field, Old: f.Old, New: f.New, OldPos: before.pos(f.OldPos), NewPos: after.pos(f.NewPos), Keyed: f.Keyed}
 }
 
 func sourcesOf(s *pipelines.Stage) []pipelines.Source {

@@ -91,6 +91,9 @@ func (p *diffPipeline) markdown(b *strings.Builder, how detail) {
 	if p.Change == "same" {
 		b.WriteString("\nno change in meaning\n")
 	}
+	for _, f := range p.Intent {
+		fmt.Fprintf(b, "\n%s: %s → %s (%s)\n", code(f.Field), code(brief(f.Old)), code(brief(f.New)), f.effect())
+	}
 	if how.graphs && p.Change != "same" {
 		fmt.Fprintf(b, "\n```mermaid\n%s```\n", p.mermaid())
 	}

@@ -148,6 +148,9 @@ func (p *diffPipeline) title() string {
 
 func (p *diffPipeline) print(w io.Writer) error {
 	fmt.Fprintln(w, p.title())
+	for _, f := range p.Intent {
+		fmt.Fprintf(w, "  ~ %s\n", wrapped(printable(f.String()), width(w)-4, "      "))
+	}
 	t := newTable(w)
 	name, kind, action := 0, 0, 0
 	for _, s := range p.Stages {
@@ -220,7 +223,9 @@ func (d *comparison) summary() string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, change))
 		}
 	}
-	line += "; stages: " + strings.Join(parts, ", ")
+	if parts != nil {
+		line += "; stages: " + strings.Join(parts, ", ")
+	}
 	parts = nil
 	for _, a := range []runner.Action{runner.Run, runner.Resume, runner.Blocked} {
 		if n := actions[a]; n > 0 {
