@@ -82,7 +82,7 @@ every verb's --json prints what that of vet does.`,
 	})
 	for _, command := range []func() *cobra.Command{
 		initCommand, vetCommand, planCommand, runCommand, whyCommand,
-		diffCommand, graphCommand, showCommand, pathCommand, logCommand,
+		diffCommand, compareCommand, graphCommand, showCommand, pathCommand, logCommand,
 		generateCommand, chatCommand, exportCommand, templateCommand, gcCommand, fsckCommand, schemaCommand, doctorCommand, versionCommand, stageCommand, compileCommand,
 	} {
 		root.AddCommand(command())

@@ -128,14 +128,7 @@ func brief(v any) string {
 	if v == nil {
 		return "–"
 	}
-	text, ok := v.(string)
-	if !ok {
-		b, err := json.Marshal(v)
-		if err != nil {
-			return fmt.Sprint(v)
-		}
-		text = string(b)
-	}
+	text := plain(v)
 	if isHex(text) {
 		return text[:12]
 	}
@@ -143,6 +136,18 @@ func brief(v any) string {
 		text = string(r[:59]) + "…"
 	}
 	return strings.ReplaceAll(text, "\n", "⏎")
+}
+
+// plain is a value as it is: text itself, anything else as JSON.
+func plain(v any) string {
+	if text, ok := v.(string); ok {
+		return text
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
 }
 
 func isHex(s string) bool {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,8 +73,10 @@ func scoreByConfig(_ context.Context, j *stages.Job) error {
 		return err
 	}
 	var model struct {
-		Score float64
-		Bad   int64
+		Score    float64
+		Bad      int64
+		Scores   []float64 // of rows, of which Score is then the mean
+		Language float64   // perplexity of the first row; the second's is twice that
 	}
 	if err := json.Unmarshal(b, &model); err != nil {
 		return err
@@ -87,6 +90,16 @@ func scoreByConfig(_ context.Context, j *stages.Job) error {
 	suites := map[string]any{}
 	for name := range c.Suites {
 		suites[name] = map[string]any{"metric": "score", "value": model.Score, "rows": 2, "tokens": 20}
+		if n := len(model.Scores); n > 0 {
+			sum := 0.0
+			for _, score := range model.Scores {
+				sum += score
+			}
+			suites[name] = map[string]any{"metric": "score", "value": sum / float64(n), "rows": n, "tokens": 10 * n}
+		}
+		if c.Suites[name].Perplexity != nil {
+			suites[name] = map[string]any{"metric": "perplexity", "value": model.Language * math.Sqrt2, "rows": 2, "tokens": 20}
+		}
 	}
 	report["suites"] = suites
 	if c.Baseline != nil {
@@ -109,6 +122,15 @@ func scoreByConfig(_ context.Context, j *stages.Job) error {
 	}
 	for name := range c.Suites {
 		line := `{"prompt": "What is 1 + 1?", "completion": "2", "answer": "2", "score": 1}` + "\n"
+		if model.Scores != nil {
+			line = ""
+		}
+		for _, score := range model.Scores {
+			line += fmt.Sprintf("{\"prompt\": \"What is 1 + 1?\", \"completion\": \"2\", \"score\": %g}\n", score)
+		}
+		if c.Suites[name].Perplexity != nil {
+			line = fmt.Sprintf("{\"row\": 1, \"tokens\": 10, \"perplexity\": %g}\n{\"row\": 2, \"tokens\": 10, \"perplexity\": %g}\n", model.Language, 2*model.Language)
+		}
 		if err := os.WriteFile(filepath.Join(samples, name+".jsonl"), []byte(line), 0o644); err != nil {
 			return err
 		}
