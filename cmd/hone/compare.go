@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -321,16 +322,10 @@ func columns(ctx context.Context, repo *git.Repository, args []string) (names, c
 		if !ranged {
 			return []string{args[0], workTree}, []string{base, head}, nil
 		}
-		short := func(name, commit string) string {
-			if name == "" {
-				return "HEAD"
-			}
-			return name
+		if to, parted := strings.CutPrefix(to, "."); parted { // A...B begins where the two parted
+			return []string{base[:12], cmp.Or(to, "HEAD")}, []string{base, head}, nil
 		}
-		if strings.HasPrefix(to, ".") { // A...B begins where the two parted
-			return []string{base[:12], short(to[1:], head)}, []string{base, head}, nil
-		}
-		return []string{short(from, base), short(to, head)}, []string{base, head}, nil
+		return []string{cmp.Or(from, "HEAD"), cmp.Or(to, "HEAD")}, []string{base, head}, nil
 	}
 	for _, arg := range args {
 		commit, err := repo.Commit(ctx, arg)

@@ -56,21 +56,29 @@ func Compare(ctx context.Context, before, after Side) (*Delta, error) {
 			column = name
 		}
 	}
-	a, err := before.hashed(ctx, seed, column)
-	if err != nil {
-		return nil, err
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	a, b := make(chan *hashedRows, 1), make(chan *hashedRows, 1)
+	read := func(side Side, to chan<- *hashedRows) {
+		rows, err := side.hashed(ctx, seed, column)
+		if err != nil {
+			stop(err) // the other side's too
+		}
+		to <- rows
 	}
-	b, err := after.hashed(ctx, seed, column)
-	if err != nil {
-		return nil, err
+	go read(before, a)
+	go read(after, b)
+	old, now := <-a, <-b
+	if old == nil || now == nil {
+		return nil, context.Cause(ctx)
 	}
-	d := &Delta{Before: int64(len(a.rows)), After: int64(len(b.rows)), By: column}
+	d := &Delta{Before: int64(len(old.rows)), After: int64(len(now.rows)), By: column}
 	if d.By == "" && before.Format != Text && after.Format != Text {
 		d.By = "prompt"
 	}
-	d.ColumnsAdded, d.ColumnsRemoved = without(b.names, a.names), without(a.names, b.names)
-	d.count(a.rows, b.rows)
-	d.Reordered = d.Added+d.Removed+d.Changed == 0 && a.order != b.order
+	d.ColumnsAdded, d.ColumnsRemoved = without(now.names, old.names), without(old.names, now.names)
+	d.count(old.rows, now.rows)
+	d.Reordered = d.Added+d.Removed+d.Changed == 0 && old.order != now.order
 	return d, nil
 }
 
