@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -43,10 +44,13 @@ func (c *compiler) intent() *Intent {
 			if in.Goal, err = said.String(); err == nil {
 				continue
 			}
-			if text, ok := c.own(field).(string); ok {
-				wrong(label, field, "unknown goal %q%s", text, Suggest(text, goals))
-			} else {
+			switch text, ok := c.own(field).(string); {
+			case !ok:
 				wrong(label, field, "wants one of %s", strings.Join(goals, ", "))
+			case slices.Contains(goals, text): // and another
+				c.addCUE(nil, "intent."+label, field, field.Err())
+			default:
+				wrong(label, field, "unknown goal %q%s", text, Suggest(text, goals))
 			}
 		case "instructions":
 			if in.Instructions, err = said.Int64(); err != nil {
@@ -101,15 +105,17 @@ func (c *compiler) senseIntent(g *Graph) {
 	case "live data":
 		advise("goal", "retrieval keeps up with data that changes, and weights do not: train how the model uses what is put before it, not the data")
 	}
-	if (in.Goal == "capability" || in.Goal == "knowledge") && len(trained) > 0 && !g.guarded(trained) {
+	if (in.Goal == "capability" || in.Goal == "knowledge") && untrained(trained) == "" && !g.guarded(trained) {
 		advise("goal", "no eval holds what the model could do before against a baseline: what it learns may cost it other things (an eval with baseline, "+
 			"a suite of other tasks, and maxDrop or maxRise in its gate)")
 	}
 }
 
 func untrained(trained map[string]bool) string {
-	if len(trained) > 0 {
-		return ""
+	for _, is := range trained {
+		if is {
+			return ""
+		}
 	}
 	return "; no stage here trains"
 }
@@ -160,8 +166,8 @@ func (g *Graph) ofKind(kinds ...string) (found []*Stage) {
 // trained is the stages whose models have learnt something here, and those that follow from them.
 func (g *Graph) trained() map[string]bool {
 	found := map[string]bool{}
-	for _, s := range g.ofKind("train.sft", "train.dpo", "train.grpo", "model.pretrain") {
-		found[s.Name] = true
+	for _, s := range g.ofKind("train.sft", "train.dpo", "train.grpo", "model.pretrain", "exec") {
+		found[s.Name] = s.Kind != "exec" || slices.ContainsFunc(s.Outputs, func(out Output) bool { return out.Kind == "model" || out.Kind == "adapter" })
 	}
 	for _, s := range g.Stages { // topological
 		for _, in := range s.Inputs {
@@ -205,8 +211,8 @@ func (g *Graph) sourceBytes(s *Stage) (total int64, known bool) {
 		seen[s.Name] = true
 		for _, f := range s.Sources {
 			info, err := os.Stat(f.Path)
-			if err != nil || !info.Mode().IsRegular() {
-				return false
+			if err != nil || !info.Mode().IsRegular() || slices.Contains([]string{".gz", ".zst", ".parquet"}, filepath.Ext(f.Path)) {
+				return false // a folder, or packed
 			}
 			total += info.Size()
 		}
