@@ -233,18 +233,24 @@ func (c *comparer) sweeps(graphs []*pipelines.Graph) (tables []*comparedRuns, er
 
 // revisions compares the pipelines of PATH in git revisions.
 func (c *comparer) revisions(ctx context.Context, where string, args []string, graphs []*pipelines.Graph, invalid error) ([]*comparedRuns, error) {
+	var wrong pipelines.Errors
 	repo, err := git.Open(ctx, ".")
+	if errors.Is(err, git.ErrNone) && errors.As(invalid, &wrong) {
+		return nil, wrong // the stages may be there
+	}
 	if errors.Is(err, git.ErrNone) {
 		return nil, usage("%s: no such stage%s, and %w", args[0], c.suggest(graphs, args[0]), git.ErrNone)
 	} else if err != nil {
 		return nil, err
 	}
 	names, commits, err := columns(ctx, repo, args)
-	if err != nil {
-		var wrong *exit
-		if errors.As(err, &wrong) && wrong.code == exitUsage {
-			return nil, usage("%w, and no stage is called so%s", err, c.suggest(graphs, args[0]))
-		}
+	if err != nil && errors.As(invalid, &wrong) && ctx.Err() == nil {
+		return nil, wrong
+	}
+	if err != nil && exitCode(err) == exitUsage {
+		name, _, _ := strings.Cut(err.Error(), ": ")
+		return nil, usage("%w, and no stage is called so%s", err, c.suggest(graphs, name))
+	} else if err != nil {
 		return nil, err
 	}
 	var sides []*side
