@@ -269,25 +269,27 @@ func evalsOf(g *pipelines.Graph, s *pipelines.Stage) (evals []*pipelines.Stage) 
 
 // common tells of names what is their own: between what all begin and what all end with.
 func common(stages []*pipelines.Stage) func(name string) string {
-	first := stages[0].Name
-	before, after := len(first), len(first)
-	for _, s := range stages[1:] {
-		n := 0
-		for n < min(before, len(s.Name)) && s.Name[n] == first[n] {
-			n++
+	names := make([]string, len(stages))
+	for i, s := range stages {
+		names[i] = s.Name
+	}
+	first := slices.MinFunc(names, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	begin, end := len(first), len(first)
+	for _, name := range names {
+		for !strings.HasPrefix(name, first[:begin]) {
+			begin--
 		}
-		before = n
-		n = 0
-		for n < min(after, len(s.Name)) && s.Name[len(s.Name)-1-n] == first[len(first)-1-n] {
-			n++
+	}
+	for _, name := range names {
+		for end = min(end, len(first)-begin); !strings.HasSuffix(name, first[len(first)-end:]); {
+			end--
 		}
-		after = n
 	}
 	return func(name string) string {
-		if len(stages) == 1 || before+after >= len(name) {
+		if len(names) == 1 {
 			return ""
 		}
-		return name[before : len(name)-after]
+		return name[begin : len(name)-end]
 	}
 }
 
