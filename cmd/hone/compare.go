@@ -124,25 +124,14 @@ func (c *comparer) graphs(where string) (graphs []*pipelines.Graph, err error) {
 		}
 		return []*pipelines.Graph{g}, nil
 	}
-	all, invalid, err := pipelines.LoadAll(where, pipelines.Options{Tags: c.tags})
+	all, err := evaluate(where, pipelines.Options{Tags: c.tags})
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range all {
-		g, err := pipelines.Compile(p)
-		var wrong pipelines.Errors
-		if errors.As(err, &wrong) {
-			invalid = append(invalid, wrong...)
-		} else if err != nil {
-			return nil, err
-		} else {
-			graphs = append(graphs, g)
-		}
+	if len(all.Errors) > 0 {
+		return nil, all.Errors
 	}
-	if len(invalid) > 0 {
-		return nil, invalid
-	}
-	return graphs, nil
+	return all.Graphs, nil
 }
 
 // stagesNamed is the arguments that name stages of one of the pipelines, as a whole or by a pattern.
