@@ -1,7 +1,9 @@
 package runner
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/pipelines"
@@ -35,4 +37,22 @@ func (r *Runner) origin(e pipelines.Edge) *job.Origin {
 		}
 	}
 	return o
+}
+
+// sourceNames is what a stage's sources are called in the pipeline, for its record. An absolute path is of this machine.
+func sourceNames(s *pipelines.Stage) map[string]string {
+	names := map[string]string{}
+	for _, src := range s.Sources {
+		name := filepath.ToSlash(src.Written)
+		if src.Hub != "" {
+			name = src.Hub
+		} else if filepath.IsAbs(name) {
+			name = filepath.Base(name)
+		}
+		if info, err := os.Stat(src.Path); src.Hub == "" && err == nil && info.IsDir() {
+			name = strings.TrimSuffix(name, "/") + "/"
+		}
+		names[src.Field] = name
+	}
+	return names
 }

@@ -11,22 +11,26 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hone-ml/hone/internal/gguf"
+	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/modeldir"
+	"github.com/hone-ml/hone/runner/provenance"
 )
 
 func exportCommand() *cobra.Command {
-	var f modelFlags
-	var format, kind string
+	f := modelFlags{files: true}
+	var format, kind, sign string
 	c := &cobra.Command{
 		Use:   "export MODEL DIR",
 		Short: "a model or an adapter as files that other tools read",
 		Example: `  hone export tune out
   hone export tune out --pipeline examples/sft
-  hone export ./model out --format gguf`,
+  hone export ./model out --format gguf
+  hone export tune out --sign cosign.key`,
 		Long: `export writes MODEL to the new folder DIR: whole, or not at all.
 
 ` + modelHelp + `
@@ -34,7 +38,10 @@ func exportCommand() *cobra.Command {
 --format hf is a Hugging Face folder, which AutoModelForCausalLM.from_pretrained(DIR) loads; peft is an adapter's folder
 for PeftModel.from_pretrained(base, DIR). Its base_model_name_or_path is the base's name on the hub where it has one,
 else null: a path of this machine would be wrong elsewhere. gguf is DIR/model.gguf with tokenizer and chat template, for
-llama.cpp and what is built on it; --type is that of its matrices.`,
+llama.cpp and what is built on it; --type is that of its matrices. What an export stage wrote is copied as it is.
+
+Beside what a run made lie README.md, a model card for the hub, bom.cdx.json, a CycloneDX bill of materials, and
+provenance.intoto.jsonl, which hone verify DIR reads; all are drawn from the records. ` + signHelp,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if format != "" && format != "hf" && format != "peft" && format != "gguf" {
@@ -52,31 +59,66 @@ llama.cpp and what is built on it; --type is that of its matrices.`,
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			c.SetContext(ctx)
+			key, err := signingKey(ctx, sign)
+			if err != nil {
+				return err
+			}
 			m, err := f.openModel(c, args[0], false)
 			if err != nil {
 				return err
 			}
 			defer m.close()
-			if format == "" {
+			switch {
+			case sign != "" && m.made == nil:
+				return usage("--sign: no record says what %s was made of", args[0])
+			case m.Kind == "files" && format != "":
+				return usage("--format %s: %s is exported already, and is copied as it is", format, args[0])
+			case m.Kind == "files":
+			case format == "":
 				format = "hf"
 				if m.Kind == "adapter" {
 					format = "peft"
 				}
 			}
 			err = newFolder(args[1], func(dir string) error {
+				began := time.Now()
 				e := modeldir.Export{Format: format, Place: func(ctx context.Context, to, from string) error {
 					return modeldir.Copy(ctx, to, from, nil)
 				}, Warn: func(format string, args ...any) { fmt.Fprintf(c.ErrOrStderr(), "warning: "+format+"\n", args...) }}
 				if format == "gguf" {
 					e.Type, e.Progress = kind, bytesBar(c.ErrOrStderr(), "writing "+args[1])
 				}
-				return e.Write(ctx, dir, m.Input)
+				write := e.Write
+				if m.Kind == "files" {
+					write = copyFiles
+				}
+				if err := write(ctx, dir, m.Input); err != nil || m.made == nil {
+					return err
+				}
+				l, err := provenance.Trace(m.made.store, m.made.record, m.made.port)
+				if err != nil {
+					return err
+				}
+				as := map[string]any{}
+				if format != "" {
+					as["format"] = format
+				}
+				if e.Type != "" {
+					as["type"] = e.Type
+				}
+				return describe(ctx, c, dir, l, m.made.store, &provenance.Exported{Parameters: as, Started: began, Version: version()}, key)
 			})
 			if err != nil {
 				return err
 			}
 			if f.json {
-				written := map[string]any{"path": args[1], "format": format}
+				written := map[string]any{"path": args[1]}
+				if format != "" {
+					written["format"] = format
+				}
+				if m.made != nil {
+					written["provenance"] = provenance.File
+				}
 				if format == "gguf" {
 					written["type"] = kind
 				}
@@ -88,8 +130,26 @@ llama.cpp and what is built on it; --type is that of its matrices.`,
 	}
 	c.Flags().StringVar(&format, "format", "", "`FORMAT`: hf, peft or gguf (hf or peft, as MODEL is)")
 	c.Flags().StringVar(&kind, "type", "f16", "`TYPE` of gguf's matrices: "+strings.Join(gguf.Types(), ", "))
+	c.Flags().StringVar(&sign, "sign", "", "sign the provenance with the private key in `KEYFILE`")
 	f.register(c, "json")
 	return c
+}
+
+// copyFiles copies the files of an artifact. One that this verb writes itself is not among them.
+func copyFiles(ctx context.Context, to string, in job.Input) error {
+	return filepath.WalkDir(in.Path, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(in.Path, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		}
+		return modeldir.Copy(ctx, filepath.Join(to, rel), path, nil)
+	})
 }
 
 // newFolder makes the folder dir with what fill writes: beside its place first, so that it is there whole or not at all.

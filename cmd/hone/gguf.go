@@ -34,7 +34,7 @@ func (f *modelFlags) openGGUF(c *cobra.Command, file string) (*openedModel, erro
 	}
 	key := fmt.Sprintf("%s-%d", hash, schemas.Implementation("model.load"))
 	cache = filepath.Join(cache, "hone-gguf")
-	m := &openedModel{job.Input{Kind: "model", Path: filepath.Join(cache, key)}, func() {}}
+	m := &openedModel{Input: job.Input{Kind: "model", Path: filepath.Join(cache, key)}, close: func() {}}
 	if _, err := os.Stat(m.Path); err == nil {
 		return m, nil
 	}

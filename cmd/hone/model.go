@@ -35,7 +35,8 @@ base_model_name_or_path names. A .gguf file is converted once, into hone-gguf in
 // modelFlags find MODEL.
 type modelFlags struct {
 	flags
-	base string
+	base  string
+	files bool // what an export stage wrote will do too
 }
 
 func (f *modelFlags) register(c *cobra.Command, names ...string) {
@@ -48,6 +49,14 @@ func (f *modelFlags) register(c *cobra.Command, names ...string) {
 type openedModel struct {
 	job.Input
 	close func()
+	made  *made // nil where no record says what made it
+}
+
+// made is the record that made an artifact, the port, and the store that has it.
+type made struct {
+	record *store.Record
+	port   string
+	store  *store.Store
 }
 
 // openModel finds MODEL. The artifact of a stage is checked byte by byte, and gc keeps away from it until close. With
@@ -106,7 +115,7 @@ func openFolder(dir string) (*openedModel, error) {
 		_, err := os.Stat(filepath.Join(dir, name))
 		return err == nil
 	}
-	m := &openedModel{job.Input{Kind: "model", Path: dir}, func() {}}
+	m := &openedModel{Input: job.Input{Kind: "model", Path: dir}, close: func() {}}
 	switch {
 	case has("adapter_config.json") && !has("model.safetensors") && !has("model.safetensors.index.json"):
 		m.Kind = "adapter"
@@ -174,7 +183,7 @@ func openHub(c *cobra.Command, source string) (*openedModel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openedModel{job.Input{Kind: "model", Path: dir}, func() {}}, nil
+	return &openedModel{Input: job.Input{Kind: "model", Path: dir}, close: func() {}}, nil
 }
 
 // bytesBar shows on a terminal how many bytes there are of all, and nothing elsewhere.
@@ -235,7 +244,15 @@ func (f *modelFlags) openStage(name string) (*openedModel, error) {
 		base.Kind = "model"
 		in.Base = &base
 	}
-	return f.verified(st, name, in)
+	return made{plan.Stage(stage).Record, out.Port, st}.opened(f.verified(st, name, in))
+}
+
+// opened notes what made a model.
+func (d made) opened(m *openedModel, err error) (*openedModel, error) {
+	if m != nil {
+		m.made = &d
+	}
+	return m, err
 }
 
 // verified checks the artifact and an adapter's base byte by byte, and keeps gc away from them until close.
@@ -250,14 +267,16 @@ func (f *flags) verified(st *store.Store, name string, in job.Input) (*openedMod
 			return nil, f.unsound(st, name, err)
 		}
 	}
-	return &openedModel{in, func() { lock.Close() }}, nil
+	return &openedModel{Input: in, close: func() { lock.Close() }}, nil
 }
 
 // modelPort returns the port of a stage that is a model or an adapter: the named one, or the only one.
 func (f *modelFlags) modelPort(g *pipelines.Graph, s *pipelines.Stage, port string) (pipelines.Output, error) {
 	var found []pipelines.Output
 	var names []string
-	isModel := func(o pipelines.Output) bool { return o.Kind == "model" || o.Kind == "adapter" }
+	isModel := func(o pipelines.Output) bool {
+		return o.Kind == "model" || o.Kind == "adapter" || f.files && s.Kind == "export"
+	}
 	for _, o := range s.Outputs {
 		if !isModel(o) {
 			continue

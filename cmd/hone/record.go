@@ -78,7 +78,9 @@ func (f *modelFlags) openRecord(name string) (*openedModel, error) {
 	if rec == nil || err != nil {
 		return nil, err
 	}
-	port, err = one(rec, name, port, func(o store.Output) bool { return o.Kind == "model" || o.Kind == "adapter" })
+	port, err = one(rec, name, port, func(o store.Output) bool {
+		return o.Kind == "model" || o.Kind == "adapter" || f.files && rec.Kind == "export"
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +92,7 @@ func (f *modelFlags) openRecord(name string) (*openedModel, error) {
 	if base := rec.Input("model"); out.Kind == "adapter" && base != "" {
 		in.Base = &job.Input{Kind: "model", Hash: base, Path: st.Tree(base)}
 	}
-	return f.verified(st, rec.Stage+"."+port, in)
+	return made{rec, port, st}.opened(f.verified(st, rec.Stage+"."+port, in))
 }
 
 // recorded is an earlier run in the place of a planned stage.

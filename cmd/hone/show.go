@@ -27,14 +27,19 @@ const (
 
 func showCommand() *cobra.Command {
 	f := flags{whole: true}
+	var p provenanceFlags
 	c := &cobra.Command{
 		Use:   "show [STAGE [PATH]]",
 		Short: "what the stages gave: the pipeline's, or one stage's record",
-		Long:  "show prints what the stages gave: a line each, or all of one stage's record.\n\n" + recordHelp,
+		Long: "show prints what the stages gave: a line each, or all of one stage's record.\n\n" + recordHelp + `
+
+--provenance prints what STAGE (or STAGE.PORT) was made of instead, drawn from the records: in-toto statements with SLSA
+provenance, a line a run, a CycloneDX bill of materials, or a model card. ` + signHelp,
 		Example: `  hone show
   hone show score examples/sft
   hone show 3f2c81d0a9b4
-  hone show tune --json`,
+  hone show tune --json
+  hone show tune --provenance --format cyclonedx`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			var opts runner.Options
@@ -45,6 +50,12 @@ func showCommand() *cobra.Command {
 			path, err := f.path(rest)
 			if err != nil {
 				return err
+			}
+			if err := p.check(c, &f, args); err != nil {
+				return err
+			}
+			if p.on {
+				return p.print(c, &f, args[0], path)
 			}
 			if len(args) > 0 {
 				rec, _, st, err := f.record(args[0], pipelineOf(path))
@@ -85,6 +96,7 @@ func showCommand() *cobra.Command {
 		},
 	}
 	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
+	p.register(c)
 	return c
 }
 

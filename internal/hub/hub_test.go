@@ -80,7 +80,7 @@ func tree(t *testing.T, dir string) (paths []string) {
 	return paths
 }
 
-// A model comes as its safetensors, configs and templates alone, in the layout of the hub's own cache; a second call
+// A model comes as its safetensors, configs, templates and card alone, in the layout of the hub's own cache; a second call
 // fetches no file again.
 func TestModel(t *testing.T) {
 	h := hubtest.New(t)
@@ -97,7 +97,7 @@ func TestModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"chat_template.jinja", "config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+	want := []string{"README.md", "chat_template.jinja", "config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
 		"model.safetensors.index.json", "tokenizer.json"}
 	if d := cmp.Diff(want, tree(t, dir)); d != "" {
 		t.Error(d)
@@ -109,6 +109,9 @@ func TestModel(t *testing.T) {
 	}
 	if done == 0 || done != total {
 		t.Errorf("progress ended at %d of %d", done, total)
+	}
+	if card := c.Card(name, commit); string(card) != "# toy" || c.Card(name, strings.Repeat("0", 40)) != nil {
+		t.Errorf("the card is %q", card)
 	}
 	repository := filepath.Join(c.Cache, "models--hone--toy")
 	if b, err := os.ReadFile(filepath.Join(repository, "refs", "main")); string(b) != commit {

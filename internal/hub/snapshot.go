@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hone-ml/hone/internal/bounded"
 	"github.com/hone-ml/hone/internal/safetensors"
 )
 
@@ -30,7 +31,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // Model fetches what a model folder needs of a commit (config, tokenizer, templates and safetensors; no pickles, no
-// code) and returns the snapshot's folder. Offline, and where the hub does not answer, it is what the cache has.
+// code), and the model's card, which names its licence, and returns the snapshot's folder. Offline, and where the hub does not answer, it is what the cache has.
 func (c *Client) Model(ctx context.Context, repository, commit string) (string, error) {
 	dir := filepath.Join(c.folder(repository), "snapshots", commit)
 	if c.Offline {
@@ -90,7 +91,7 @@ func side(name string) bool {
 	case ".json", ".jinja":
 		return !strings.HasSuffix(name, ".index.json")
 	}
-	return name == "tokenizer.model" || name == "merges.txt" || name == "vocab.txt"
+	return name == "README.md" || name == "tokenizer.model" || name == "merges.txt" || name == "vocab.txt"
 }
 
 // cached tells whether the cache has a whole model at dir.
@@ -103,6 +104,15 @@ func (c *Client) cached(dir, repository, commit, why string) error {
 		}
 	}
 	return fmt.Errorf("hf://%s@%.8s: not whole in the cache %s, and %s: unset it once", repository, commit, c.Cache, why)
+}
+
+// Card is the README.md of a commit that the cache has; nil where it has none. Nothing is fetched.
+func (c *Client) Card(repository, commit string) []byte {
+	b, err := bounded.ReadFile(filepath.Join(c.folder(repository), "snapshots", commit, "README.md"), 16<<20)
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // Snapshot fetches the named files of a commit, some at once. What is in the cache is not fetched again, and a

@@ -14,7 +14,8 @@ import (
 	"github.com/hone-ml/hone/internal/job"
 )
 
-// Record is what one run of a key gave. Paths and positions are not in it: they are found anew from the source.
+// Record is what one run of a key gave. Positions are not in it: they are found anew from the source. Names of sources are what a
+// person knows them by, for provenance; nothing is opened by them.
 type Record struct {
 	Key         string             `json:"key"`
 	Kind        string             `json:"kind"`
@@ -28,8 +29,9 @@ type Record struct {
 	Started     time.Time          `json:"started"`
 	Seconds     float64            `json:"seconds"`
 	Resumed     bool               `json:"resumed,omitempty"`
-	Version     string             `json:"version"`          // of hone
-	Prefix      string             `json:"prefix,omitempty"` // the key under which a training's last state is kept for a longer one
+	Sources     map[string]string  `json:"sources,omitempty"` // by field, as the pipeline names them; a folder's ends in /, an absolute path is its last element
+	Version     string             `json:"version"`           // of hone
+	Prefix      string             `json:"prefix,omitempty"`  // the key under which a training's last state is kept for a longer one
 }
 
 // Ingredient is one part of a key. From says where it comes from: stage, config, input or source.

@@ -1,0 +1,249 @@
+package provenance
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	json2 "encoding/json/v2"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+
+	"github.com/hone-ml/hone/internal/bounded"
+)
+
+// File is where the provenance of an exported folder lies in it.
+const File = "provenance.intoto.jsonl"
+
+// fileLimit bounds a provenance file, in bytes: some hundred thousand files or stages.
+const fileLimit = 64 << 20
+
+// Problem is what is wrong with a file of a folder.
+type Problem struct {
+	Path string `json:"path"`
+	What string `json:"what"` // missing, changed, not in the provenance, …
+}
+
+// Malformed is a provenance file that cannot be believed, whatever the folder holds.
+type Malformed struct {
+	Path string
+	Line int
+	Err  error
+}
+
+func (e *Malformed) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %v", e.Path, e.Err)
+	}
+	return fmt.Sprintf("%s:%d: %v", e.Path, e.Line, e.Err)
+}
+
+func (e *Malformed) Unwrap() error { return e.Err }
+
+// ErrUnsigned is that of a check with a key of statements without a signature.
+var ErrUnsigned = errors.New("not signed")
+
+// ErrSignature is that of a signature which is not of the key.
+var ErrSignature = errors.New("the signature is not of this key")
+
+// Provenance is a file of statements that was read, and its signatures checked where there was a key.
+type Provenance struct {
+	Statements []Statement
+	Signed     bool // each of them has a signature
+	KeyID      string
+}
+
+// ReadProvenance reads a file of statements, plain or in envelopes. With a key every one must have a signature of it. No more
+// than 64 MiB are read, names that occur twice in an object are refused, and so are names of files that lead out of the folder.
+func ReadProvenance(path string, key dsse.SignerVerifier) (*Provenance, error) {
+	b, err := bounded.ReadFile(path, fileLimit)
+	if err != nil {
+		if _, ok := errors.AsType[*fs.PathError](err); ok {
+			return nil, err
+		}
+		return nil, &Malformed{Path: path, Err: cleaned(path, err)}
+	}
+	p := &Provenance{Signed: true}
+	n := 0
+	for line := range bytes.Lines(b) {
+		n++
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		s, signed, err := readLine(line, key)
+		if err != nil {
+			return nil, &Malformed{path, n, err}
+		}
+		p.Signed = p.Signed && signed
+		p.Statements = append(p.Statements, *s)
+	}
+	if len(p.Statements) == 0 {
+		return nil, &Malformed{Path: path, Err: errors.New("no statement in it")}
+	}
+	if key != nil {
+		p.KeyID, _ = key.KeyID()
+	}
+	return p, nil
+}
+
+// cleaned takes a path away that stands before an error already.
+func cleaned(path string, err error) error {
+	return errors.New(strings.TrimPrefix(err.Error(), path+": "))
+}
+
+func readLine(line []byte, key dsse.SignerVerifier) (*Statement, bool, error) {
+	var e dsse.Envelope
+	if err := json2.Unmarshal(line, &e); err != nil {
+		return nil, false, errors.New("not JSON: " + strings.TrimPrefix(err.Error(), "json: "))
+	}
+	signed := len(e.Signatures) > 0
+	if e.Payload != "" || signed {
+		if e.PayloadType != PayloadType {
+			return nil, false, fmt.Errorf("an envelope of %q, not of %s", e.PayloadType, PayloadType)
+		}
+		payload, err := base64.StdEncoding.DecodeString(e.Payload)
+		if err != nil {
+			return nil, false, errors.New("the payload is not base64")
+		}
+		line = payload
+	}
+	if key != nil {
+		if !signed {
+			return nil, false, ErrUnsigned
+		}
+		verifier, err := dsse.NewEnvelopeVerifier(key)
+		if err != nil {
+			return nil, false, err
+		}
+		_, verified, err := verifier.VerifyAndDecode(context.Background(), &e)
+		if err != nil {
+			return nil, false, ErrSignature
+		}
+		line = verified
+	}
+	var s Statement
+	if err := json2.Unmarshal(line, &s); err != nil {
+		return nil, false, errors.New("not a statement: " + strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return &s, signed, s.valid()
+}
+
+// valid refuses what is no statement of provenance, and names that are not of a file below a folder.
+func (s *Statement) valid() error {
+	if s.Type != StatementType {
+		return fmt.Errorf("_type %q: not an in-toto statement v1", s.Type)
+	}
+	if s.PredicateType != PredicateType {
+		return fmt.Errorf("predicateType %q: not SLSA provenance v1", s.PredicateType)
+	}
+	if len(s.Subject) == 0 {
+		return errors.New("no subject")
+	}
+	names := map[string]bool{}
+	for _, f := range s.Subject {
+		if names[f.Name] {
+			return fmt.Errorf("subject %q twice", f.Name)
+		}
+		names[f.Name] = true
+		if f.Digest["sha256"] == "" {
+			continue // an artifact, by its tree
+		}
+		if f.Name == "" || !filepath.IsLocal(f.Name) || filepath.ToSlash(filepath.Clean(f.Name)) != f.Name || strings.ContainsAny(f.Name, "\\\x00") {
+			return fmt.Errorf("subject %q: not a path inside a folder", f.Name)
+		}
+		if b, err := hex.DecodeString(f.Digest["sha256"]); err != nil || len(b) != 32 {
+			return fmt.Errorf("subject %q: not a sha256", f.Name)
+		}
+	}
+	return nil
+}
+
+// Files is the files that the first statement is about; the others are about what came before.
+func (p *Provenance) Files() []Resource {
+	var files []Resource
+	for _, f := range p.Statements[0].Subject {
+		if f.Digest["sha256"] != "" {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// Check holds a folder against its provenance and tells all that is not as it says, sorted by path. No path that the
+// provenance names is opened: the folder is walked, and what is found is looked up. skip names a file that is not looked at,
+// since it is the provenance itself.
+func (p *Provenance) Check(ctx context.Context, dir, skip string, progress func(done, total int64)) ([]Problem, error) {
+	found, problems, err := Files(ctx, dir, func(path string) bool { return path == skip || hubs(path) }, progress)
+	if err != nil {
+		return nil, err
+	}
+	told := map[string]bool{}
+	for _, problem := range problems {
+		told[problem.Path] = true
+	}
+	have := map[string]string{}
+	for _, f := range found {
+		have[f.Name] = f.Digest["sha256"]
+	}
+	moved := map[string]string{} // sha256 → where the bytes of a missing file are
+	want := map[string]bool{}
+	for _, f := range p.Files() {
+		want[f.Name] = true
+	}
+	for _, f := range found {
+		if !want[f.Name] {
+			moved[f.Digest["sha256"]] = f.Name
+		}
+	}
+	for _, f := range p.Files() {
+		sum, ok := have[f.Name]
+		switch {
+		case told[f.Name]:
+		case !ok && moved[strings.ToLower(f.Digest["sha256"])] != "":
+			problems = append(problems, Problem{f.Name, "missing; its bytes are in " + moved[strings.ToLower(f.Digest["sha256"])]})
+		case !ok:
+			problems = append(problems, Problem{f.Name, "missing"})
+		case sum != strings.ToLower(f.Digest["sha256"]):
+			problems = append(problems, Problem{f.Name, "changed"})
+		}
+	}
+	for _, f := range found {
+		if !want[f.Name] {
+			problems = append(problems, Problem{f.Name, "not in the provenance"})
+		}
+	}
+	slices.SortFunc(problems, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.What, b.What))
+	})
+	return problems, nil
+}
+
+// hubs says of a path that git and the hub's client put it there: no loader of models reads it.
+func hubs(path string) bool {
+	return path == ".git" || path == ".gitattributes" || path == ".cache/huggingface"
+}
+
+// run is the predicate of the run that made the artifact: where the first statement is of an export by hand, the one after it.
+func (p *Provenance) run() Predicate {
+	of := p.Statements[0].Predicate
+	if of.BuildDefinition.ExternalParameters["kind"] == exportKind && len(p.Statements) > 1 {
+		return p.Statements[1].Predicate
+	}
+	return of
+}
+
+// Says is a text among the parameters of the run that made the artifact; "" where there is none.
+func (p *Provenance) Says(field string) string {
+	s, _ := p.run().BuildDefinition.ExternalParameters[field].(string)
+	return s
+}
+
+// Key is the key of that run.
+func (p *Provenance) Key() string { return p.run().RunDetails.Metadata.InvocationID }
