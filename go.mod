@@ -10,6 +10,7 @@ require (
 	github.com/andybalholm/brotli v1.1.1
 	github.com/daulet/tokenizers v1.24.0
 	github.com/google/go-cmp v0.7.0
+	github.com/in-toto/attestation v1.2.0
 	github.com/klauspost/compress v1.17.9
 	github.com/parquet-go/parquet-go v0.32.0
 	github.com/pierrec/lz4/v4 v4.1.21

@@ -31,7 +31,12 @@ func (f *Facts) BOM(files []Resource, made time.Time, version string) ([]byte, e
 		parts = append(parts, f.baseComponent())
 	}
 	for _, s := range f.data() {
-		parts = append(parts, dataComponent(s))
+		parts = append(parts, dataComponent(s, cdx.ComponentDataTypeDataset))
+	}
+	if f.IsModel() && f.Fresh != nil { // its tokenizer is somebody's
+		for _, s := range f.Fresh.Sources {
+			parts = append(parts, dataComponent(s, cdx.ComponentDataTypeOther))
+		}
 	}
 	needs := make([]string, len(parts))
 	dependencies := []cdx.Dependency{{Ref: component.BOMRef, Dependencies: &needs}}
@@ -146,10 +151,10 @@ func (f *Facts) baseComponent() cdx.Component {
 
 func ref(s Source) string { return "source:" + s.Hash + s.At }
 
-func dataComponent(s Source) cdx.Component {
+func dataComponent(s Source, kind cdx.ComponentDataType) cdx.Component {
 	c := cdx.Component{
 		BOMRef: ref(s), Type: cdx.ComponentTypeData, Name: s.label(),
-		Data: &[]cdx.ComponentData{{Type: cdx.ComponentDataTypeDataset, Name: s.label()}},
+		Data: &[]cdx.ComponentData{{Type: kind, Name: s.label()}},
 	}
 	switch {
 	case s.At != "":

@@ -123,6 +123,8 @@ func (f *Facts) about() string {
 	switch {
 	case f.BaseName != "":
 		said += fmt.Sprintf(" from [%s](https://huggingface.co/%s) at commit `%s`", plain(f.BaseName), f.BaseName, f.BaseCommit)
+	case f.Fresh != nil:
+		said += " from random weights"
 	case f.Base != nil && len(f.Base.Sources) > 0:
 		said += " from " + code(f.Base.Sources[0].label())
 	}
@@ -177,7 +179,9 @@ func (f *Facts) training(b *bytes.Buffer, t *Run, i int) {
 		b.WriteString("Before the one above.\n\n")
 	}
 	b.WriteString("| setting | value |\n|---|---|\n")
-	settings := t.Settings()
+	settings := slices.DeleteFunc(t.Settings(), func(s Setting) bool { // what an edge carries is no setting
+		return slices.ContainsFunc(t.Inputs, func(in Input) bool { return in.Field+".kind" == s.Field })
+	})
 	for _, s := range settings[:min(cardRows, len(settings))] {
 		fmt.Fprintf(b, "| %s | %s |\n", code(s.Field), code(text(s.Value)))
 	}

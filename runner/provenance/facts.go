@@ -18,7 +18,8 @@ type Facts struct {
 	Format       string // hf, peft or gguf
 	Hash         string // of the artifact
 	Trainings    []*Run // the last first
-	Base         *Run   // the model.load that it begins with; nil where no record says
+	Base         *Run   // the model.load that it begins with; nil where no record says, and of random weights
+	Fresh        *Run   // the model.load that made the random weights that it begins with
 	BaseName     string // org/name on the hub; "" where the base is not from there, or its repository is not known
 	BaseCommit   string
 	License      string // of the base, by its own card; the hub's word for it
@@ -40,6 +41,8 @@ func (l *Lineage) Facts(st *store.Store, format string, license func(repo, commi
 			f.Trainings = append(f.Trainings, run)
 		case run.Kind == "export" && f.Format == "":
 			f.Format = run.Setting("format")
+		case run.Kind == "model.load" && run.fresh():
+			f.Fresh = run
 		case run.Kind == "model.load":
 			f.Base = run
 		}
@@ -72,6 +75,11 @@ func (r *Run) model() *Run {
 		}
 	}
 	return nil
+}
+
+// fresh says of a model.load that its weights are random, by a config.
+func (r *Run) fresh() bool {
+	return slices.ContainsFunc(r.Settings(), func(s Setting) bool { return strings.HasPrefix(s.Field, "config.") })
 }
 
 // configure reads what a model says of itself: the first of the chain that has a config.json.
