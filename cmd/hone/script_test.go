@@ -2,7 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +23,7 @@ import (
 
 	cuecmd "cuelang.org/go/cmd/cue/cmd"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 
 	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/schemas"
@@ -58,7 +64,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: conditions,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exit": exitWith, "waitfor": waitFor, "damage": damage, "edit": edit, "tmpfs": tmpfs, "readonly": readOnly, "within": within, "example": example,
+			"exit": exitWith, "waitfor": waitFor, "damage": damage, "edit": edit, "tmpfs": tmpfs, "readonly": readOnly, "within": within, "example": example, "keys": keys,
 		},
 	})
 }
@@ -224,6 +230,22 @@ func edit(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s has no %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o644))
+}
+
+// keys DIR PASSWORD: DIR/cosign.key and DIR/cosign.pub as cosign generate-key-pair writes them.
+func keys(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	box, err := encrypted.EncryptWithCustomKDFParameters(der, []byte(args[1]), encrypted.Legacy)
+	ts.Check(err)
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	ts.Check(os.WriteFile(filepath.Join(dir, "cosign.key"), pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: box}), 0o600))
+	ts.Check(os.WriteFile(filepath.Join(dir, "cosign.pub"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o644))
 }
 
 // tmpfs DIR BYTES: a small file system at DIR.

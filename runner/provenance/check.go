@@ -25,6 +25,9 @@ const File = "provenance.intoto.jsonl"
 // fileLimit bounds a provenance file, in bytes: some hundred thousand files or stages.
 const fileLimit = 64 << 20
 
+// signaturesLimit bounds those of one statement: each is a computation.
+const signaturesLimit = 16
+
 // Problem is what is wrong with a file of a folder.
 type Problem struct {
 	Path string `json:"path"`
@@ -114,9 +117,15 @@ func readLine(line []byte, key dsse.SignerVerifier) (*Statement, bool, error) {
 		}
 		line = payload
 	}
+	if len(e.Signatures) > signaturesLimit {
+		return nil, false, fmt.Errorf("more than %d signatures", signaturesLimit)
+	}
 	if key != nil {
 		if !signed {
 			return nil, false, ErrUnsigned
+		}
+		for i := range e.Signatures {
+			e.Signatures[i].KeyID = "" // a hint that tools make in different ways: the key decides
 		}
 		verifier, err := dsse.NewEnvelopeVerifier(key)
 		if err != nil {
@@ -148,13 +157,13 @@ func (s *Statement) valid() error {
 	}
 	names := map[string]bool{}
 	for _, f := range s.Subject {
+		if f.Digest["sha256"] == "" {
+			continue // an artifact, by its tree
+		}
 		if names[f.Name] {
 			return fmt.Errorf("subject %q twice", f.Name)
 		}
 		names[f.Name] = true
-		if f.Digest["sha256"] == "" {
-			continue // an artifact, by its tree
-		}
 		if f.Name == "" || !filepath.IsLocal(f.Name) || filepath.ToSlash(filepath.Clean(f.Name)) != f.Name || strings.ContainsAny(f.Name, "\\\x00") {
 			return fmt.Errorf("subject %q: not a path inside a folder", f.Name)
 		}

@@ -383,6 +383,12 @@ func TestSignatureOfEveryLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	anothers := strings.ReplaceAll(string(signed), `"keyid":"`, `"keyid":"another tool's name of the key `)
+	path := filepath.Join(t.TempDir(), File)
+	write(t, path, anothers)
+	if _, err := ReadProvenance(path, pub); err != nil {
+		t.Errorf("another tool's name of the key: %v", err)
+	}
 	first := func(b []byte) string { line, _, _ := bytes.Cut(b, []byte("\n")); return string(line) + "\n" }
 	rest := func(b []byte) string { _, rest, _ := bytes.Cut(b, []byte("\n")); return string(rest) }
 	swapped := func() string { // the payload of one line beneath the signature of another
