@@ -17,12 +17,12 @@ folder, public = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 card = ModelCard.load(folder / "README.md")
 results = [[r.dataset_name, r.metric_type, r.metric_value] for r in card.data.eval_results or []]
 
+key = SSlibKey.from_crypto(load_pem_public_key(public.read_bytes()))
 statements = []
 for line in (folder / "provenance.intoto.jsonl").read_bytes().splitlines():
     envelope = Envelope.from_dict(json.loads(line))
-    # The library wants the name of the key to be equal too, which DSSE does not (securesystemslib's issue 416).
-    (name,) = envelope.signatures
-    envelope.verify([SSlibKey.from_crypto(load_pem_public_key(public.read_bytes()), name)], threshold=1)
+    (key.keyid,) = envelope.signatures  # the library wants this name to be equal too, which DSSE does not (its issue 416)
+    envelope.verify([key], threshold=1)
     statements.append(json.loads(envelope.payload))
 
 json.dump(

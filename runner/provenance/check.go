@@ -59,8 +59,8 @@ var ErrSignature = errors.New("the signature is not of this key")
 // Provenance is a file of statements that was read, and its signatures checked where there was a key.
 type Provenance struct {
 	Statements []Statement
-	Signed     bool // each of them has a signature
-	KeyID      string
+	Signed     bool   // each of them has a signature
+	KeyID      string // sha256 of the public key in DER, where there was one
 }
 
 // ReadProvenance reads a file of statements, plain or in envelopes. With a key every one must have a signature of it. No more
@@ -91,9 +91,9 @@ func ReadProvenance(path string, key dsse.SignerVerifier) (*Provenance, error) {
 		return nil, &Malformed{Path: path, Err: errors.New("no statement in it")}
 	}
 	if key != nil {
-		p.KeyID, _ = key.KeyID()
+		p.KeyID, err = keyID(key)
 	}
-	return p, nil
+	return p, err
 }
 
 // cleaned takes a path away that stands before an error already.

@@ -383,7 +383,7 @@ func TestSignatureOfEveryLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	anothers := strings.ReplaceAll(string(signed), `"keyid":"`, `"keyid":"another tool's name of the key `)
+	anothers := strings.ReplaceAll(string(signed), `"keyid":""`, `"keyid":"another tool's name of the key"`)
 	path := filepath.Join(t.TempDir(), File)
 	write(t, path, anothers)
 	if _, err := ReadProvenance(path, pub); err != nil {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -104,6 +106,16 @@ func keyOfPEM(path, kind string, der []byte) (dsse.SignerVerifier, error) {
 	return nil, fmt.Errorf("%s: a key of type %s: only ed25519 and ECDSA keys verify", path, key.KeyType)
 }
 
+// keyID is the sha256 of a public key in DER (SubjectPublicKeyInfo).
+func keyID(key dsse.SignerVerifier) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
+}
+
 // Bundle is statements as the bytes of a .intoto.jsonl file: each as it is, or in an envelope where there is a key.
 func Bundle(all []Statement, key dsse.SignerVerifier) ([]byte, error) {
 	lines, err := Lines(all)
@@ -121,6 +133,7 @@ func Bundle(all []Statement, key dsse.SignerVerifier) ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
+			envelope.Signatures[0].KeyID = "" // as cosign leaves it: others make it in their own ways, and pass over a key whose name differs
 			if line, err = json.Marshal(envelope); err != nil {
 				return nil, err
 			}
