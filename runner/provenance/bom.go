@@ -28,7 +28,10 @@ func (f *Facts) BOM(files []Resource, made time.Time, version string) ([]byte, e
 	}
 	var parts []cdx.Component
 	if f.Base != nil && f.Base != f.Made {
-		parts = append(parts, f.baseComponent())
+		parts = append(parts, f.loaded(f.Base, "base"))
+	}
+	for _, other := range f.Others {
+		parts = append(parts, f.loaded(other, "model:"+other.Key))
 	}
 	for _, s := range f.data() {
 		parts = append(parts, dataComponent(s, cdx.ComponentDataTypeDataset))
@@ -84,8 +87,7 @@ func (f *Facts) component(files []Resource) cdx.Component {
 	c.Type = cdx.ComponentTypeMachineLearningModel
 	c.ModelCard = f.modelCard()
 	if f.Base != nil && f.Base != f.Made {
-		base := f.baseComponent()
-		base.BOMRef = ""
+		base := f.loaded(f.Base, "")
 		c.Pedigree = &cdx.Pedigree{Ancestors: &[]cdx.Component{base}}
 	}
 	return c
@@ -122,13 +124,14 @@ func (f *Facts) modelCard() *cdx.MLModelCard {
 	return card
 }
 
-func (f *Facts) baseComponent() cdx.Component {
-	c := cdx.Component{BOMRef: "base", Type: cdx.ComponentTypeMachineLearningModel, Name: f.Base.Name()}
+// loaded is a model that came from outside.
+func (f *Facts) loaded(run *Run, ref string) cdx.Component {
+	c := cdx.Component{BOMRef: ref, Type: cdx.ComponentTypeMachineLearningModel, Name: run.Name()}
 	var properties []cdx.Property
-	for _, port := range slices.Sorted(maps.Keys(f.Base.Outputs)) {
-		properties = append(properties, cdx.Property{Name: "hone:" + TreeDigest, Value: f.Base.Outputs[port].Hash})
+	for _, port := range slices.Sorted(maps.Keys(run.Outputs)) {
+		properties = append(properties, cdx.Property{Name: "hone:" + TreeDigest, Value: run.Outputs[port].Hash})
 	}
-	for _, s := range f.Base.Sources {
+	for _, s := range run.Sources {
 		switch {
 		case s.Repo != "":
 			c.Name, c.Version = s.Repo, s.At
@@ -143,8 +146,8 @@ func (f *Facts) baseComponent() cdx.Component {
 		}
 	}
 	c.Properties = &properties
-	if f.License != "" {
-		c.Licenses = &cdx.Licenses{{License: license(f.License)}}
+	if name := f.licenseOf(run); name != "" {
+		c.Licenses = &cdx.Licenses{{License: license(name)}}
 	}
 	return c
 }

@@ -23,8 +23,11 @@ type Facts struct {
 	BaseName     string // org/name on the hub; "" where the base is not from there, or its repository is not known
 	BaseCommit   string
 	License      string // of the base, by its own card; the hub's word for it
+	Others       []*Run // model.loads of other models: a teacher's, a reference's
 	Family       string // model_type of config.json
 	Architecture string
+
+	license func(repo, commit string) string
 }
 
 // Facts finds them. An artifact with several ports has to be named with one. license tells what the base's card on the hub
@@ -52,18 +55,35 @@ func (l *Lineage) Facts(st *store.Store, format string, license func(repo, commi
 			f.Format = "peft"
 		}
 	}
+	for _, run := range f.Runs {
+		if run.Kind == "model.load" && run != f.Base && run != f.Fresh && run != f.Made {
+			f.Others = append(f.Others, run)
+		}
+	}
+	f.license = license
 	if f.Base == nil {
 		return f
 	}
-	for _, s := range f.Base.Sources {
+	f.BaseName, f.BaseCommit = f.Base.hub()
+	f.License = f.licenseOf(f.Base)
+	return f
+}
+
+// hub is the repository and commit that a model.load took; "" where it was none, or its name is not known.
+func (r *Run) hub() (repo, commit string) {
+	for _, s := range r.Sources {
 		if s.Repo != "" {
-			f.BaseName, f.BaseCommit = s.Repo, s.At
+			return s.Repo, s.At
 		}
 	}
-	if f.BaseName != "" && license != nil {
-		f.License = license(f.BaseName, f.BaseCommit)
+	return "", ""
+}
+
+func (f *Facts) licenseOf(r *Run) string {
+	if repo, commit := r.hub(); repo != "" && f.license != nil {
+		return f.license(repo, commit)
 	}
-	return f
+	return ""
 }
 
 // model is the run that made the model which a run began with; nil where it began with none, or no record says. Of a model and

@@ -78,7 +78,8 @@ func Trace(st *store.Store, made *store.Record, port string) (*Lineage, error) {
 	l := &Lineage{Made: t.run(made), Port: port, Runs: t.done}
 	slices.Reverse(l.Runs)
 	t.done = nil
-	return l, l.measure(st, &t, records)
+	l.measure(st, &t, records)
+	return l, nil
 }
 
 // Hashes is those of the artifacts whose lineage it is, by port.
@@ -178,7 +179,7 @@ func source(field, name, value string) Source {
 }
 
 // measure finds the evals of the artifact, the latest of a suite over the same rows.
-func (l *Lineage) measure(st *store.Store, t *tracer, records []*store.Record) error {
+func (l *Lineage) measure(st *store.Store, t *tracer, records []*store.Record) {
 	of := map[string]bool{}
 	for _, out := range l.Hashes() {
 		of[out.Hash] = true
@@ -197,7 +198,7 @@ func (l *Lineage) measure(st *store.Store, t *tracer, records []*store.Record) e
 		}
 		report, err := runner.ReadReport(st.Tree(out.Hash))
 		if err != nil {
-			return err
+			continue // of another hone: no figure is better than a wrong one
 		}
 		for suite, after := range report.Suites {
 			e := Eval{Suite: suite, Run: t.run(r), After: after, Data: r.Input("suites." + suite + ".data")}
@@ -210,7 +211,6 @@ func (l *Lineage) measure(st *store.Store, t *tracer, records []*store.Record) e
 	l.Evals = slices.SortedFunc(maps.Values(found), func(a, b Eval) int {
 		return cmp.Or(strings.Compare(a.Suite, b.Suite), strings.Compare(a.Data, b.Data))
 	})
-	return nil
 }
 
 // Setting is a field of a run's configuration as its schema resolved it, by its path: lora.rank.

@@ -113,7 +113,14 @@ func TestBOMOfOthers(t *testing.T) {
 	bare := h.did("bare", "train.grpo", map[string]string{"model": store.Sum([]byte("nobody knows"))}, map[string]string{"model": h.put("config.json:not JSON")})
 	old := h.did("old", "model.load", nil, map[string]string{"model": h.put("config.json:{}")}, from("source", "", commit))
 	after := h.did("after", "train.dpo", map[string]string{"model": old.Outputs["model"].Hash}, map[string]string{"model": h.put("config.json:{} ")})
-	for _, made := range []*store.Record{data, fresh, bare, old, after} {
+	answers := h.put("data.parquet:answers")
+	teacher := h.did("teacher", "model.load", nil, map[string]string{"model": h.put("config.json:{}  ")}, from("source", "hf://org/teacher", commit))
+	h.did("distilled", "curate.distill", map[string]string{"data": rows, "teacher": teacher.Outputs["model"].Hash}, map[string]string{"data": answers})
+	pupil := h.did("pupil", "train.sft", map[string]string{"data": answers, "model": old.Outputs["model"].Hash}, map[string]string{"model": h.put("config.json:{}   ")})
+	if b, err := traced(t, h, pupil).Facts(h.Store, "", nil).BOM(nil, exported.Finished, ""); err != nil || !strings.Contains(string(b), "pkg:huggingface/org/teacher@"+commit) {
+		t.Errorf("%v: no teacher in %s", err, b)
+	}
+	for _, made := range []*store.Record{data, fresh, bare, old, after, pupil} {
 		b, err := traced(t, h, made).Facts(h.Store, "", func(string, string) string { return "a licence of its own" }).BOM(nil, exported.Finished, "v1.2.3")
 		if err != nil {
 			t.Fatal(err)
