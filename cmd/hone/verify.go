@@ -7,7 +7,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/spf13/cobra"
@@ -105,7 +108,7 @@ func signature(p *provenance.Provenance) string {
 func (v verified) print(c *cobra.Command) error {
 	w := c.OutOrStdout()
 	for _, p := range v.Problems {
-		fmt.Fprintf(w, "%s: %s\n", printable(p.Path), printable(p.What))
+		fmt.Fprintf(w, "%s: %s\n", oneLine(p.Path), oneLine(p.What))
 	}
 	said := map[string]string{
 		"none":      "not signed: whoever can write here could have written the provenance too",
@@ -113,8 +116,16 @@ func (v verified) print(c *cobra.Command) error {
 		"verified":  "signed by " + v.KeyID,
 	}[v.Signature]
 	_, err := fmt.Fprintf(w, "%s: %s, %s\nmade by %s/%s (%s), key %.12s\n%s\n",
-		v.Path, count(v.Files, "file"), count(len(v.Problems), "problem"), printable(v.Pipeline), printable(v.Stage), printable(v.Kind), printable(v.Key), said)
+		v.Path, count(v.Files, "file"), count(len(v.Problems), "problem"), oneLine(v.Pipeline), oneLine(v.Stage), oneLine(v.Kind), oneLine(v.Key), said)
 	return err
+}
+
+// oneLine is a name from a folder or from provenance, neither of which is ours: quoted where it would break the line or the terminal.
+func oneLine(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 // readProvenance reads the named file, else the one in dir, which must be a file of its own: a link or a pipe there is somebody's trap.

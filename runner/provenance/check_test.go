@@ -255,6 +255,8 @@ func TestCheck(t *testing.T) {
 	write(t, filepath.Join(dir, "a"), "One")
 	write(t, filepath.Join(dir, "extra.bin"), "pickle")
 	write(t, filepath.Join(dir, "e.d/f"), "")
+	write(t, filepath.Join(dir, "no\xffword/f"), "")
+	write(t, filepath.Join(dir, "no\xffname"), "")
 	for _, err := range []error{
 		os.Remove(filepath.Join(dir, "gone")), os.Rename(filepath.Join(dir, "moved"), filepath.Join(dir, "renamed")),
 		os.Remove(filepath.Join(dir, "b/d")), os.Symlink(outside, filepath.Join(dir, "b/d")), os.Symlink(dir, filepath.Join(dir, "loop")),
@@ -272,7 +274,7 @@ extra.bin: not in the provenance
 gone: missing
 loop: a link, not a file
 moved: missing; its bytes are in renamed
-renamed: not in the provenance`
+` + "no\xffname: not in the provenance\nno\xffword: cannot be read: invalid argument\n" + `renamed: not in the provenance`
 	if d := cmp.Diff(want, check()); d != "" {
 		t.Error(d)
 	}
