@@ -76,7 +76,7 @@ func (p *provenanceFlags) print(c *cobra.Command, f *flags, name string, path []
 	if err != nil {
 		return err
 	}
-	rec, port, st, err := f.made(name, path)
+	rec, port, st, err := f.recordOf(name, path)
 	if err != nil {
 		return err
 	}
@@ -88,27 +88,25 @@ func (p *provenanceFlags) print(c *cobra.Command, f *flags, name string, path []
 	if p.format != "slsa" && len(ports) > 1 {
 		return usage("%s has several ports: %s.%s", name, name, strings.Join(ports, ", "+name+"."))
 	}
-	switch p.format {
-	case "card":
+	if p.format == "card" {
 		facts := l.Facts(st, "", baseLicense)
 		if !facts.IsModel() {
 			return usage("%s: a card is of a model, and this is a %s", name, facts.Kind)
 		}
 		return written(c)(facts.Card())
-	case "cyclonedx":
-		files, err := treeFiles(ctx, c, st, l)
-		if err != nil {
-			return err
-		}
-		return written(c)(l.Facts(st, "", baseLicense).BOM(files, rec.Started.Add(time.Duration(rec.Seconds*float64(time.Second))), version()))
 	}
 	files, err := treeFiles(ctx, c, st, l)
 	if err != nil {
 		return err
 	}
+	if p.format == "cyclonedx" {
+		ended := rec.Started.Add(time.Duration(rec.Seconds * float64(time.Second)))
+		return written(c)(l.Facts(st, "", baseLicense).BOM(files, ended, version()))
+	}
 	return written(c)(provenance.Bundle(l.Statements(files, nil), key))
 }
 
+// written puts what was made on standard output.
 func written(c *cobra.Command) func([]byte, error) error {
 	return func(b []byte, err error) error {
 		if err == nil {
@@ -118,8 +116,8 @@ func written(c *cobra.Command) func([]byte, error) error {
 	}
 }
 
-// made is the record of a stage's current run, or of what a key or hash names, and the port that the name says.
-func (f *flags) made(name string, path []string) (*store.Record, string, *store.Store, error) {
+// recordOf is that of a stage's current run, or of what a key or hash names, and the port that the name says.
+func (f *flags) recordOf(name string, path []string) (*store.Record, string, *store.Store, error) {
 	rec, port, st, err := f.record(name, pipelineOf(path))
 	if err != nil {
 		return nil, "", nil, err
@@ -168,8 +166,8 @@ func treeFiles(ctx context.Context, c *cobra.Command, st *store.Store, l *proven
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range problems {
-			return nil, fmt.Errorf("%s: %s", filepath.Join(st.Tree(hash), p.Path), p.What)
+		if len(problems) > 0 {
+			return nil, fmt.Errorf("%s: %s", filepath.Join(st.Tree(hash), problems[0].Path), problems[0].What)
 		}
 		for _, file := range files {
 			if len(l.Hashes()) > 1 {
@@ -192,17 +190,14 @@ func describe(ctx context.Context, c *cobra.Command, dir string, l *provenance.L
 	if err := os.WriteFile(filepath.Join(dir, cardFile), card, 0o644); err != nil {
 		return err
 	}
-	files := func() error {
-		var problems []provenance.Problem
-		e.Files, problems, err = provenance.Files(ctx, dir, nil, bytesBar(c.ErrOrStderr(), "hashing"))
-		for _, p := range problems {
-			err = cmp.Or(err, fmt.Errorf("%s: %s", p.Path, p.What))
-		}
+	files, problems, err := provenance.Files(ctx, dir, nil, bytesBar(c.ErrOrStderr(), "hashing"))
+	for _, p := range problems {
+		err = cmp.Or(err, fmt.Errorf("%s: %s", p.Path, p.What))
+	}
+	if err != nil {
 		return err
 	}
-	if err := files(); err != nil {
-		return err
-	}
+	e.Files = files
 	e.Finished = time.Now()
 	bom, err := facts.BOM(e.Files, e.Finished, e.Version)
 	if err != nil {

@@ -51,7 +51,7 @@ func (l *Lineage) Facts(st *store.Store, format string, license func(repo, commi
 		}
 	}
 	if f.Format == "" {
-		if f.Format = "hf"; f.Kind == "adapter" {
+		if f.Format = "hf"; f.adapts() {
 			f.Format = "peft"
 		}
 	}
@@ -67,6 +67,19 @@ func (l *Lineage) Facts(st *store.Store, format string, license func(repo, commi
 	f.BaseName, f.BaseCommit = f.Base.hub()
 	f.License = f.licenseOf(f.Base)
 	return f
+}
+
+// adapts says whether the artifact is an adapter, or what an export stage wrote of one.
+func (f *Facts) adapts() bool {
+	if f.Made.Kind != "export" {
+		return f.Kind == "adapter"
+	}
+	for _, in := range f.Made.Inputs {
+		if in.Field == "model.base" {
+			return true
+		}
+	}
+	return false
 }
 
 // hub is the repository and commit that a model.load took; "" where it was none, or its name is not known.

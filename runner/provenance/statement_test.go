@@ -178,6 +178,22 @@ func TestCard(t *testing.T) {
 	golden(t, "card.md", card)
 }
 
+// What an export stage wrote is told by what it read: its own artifact is files.
+func TestCardOfExport(t *testing.T) {
+	h, made := tuned(t)
+	in := map[string]string{"model": made.Outputs["model"].Hash, "model.base": made.Input("model")}
+	ship := h.did("ship", "export", in, map[string]string{"files": h.put("adapter_model.safetensors:factors")})
+	f := traced(t, h, ship).Facts(h.Store, "", nil)
+	if !f.IsModel() || f.Format != "peft" || f.BaseName != repo || len(f.Trainings) != 1 || len(f.Evals) != 2 {
+		t.Errorf("format %s of %s, %d trainings, %d evals", f.Format, f.BaseName, len(f.Trainings), len(f.Evals))
+	}
+	in = map[string]string{"model": made.Input("model")}
+	ship = h.did("ship", "export", in, map[string]string{"files": h.put("model.gguf:weights")}, set("format", `"gguf"`))
+	if y := traced(t, h, ship).Facts(h.Store, "", nil).front(); y.Relation != "quantized" || y.LibraryName != "" || y.BaseModel != repo {
+		t.Errorf("%+v", y)
+	}
+}
+
 // Names are the user's: none of them may become markup, or another row of a table.
 func TestCardOfOddNames(t *testing.T) {
 	h := begin(t)
