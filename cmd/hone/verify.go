@@ -60,8 +60,8 @@ signed by that key (cosign.pub, or another ed25519 or ECDSA key in PEM).`,
 				return err
 			}
 			v := verified{
-				Path: dir, Provenance: path, Files: len(p.Files()), Signature: signature(p), KeyID: p.KeyID,
-				Pipeline: p.Says("pipeline"), Stage: p.Says("stage"), Kind: p.Says("kind"), Key: p.Key(),
+				Path: dir, Provenance: path, Files: len(p.Files), Signature: signature(p), KeyID: p.KeyID,
+				Pipeline: p.Pipeline, Stage: p.Stage, Kind: p.Kind, Key: p.Key,
 				Problems: append([]provenance.Problem{}, problems...),
 			}
 			if f.json {
@@ -150,7 +150,7 @@ func readProvenance(dir, file string, key dsse.SignerVerifier) (*provenance.Prov
 	if err != nil {
 		return nil, "", usage("%w", err)
 	}
-	if len(p.Files()) == 0 {
+	if len(p.Files) == 0 {
 		return nil, "", fail(exitDamaged, "%s:1: names no file", path)
 	}
 	return p, path, nil

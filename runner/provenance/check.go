@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json/jsontext"
 	json2 "encoding/json/v2"
 	"errors"
 	"fmt"
@@ -22,8 +23,13 @@ import (
 // File is where the provenance of an exported folder lies in it.
 const File = "provenance.intoto.jsonl"
 
-// fileLimit bounds a provenance file, in bytes: some hundred thousand files or stages.
-const fileLimit = 64 << 20
+// fileLimit and lineLimit bound a provenance file and a statement in it, in bytes: some ten thousand stages, a hundred thousand files.
+const (
+	fileLimit = 64 << 20
+	lineLimit = 24 << 20
+
+	objectsLimit = 1 << 20
+)
 
 // signaturesLimit bounds those of one statement: each is a computation.
 const signaturesLimit = 16
@@ -56,11 +62,39 @@ var ErrUnsigned = errors.New("not signed")
 // ErrSignature is that of a signature which is not of the key.
 var ErrSignature = errors.New("the signature is not of this key")
 
-// Provenance is a file of statements that was read, and its signatures checked where there was a key.
+// Provenance is what a file of statements says, its signatures checked where there was a key.
 type Provenance struct {
-	Statements []Statement
-	Signed     bool   // each of them has a signature
-	KeyID      string // sha256 of the public key in DER, where there was one
+	Files           []Resource // of the first statement, with their sha256; the others are about what came before
+	Pipeline, Stage string     // of the run that made the artifact
+	Kind, Key       string
+	Signed          bool   // each statement has a signature
+	KeyID           string // sha256 of the public key in DER, where there was one
+}
+
+// said is what is read of a statement: no more, since it may be somebody's who wants the memory.
+type said struct {
+	Type    string `json:"_type"`
+	Subject []struct {
+		Name   string `json:"name"`
+		Digest struct {
+			SHA256 string `json:"sha256"`
+		} `json:"digest"`
+	} `json:"subject"`
+	PredicateType string `json:"predicateType"`
+	Predicate     struct {
+		BuildDefinition struct {
+			ExternalParameters struct {
+				Kind     jsontext.Value `json:"kind"`
+				Pipeline jsontext.Value `json:"pipeline"`
+				Stage    jsontext.Value `json:"stage"`
+			} `json:"externalParameters"`
+		} `json:"buildDefinition"`
+		RunDetails struct {
+			Metadata struct {
+				InvocationID string `json:"invocationId"`
+			} `json:"metadata"`
+		} `json:"runDetails"`
+	} `json:"predicate"`
 }
 
 // ReadProvenance reads a file of statements, plain or in envelopes. With a key every one must have a signature of it. No more
@@ -74,7 +108,7 @@ func ReadProvenance(path string, key dsse.SignerVerifier) (*Provenance, error) {
 		return nil, &Malformed{Path: path, Err: cleaned(path, err)}
 	}
 	p := &Provenance{Signed: true}
-	n := 0
+	n, statements := 0, 0
 	for line := range bytes.Lines(b) {
 		n++
 		if line = bytes.TrimSpace(line); len(line) == 0 {
@@ -85,9 +119,10 @@ func ReadProvenance(path string, key dsse.SignerVerifier) (*Provenance, error) {
 			return nil, &Malformed{path, n, err}
 		}
 		p.Signed = p.Signed && signed
-		p.Statements = append(p.Statements, *s)
+		p.take(s, statements)
+		statements++
 	}
-	if len(p.Statements) == 0 {
+	if statements == 0 {
 		return nil, &Malformed{Path: path, Err: errors.New("no statement in it")}
 	}
 	if key != nil {
@@ -101,8 +136,48 @@ func cleaned(path string, err error) error {
 	return errors.New(strings.TrimPrefix(err.Error(), path+": "))
 }
 
-func readLine(line []byte, key dsse.SignerVerifier) (*Statement, bool, error) {
+// take notes what statement n says: the first one of the files, and of the run that made the artifact, unless that is an export by
+// hand, which the run comes after.
+func (p *Provenance) take(s *said, n int) {
+	if n == 0 {
+		for _, f := range s.Subject {
+			if f.Digest.SHA256 != "" {
+				p.Files = append(p.Files, Resource{Name: f.Name, Digest: map[string]string{"sha256": strings.ToLower(f.Digest.SHA256)}})
+			}
+		}
+	}
+	if n == 0 || n == 1 && p.Kind == exportKind {
+		of := s.Predicate.BuildDefinition.ExternalParameters
+		p.Kind, p.Pipeline, p.Stage = word(of.Kind), word(of.Pipeline), word(of.Stage)
+		p.Key = s.Predicate.RunDetails.Metadata.InvocationID
+	}
+}
+
+// word is a JSON string; "" of anything else, which another builder may have there.
+func word(v jsontext.Value) string {
+	var s string
+	if v.Kind() != '"' || json2.Unmarshal(v, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// bound refuses a line that would take much memory.
+func bound(line []byte) error {
+	if len(line) > lineLimit {
+		return fmt.Errorf("over %d MiB in a line", lineLimit>>20)
+	}
+	if bytes.Count(line, []byte("{")) > objectsLimit { // each is many times its two bytes
+		return fmt.Errorf("over %d objects in a line", objectsLimit)
+	}
+	return nil
+}
+
+func readLine(line []byte, key dsse.SignerVerifier) (*said, bool, error) {
 	var e dsse.Envelope
+	if err := bound(line); err != nil {
+		return nil, false, err
+	}
 	if err := json2.Unmarshal(line, &e); err != nil {
 		return nil, false, errors.New("not JSON: " + strings.TrimPrefix(err.Error(), "json: "))
 	}
@@ -137,7 +212,10 @@ func readLine(line []byte, key dsse.SignerVerifier) (*Statement, bool, error) {
 		}
 		line = verified
 	}
-	var s Statement
+	var s said
+	if err := bound(line); err != nil {
+		return nil, false, err
+	}
 	if err := json2.Unmarshal(line, &s); err != nil {
 		return nil, false, errors.New("not a statement: " + strings.TrimPrefix(err.Error(), "json: "))
 	}
@@ -145,7 +223,7 @@ func readLine(line []byte, key dsse.SignerVerifier) (*Statement, bool, error) {
 }
 
 // valid refuses what is no statement of provenance, and names that are not of a file below a folder.
-func (s *Statement) valid() error {
+func (s *said) valid() error {
 	if s.Type != StatementType {
 		return fmt.Errorf("_type %q: not an in-toto statement v1", s.Type)
 	}
@@ -157,7 +235,7 @@ func (s *Statement) valid() error {
 	}
 	names := map[string]bool{}
 	for _, f := range s.Subject {
-		if f.Digest["sha256"] == "" {
+		if f.Digest.SHA256 == "" {
 			continue // an artifact, by its tree
 		}
 		if names[f.Name] {
@@ -167,22 +245,11 @@ func (s *Statement) valid() error {
 		if f.Name == "" || !filepath.IsLocal(f.Name) || filepath.ToSlash(filepath.Clean(f.Name)) != f.Name || strings.ContainsAny(f.Name, "\\\x00") {
 			return fmt.Errorf("subject %q: not a path inside a folder", f.Name)
 		}
-		if b, err := hex.DecodeString(f.Digest["sha256"]); err != nil || len(b) != 32 {
+		if b, err := hex.DecodeString(f.Digest.SHA256); err != nil || len(b) != 32 {
 			return fmt.Errorf("subject %q: not a sha256", f.Name)
 		}
 	}
 	return nil
-}
-
-// Files is the files that the first statement is about; the others are about what came before.
-func (p *Provenance) Files() []Resource {
-	var files []Resource
-	for _, f := range p.Statements[0].Subject {
-		if f.Digest["sha256"] != "" {
-			files = append(files, f)
-		}
-	}
-	return files
 }
 
 // Check holds a folder against its provenance and tells all that is not as it says, sorted by path. No path that the
@@ -203,7 +270,7 @@ func (p *Provenance) Check(ctx context.Context, dir, skip string, progress func(
 	}
 	moved := map[string]string{} // sha256 → where the bytes of a missing file are
 	want := map[string]bool{}
-	for _, f := range p.Files() {
+	for _, f := range p.Files {
 		want[f.Name] = true
 	}
 	for _, f := range found {
@@ -211,15 +278,15 @@ func (p *Provenance) Check(ctx context.Context, dir, skip string, progress func(
 			moved[f.Digest["sha256"]] = f.Name
 		}
 	}
-	for _, f := range p.Files() {
+	for _, f := range p.Files {
 		sum, ok := have[f.Name]
 		switch {
 		case told[f.Name]:
-		case !ok && moved[strings.ToLower(f.Digest["sha256"])] != "":
-			problems = append(problems, Problem{f.Name, "missing; its bytes are in " + moved[strings.ToLower(f.Digest["sha256"])]})
+		case !ok && moved[f.Digest["sha256"]] != "":
+			problems = append(problems, Problem{f.Name, "missing; its bytes are in " + moved[f.Digest["sha256"]]})
 		case !ok:
 			problems = append(problems, Problem{f.Name, "missing"})
-		case sum != strings.ToLower(f.Digest["sha256"]):
+		case sum != f.Digest["sha256"]:
 			problems = append(problems, Problem{f.Name, "changed"})
 		}
 	}
@@ -238,21 +305,3 @@ func (p *Provenance) Check(ctx context.Context, dir, skip string, progress func(
 func hubs(path string) bool {
 	return path == ".git" || path == ".gitattributes" || path == ".cache/huggingface"
 }
-
-// run is the predicate of the run that made the artifact: where the first statement is of an export by hand, the one after it.
-func (p *Provenance) run() Predicate {
-	of := p.Statements[0].Predicate
-	if of.BuildDefinition.ExternalParameters["kind"] == exportKind && len(p.Statements) > 1 {
-		return p.Statements[1].Predicate
-	}
-	return of
-}
-
-// Says is a text among the parameters of the run that made the artifact; "" where there is none.
-func (p *Provenance) Says(field string) string {
-	s, _ := p.run().BuildDefinition.ExternalParameters[field].(string)
-	return s
-}
-
-// Key is the key of that run.
-func (p *Provenance) Key() string { return p.run().RunDetails.Metadata.InvocationID }
