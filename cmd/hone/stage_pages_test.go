@@ -37,7 +37,7 @@ func TestStagePages(t *testing.T) {
 			if title == "" {
 				t.Errorf("%s is about no kind, and no topic", file)
 			}
-			want[name] = made("schemas/docs/"+name) + "# " + title + "\n\n" + noteOn(t, name)
+			want[name] = madeFrom("schemas/docs/"+name) + "# " + title + "\n\n" + noteOn(t, name)
 		}
 	}
 	if *update {
@@ -147,7 +147,7 @@ func anchors(text string) (all []string) {
 	return all
 }
 
-func made(from string) string {
+func madeFrom(from string) string {
 	return "<!-- Made from " + from + ": go test ./cmd/hone -run TestStagePages -update -->\n"
 }
 
@@ -171,7 +171,7 @@ func glob(t *testing.T, pattern string) []string {
 
 func indexPage(t *testing.T) string {
 	var b strings.Builder
-	b.WriteString(made("schemas/ and schemas/docs/"))
+	b.WriteString(madeFrom("schemas/ and schemas/docs/"))
 	b.WriteString("# Stage kinds\n\n| kind | |\n|---|---|\n")
 	for _, kind := range schemas.Kinds() {
 		doc, _, err := listKind(kind)
@@ -217,7 +217,7 @@ func kindPage(t *testing.T, kind string) string {
 	if text != "" {
 		from += " and schemas/docs/" + kind + ".md"
 	}
-	b.WriteString(made(from))
+	b.WriteString(madeFrom(from))
 	fmt.Fprintf(&b, "# %s\n\n%s\n\n", kind, prose(kind+" "+doc))
 	b.WriteString("| port | |\n|---|---|\n")
 	for _, f := range fields {
