@@ -39,6 +39,8 @@ type Stage struct {
 	Needs       []Edge          // reports that must be there, and whose gates must hold
 	Resources   Resources
 	Fields      []Field // every leaf of Config by path, sorted: for why and diff
+	Rows        int64   // of each dataset and source that it reads, in a smoke; 0 is all
+	Apart       bool    // what it makes is a smoke's: it is reduced, or reads what such a stage made
 }
 
 // Edge names an out port of a stage.

@@ -98,7 +98,7 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 	rec := &store.Record{
 		Key: a.res.key, Kind: a.stage.Kind, Pipeline: a.graph.Name, Ref: a.ref, Stage: a.stage.Name,
 		Ingredients: a.res.ingredients, Numerics: &end.numerics, Outputs: out.outputs, Metrics: out.metrics,
-		Started: started.UTC(), Seconds: time.Since(started).Seconds(), Resumed: out.resumed, Version: a.opts.Version,
+		Started: started.UTC(), Seconds: time.Since(started).Seconds(), Resumed: out.resumed, Version: a.opts.Version, Smoke: a.stage.Apart,
 		Prefix: prefixKey(a.stage, a.res.ingredients), Sources: sourceNames(a.stage),
 	}
 	first, note := a.first(rec)
@@ -228,7 +228,7 @@ func (a *attempt) prepare() (err error) {
 		Implementation: schemas.Implementation(a.stage.Kind), Config: a.stage.Config,
 		Inputs: map[string]job.Input{}, Files: a.res.files, Out: map[string]job.Output{},
 		Log: a.log(), Checkpoints: a.state(),
-		Device: a.device(a.stage), Threads: a.res.numerics.Threads, Date: fixedDate,
+		Device: a.device(a.stage), Threads: a.res.numerics.Threads, Date: fixedDate, Rows: a.stage.Rows,
 	}
 	for field, in := range a.res.inputs {
 		j.Inputs[field] = *a.input(in)

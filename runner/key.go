@@ -52,6 +52,9 @@ func ingredients(s *pipelines.Stage, inputs map[string]*Artifact, content map[st
 			path += ".base"
 		}
 	}
+	if s.Rows > 0 { // a smoke's part of the rows gives a part of the result
+		add("stage", "rows", s.Rows)
+	}
 	for field, hash := range content { // the bytes of a source, or the commit that its hub revision means: not where it lies
 		add("source", field, hash)
 	}

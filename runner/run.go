@@ -17,6 +17,7 @@ import (
 // Result is what a run did, as `hone run --json` prints it.
 type Result struct {
 	Pipeline string         `json:"pipeline"`
+	Smoke    bool           `json:"smoke,omitempty"`
 	Stages   []*StageResult `json:"stages"`
 	Code     int            `json:"-"` // exit code of the command line
 }
@@ -189,7 +190,7 @@ func (n *node) ready() bool {
 
 // result puts the nodes together. Of several exit codes the smallest holds.
 func (s *schedule) result() *Result {
-	result := &Result{Pipeline: s.r.graph.Name}
+	result := &Result{Pipeline: s.r.graph.Name, Smoke: s.r.opts.Smoke}
 	worst := func(code int) {
 		if code != 0 && (result.Code == 0 || code < result.Code) {
 			result.Code = code
@@ -209,7 +210,7 @@ func (s *schedule) result() *Result {
 func (s *schedule) keys() map[string]string {
 	keys := map[string]string{}
 	for _, n := range s.nodes {
-		if n.res != nil && n.res.key != "" {
+		if n.res != nil && n.res.key != "" && !n.stage.Apart {
 			keys[n.stage.Name] = n.res.key
 		}
 	}

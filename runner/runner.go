@@ -38,6 +38,7 @@ type Options struct {
 	Silence time.Duration  // after which a worker that says nothing is ended; a minute where 0
 	Grace   time.Duration  // that an interrupted worker has; 12 seconds where 0
 	Version string         // of hone, for the record
+	Smoke   bool           // every stage on a few rows and two steps, apart from the records
 	Sources *store.Sources // hashes of the user's files, where several runners share them
 	Asked   *Invocation    // what a later run has to ask for to be the same, where this one leaves it nothing to do
 }
@@ -94,6 +95,13 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 	if opts.Sources == nil {
 		opts.Sources = st.Sources()
 	}
+	if opts.Smoke {
+		var err error
+		if g, err = g.Smoke(); err != nil {
+			return nil, err
+		}
+		st = st.Smoke()
+	}
 	stages, err := closure(g, opts.Stages)
 	if err != nil {
 		return nil, err
@@ -110,6 +118,9 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 	ref, err := st.Ref(g.Dir, g.Package)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Smoke { // a smoke follows no run
+		ref.Stages = map[string]string{}
 	}
 	r := &Runner{
 		before: ref.Stages, graph: g, store: st, opts: opts, several: several, stages: stages, lock: lock,

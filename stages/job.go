@@ -8,6 +8,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
 )
 
@@ -58,6 +59,15 @@ func (j *Job) In(field string) job.Input {
 		panic(fmt.Sprintf("job.json has no input %s", field))
 	}
 	return in
+}
+
+// Dataset opens the dataset at the edge that the field holds; of a smoke's its first rows.
+func (j *Job) Dataset(field string) (*dataset.Dataset, error) {
+	d, err := dataset.Open(j.In(field).Path)
+	if err == nil && j.Rows > 0 {
+		d.Limit(j.Rows)
+	}
+	return d, err
 }
 
 // File returns the path of the source that the field names: "source", "files[1]". It panics as In does.

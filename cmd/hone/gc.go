@@ -19,7 +19,7 @@ func gcCommand() *cobra.Command {
 		Long: `Free the space of artifacts that no pipeline's last run uses.
 
 A pipeline keeps what its last run used for as long as its folder is there. Records and their logs stay: they are
-small, and why and log read them.`,
+small, and why and log read them. All that smokes made is freed, their records too.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			st, err := f.openStore()
 			if err != nil {
@@ -38,7 +38,9 @@ small, and why and log read them.`,
 			}
 			w := c.OutOrStdout()
 			for _, t := range freed.Trees {
-				if t.Stage != "" {
+				if t.Smoke {
+					fmt.Fprintf(w, "%.12s  %9s  %s of a smoke of %s\n", t.Hash, store.Size(t.Bytes), t.Stage, t.Pipeline)
+				} else if t.Stage != "" {
 					fmt.Fprintf(w, "%.12s  %9s  %s of %s\n", t.Hash, store.Size(t.Bytes), t.Stage, t.Pipeline)
 				} else {
 					fmt.Fprintf(w, "%.12s  %9s  of no record\n", t.Hash, store.Size(t.Bytes))

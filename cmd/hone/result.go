@@ -21,17 +21,8 @@ var marks = map[runner.Status]string{
 // printResult says how a run ended: the stages, unless they were seen live, the tables of its evals, and a last line.
 // A place is the store, said where the pipeline is new to it and the user did not name it.
 func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool, place string) error {
-	if !seen {
-		t := newTable(w)
-		for _, s := range result.Stages {
-			status, message := ended(s)
-			first, more, _ := strings.Cut(printable(message), "\n")
-			t.row(marks[s.Status]+" "+s.Name, s.Kind, status, seconds(s), first)
-			t.below(more)
-		}
-		if err := t.flush(); err != nil {
-			return err
-		}
+	if err := printStages(w, result, seen); err != nil {
+		return err
 	}
 	for _, s := range result.Stages {
 		if s.Internal || s.Status == runner.Failed || s.Status == runner.Skipped {
@@ -58,6 +49,21 @@ func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool,
 	}
 	_, err := fmt.Fprint(w, last)
 	return err
+}
+
+// printStages is a line a stage, unless they were seen live.
+func printStages(w io.Writer, result *runner.Result, seen bool) error {
+	if seen {
+		return nil
+	}
+	t := newTable(w)
+	for _, s := range result.Stages {
+		status, message := ended(s)
+		first, more, _ := strings.Cut(printable(message), "\n")
+		t.row(marks[s.Status]+" "+s.Name, s.Kind, status, seconds(s), first)
+		t.below(more)
+	}
+	return t.flush()
 }
 
 const interrupted = "interrupted"

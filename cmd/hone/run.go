@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +19,7 @@ import (
 func runCommand() *cobra.Command {
 	var f flags
 	var force []string
+	var smoke bool
 	c := &cobra.Command{
 		Use:   "run [PATH]",
 		Short: "plan, then do it",
@@ -25,16 +28,21 @@ the training under way and ends with exit code 130, and the next run goes on fro
 error: bars on a terminal, JSON lines elsewhere.
 
 A stage with tensors reserves its threads, and they are all cores unless --threads or the stage's resources say fewer:
--j 2 alone never runs two trainings on the CPU at once, -j 2 --threads 1 does.`,
+-j 2 alone never runs two trainings on the CPU at once, -j 2 --threads 1 does.
+
+--smoke takes every stage through a few rows and two steps before the long run, so that the export that would fail at
+four in the morning fails in a minute. Models are loaded and exported whole; no gate is judged, for the numbers mean
+nothing. What it makes is reused by smokes alone, and gc frees it; a model that it loads is the real run's too.`,
 		Example: `  hone run
   hone run examples/sft --stage tune --force tune
+  hone run --smoke && hone run
   hone run --json > result.json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, stop := interruptible()
 			defer stop()
 			show := newProgress(c.ErrOrStderr())
-			opts := runner.Options{Force: force, Observe: show.update, Resolve: resolveHub}
+			opts := runner.Options{Force: force, Observe: show.update, Resolve: resolveHub, Smoke: smoke}
 			if err := f.check(); err != nil {
 				return err
 			}
@@ -54,7 +62,7 @@ A stage with tensors reserves its threads, and they are all cores unless --threa
 					}
 				}
 			}
-			place := ""
+			began, place := time.Now(), ""
 			result := runner.Unchanged(st, opts.Asked, advise, f.json)
 			if result == nil {
 				r, _, err := f.runner(args, opts)
@@ -65,6 +73,9 @@ A stage with tensors reserves its threads, and they are all cores unless --threa
 				if r.New() {
 					place = f.found
 				}
+				if smoke {
+					tell(c.ErrOrStderr(), show, "smoke: "+r.Graph().Name+", a few rows and two steps of each stage; no gate is judged")
+				}
 				if result, err = r.Run(ctx); err != nil {
 					show.close()
 					if ctx.Err() != nil {
@@ -74,9 +85,12 @@ A stage with tensors reserves its threads, and they are all cores unless --threa
 				}
 			}
 			show.close()
-			if f.json {
+			switch {
+			case f.json:
 				err = printJSON(c, result)
-			} else {
+			case smoke:
+				err = printSmoke(c.OutOrStdout(), st, result, show.live(), time.Since(began))
+			default:
 				err = printResult(c.OutOrStdout(), st, result, show.live(), place)
 			}
 			if err == nil && result.Code != 0 {
@@ -86,13 +100,14 @@ A stage with tensors reserves its threads, and they are all cores unless --threa
 		},
 	}
 	f.register(c, "json", "store", "tags", "device", "threads", "jobs", "stage", "numerics")
+	c.Flags().BoolVar(&smoke, "smoke", false, "a few rows and two steps of every stage, apart from the real records")
 	c.Flags().StringArrayVar(&force, "force", nil, "run the stage `NAME` again")
 	return c
 }
 
-// asked is what is asked of this run; nil where stages are to run again.
+// asked is what is asked of this run; nil where stages are to run again, or in a smoke, of which nothing is remembered.
 func (f *flags) asked(args []string, opts runner.Options) (*runner.Invocation, error) {
-	if len(opts.Force) > 0 {
+	if len(opts.Force) > 0 || opts.Smoke {
 		return nil, nil
 	}
 	folder, err := os.Getwd()
@@ -105,6 +120,15 @@ func (f *flags) asked(args []string, opts runner.Options) (*runner.Invocation, e
 	return &runner.Invocation{
 		Path: pipelineOf(args), Folder: folder, Program: opts.Hone[0], Tags: f.tags, Environment: os.Environ(), Options: opts,
 	}, nil
+}
+
+// tell says a line on standard error as the run's progress is said there.
+func tell(w io.Writer, show progress, line string) {
+	if lines, ok := show.(*jsonLines); ok {
+		lines.log.Info().Msg(line)
+		return
+	}
+	fmt.Fprintln(w, line)
 }
 
 // interruptible is a context that the first SIGINT, SIGTERM or SIGHUP cancels: workers save their state and end. A

@@ -39,6 +39,9 @@ func Open(dir string) (*Dataset, error) {
 	return d, nil
 }
 
+// Limit leaves the first n rows. It comes before any is read.
+func (d *Dataset) Limit(n int64) { d.Rows = min(d.Rows, n) }
+
 func (d *Dataset) check() error {
 	if d.file.rows() != d.Rows {
 		return fmt.Errorf("%d rows where %s says %d", d.file.rows(), headerFile, d.Rows)
@@ -70,7 +73,9 @@ func (d *Dataset) All() iter.Seq2[Row, error] {
 		at := 0
 		for i := range len(d.file.starts) - 1 {
 			for row, err := range d.file.group(i) {
-				at++
+				if at++; int64(at) > d.Rows {
+					return
+				}
 				if err != nil {
 					yield(nil, d.rowError(err, at))
 					return

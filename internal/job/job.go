@@ -35,6 +35,8 @@ type Job struct {
 	Device  string `json:"device"`  // cpu, cuda, cuda:N, or auto: CUDA where there is a device
 	Threads int    `json:"threads"` // above zero
 	Date    string `json:"date"`    // YYYY-MM-DD for templates that read the day
+
+	Rows int64 `json:"rows,omitempty"` // a smoke: so many rows of each dataset and source are read; 0 is all
 }
 
 // Input is an artifact in the store.

@@ -84,10 +84,10 @@ func (s *Store) Commit(r *Record, log string) error {
 	if err := s.sync.wait(); err != nil { // the artifacts and the record's own bytes, before its name
 		return err
 	}
-	if err := os.MkdirAll(s.path("records", r.Key), 0o755); err != nil {
+	place := s.recordDir(r)
+	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
 		return err
 	}
-	place := s.recordDir(r)
 	err = os.Rename(dir, place)
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
 		old, tmpErr := os.MkdirTemp(s.path("tmp"), "old-")

@@ -30,10 +30,11 @@ type FreedTree struct {
 	Bytes    int64  `json:"bytes"`
 	Pipeline string `json:"pipeline,omitempty"`
 	Stage    string `json:"stage,omitempty"`
+	Smoke    bool   `json:"smoke,omitempty"`
 }
 
 // GC removes artifacts, objects and checkpoints that no ref leads to, and what crashed processes left in tmp. Records
-// stay. It refuses while a run, or a worker that outlived its run, uses the store; a dry run, which only looks, does not.
+// stay, but for those of smokes. It refuses while a run, or a worker that outlived its run, uses the store; a dry run, which only looks, does not.
 func (s *Store) GC(dryRun bool) (*Freed, error) {
 	freed := &Freed{DryRun: dryRun, Trees: []FreedTree{}, Checkpoints: []string{}}
 	if _, err := os.Stat(s.Dir); errors.Is(err, os.ErrNotExist) {
@@ -77,11 +78,15 @@ func (s *Store) GC(dryRun bool) (*Freed, error) {
 	if err != nil {
 		return nil, err
 	}
+	smokes, err := s.allRecords(recordsOf(true))
+	if err != nil {
+		return nil, err
+	}
 	trees, maker := map[string]bool{}, map[string]*Record{}
-	for _, r := range records {
+	for _, r := range slices.Concat(smokes, records) {
 		for _, out := range r.Outputs {
 			maker[out.Hash] = r
-			if keys[r.Key] {
+			if keys[r.Key] && !r.Smoke {
 				trees[out.Hash] = true
 			}
 		}
@@ -96,6 +101,7 @@ func (s *Store) GC(dryRun bool) (*Freed, error) {
 		s.sweepTrees(freed, trees, objects, maker),
 		s.sweepObjects(freed, objects),
 		s.sweepCheckpoints(freed, keys),
+		s.sweepSmokes(freed),
 		s.sweepRefs(freed, dead),
 		s.sweepTmp(freed),
 		s.sweepMemos(dryRun),
@@ -157,7 +163,7 @@ func (s *Store) sweepTrees(freed *Freed, keep, objects map[string]bool, maker ma
 		}
 		t := FreedTree{Hash: hash, Bytes: diskUse(s.Tree(hash))}
 		if r := maker[hash]; r != nil {
-			t.Pipeline, t.Stage = r.Pipeline, r.Stage
+			t.Pipeline, t.Stage, t.Smoke = r.Pipeline, r.Stage, r.Smoke
 		}
 		freed.Trees = append(freed.Trees, t)
 		entries, _ := s.manifest(hash) // without it nothing says what is shared

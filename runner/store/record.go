@@ -31,6 +31,7 @@ type Record struct {
 	Resumed     bool               `json:"resumed,omitempty"`
 	Sources     map[string]string  `json:"sources,omitempty"` // by field, as the pipeline names them; a folder's ends in /, an absolute path is its last element
 	Version     string             `json:"version"`           // of hone
+	Smoke       bool               `json:"smoke,omitempty"`   // it counts for smokes alone, and is kept apart
 	Prefix      string             `json:"prefix,omitempty"`  // the key under which a training's last state is kept for a longer one
 }
 
@@ -53,7 +54,7 @@ func (s *Store) recordDir(r *Record) string {
 	if err != nil {
 		panic(err) // three strings and an int
 	}
-	return s.path("records", r.Key, Sum(b)[:16])
+	return s.path(recordsOf(r.Smoke), r.Key, Sum(b)[:16])
 }
 
 // LogDir is the folder of what varied in the run: metrics.jsonl, stderr.txt, event files.
@@ -61,13 +62,24 @@ func (s *Store) LogDir(r *Record) string { return filepath.Join(s.recordDir(r), 
 
 // Records reads what is known of a key, the first run first.
 func (s *Store) Records(key string) ([]*Record, error) {
-	names, err := s.list(filepath.Join("records", key))
+	records, err := s.recordsIn(recordsOf(false), key)
+	if err == nil && s.smoke {
+		var more []*Record
+		more, err = s.recordsIn(recordsOf(true), key)
+		records = append(records, more...)
+	}
+	slices.SortStableFunc(records, func(a, b *Record) int { return a.Started.Compare(b.Started) })
+	return records, err
+}
+
+func (s *Store) recordsIn(folder, key string) ([]*Record, error) {
+	names, err := s.list(filepath.Join(folder, key))
 	if err != nil {
 		return nil, err
 	}
 	var records []*Record
 	for _, name := range names {
-		path := s.path("records", key, name, "record.json")
+		path := s.path(folder, key, name, "record.json")
 		b, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // replaced this very moment
@@ -82,19 +94,22 @@ func (s *Store) Records(key string) ([]*Record, error) {
 		}
 		records = append(records, r)
 	}
-	slices.SortStableFunc(records, func(a, b *Record) int { return a.Started.Compare(b.Started) })
 	return records, nil
 }
 
-// AllRecords reads every record, the oldest first.
+// AllRecords reads every record, the oldest first; for a smoke those of smokes.
 func (s *Store) AllRecords() ([]*Record, error) {
-	keys, err := s.list("records")
+	return s.allRecords(recordsOf(s.smoke))
+}
+
+func (s *Store) allRecords(folder string) ([]*Record, error) {
+	keys, err := s.list(folder)
 	if err != nil {
 		return nil, err
 	}
 	found := make([][]*Record, len(keys))
 	if err := parallel(len(keys), func(i int) (err error) {
-		found[i], err = s.Records(keys[i])
+		found[i], err = s.recordsIn(folder, keys[i])
 		return err
 	}); err != nil {
 		return nil, err

@@ -11,6 +11,7 @@
 // The layout, all below one folder:
 //
 //	hone-store  tmp/  objects/<hash>  trees/<hash>/  records/<key>/<numerics>/  refs/<id>  checkpoints/<key>/  locks/<key>  stat/
+//	smoke/      records and checkpoints of smokes
 //
 // Many processes may use one store on one machine. What is written becomes visible by one rename or link, so a
 // reader sees a whole artifact or none. Network file systems are not safe: flock and rename promise less there.
@@ -34,6 +35,7 @@ import (
 type Store struct {
 	Dir string
 
+	smoke    bool // see Smoke
 	sync     syncer
 	mu       sync.Mutex
 	verified map[identity]string // files hashed by this process, and what they hashed to
@@ -133,6 +135,9 @@ func Find(flag string) (dir, by string, err error) {
 }
 
 func (s *Store) path(elem ...string) string {
+	if s.smoke && elem[0] == "checkpoints" {
+		elem = append([]string{smokeFolder}, elem...)
+	}
 	return filepath.Join(append([]string{s.Dir}, elem...)...)
 }
 

@@ -16,7 +16,6 @@ import (
 	"slices"
 
 	"github.com/hone-ml/hone/internal/dataset"
-	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/stages"
 )
 
@@ -55,8 +54,8 @@ func each(ctx context.Context, j *stages.Job, d *dataset.Dataset, f func(i int64
 }
 
 // open opens the dataset of an input; an error names the field.
-func open(field string, in job.Input) (*dataset.Dataset, error) {
-	d, err := dataset.Open(in.Path)
+func open(j *stages.Job, field string) (*dataset.Dataset, error) {
+	d, err := j.Dataset(field)
 	if err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}

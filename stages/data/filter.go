@@ -39,7 +39,7 @@ func Filter(count OpenCounter) stages.Stage {
 		if err := j.Decode(&c); err != nil {
 			return err
 		}
-		d, err := open("data", j.In("data"))
+		d, err := open(j, "data")
 		if err != nil {
 			return err
 		}
@@ -63,6 +63,10 @@ func Filter(count OpenCounter) stages.Stage {
 			at, err := firstRefusal(tests, row)
 			if err != nil {
 				return fmt.Errorf("%s: %w", j.Row("data", i+1), err)
+			}
+			if at >= 0 && j.Rows > 0 && i == d.Rows-1 && kept.Rows() == 0 {
+				j.Warn("no row of %d passes the steps: the smoke keeps one", d.Rows)
+				at = -1
 			}
 			if at < 0 {
 				j.From("data", "data", i+1)

@@ -49,6 +49,9 @@ func loadSource(ctx context.Context, j *stages.Job, source *dataset.Source, mapp
 		if seen%every == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if j.Rows > 0 && seen == j.Rows {
+			break
+		}
 		seen++
 		j.Progress(seen, 0, "rows")
 		var rowError *dataset.RowError

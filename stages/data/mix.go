@@ -23,7 +23,7 @@ func mix(ctx context.Context, j *stages.Job) error {
 	weights := make([]float64, len(c.Data))
 	for i, part := range c.Data {
 		field := fmt.Sprintf("data[%d].data", i)
-		d, err := open(field, j.In(field))
+		d, err := open(j, field)
 		if err != nil {
 			return err
 		}

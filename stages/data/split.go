@@ -19,7 +19,7 @@ func split(ctx context.Context, j *stages.Job) error {
 	if err := j.Decode(&c); err != nil {
 		return err
 	}
-	d, err := open("data", j.In("data"))
+	d, err := open(j, "data")
 	if err != nil {
 		return err
 	}

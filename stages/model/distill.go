@@ -15,7 +15,7 @@ func Distill(ctx context.Context, j *stages.Job) error {
 	if err := j.Decode(&c); err != nil {
 		return err
 	}
-	d, err := dataset.Open(j.In("data").Path)
+	d, err := j.Dataset("data")
 	if err != nil {
 		return stages.Errorf("data", "%w", err)
 	}

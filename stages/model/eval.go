@@ -43,7 +43,7 @@ func Eval(ctx context.Context, j *stages.Job) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Suites)) {
-		d, err := dataset.Open(j.In("suites." + name + ".data").Path)
+		d, err := j.Dataset("suites." + name + ".data")
 		if err == nil {
 			if c.Suites[name].Perplexity != nil {
 				err = wants("perplexity", d.Format, taught...)
@@ -72,7 +72,7 @@ func Eval(ctx context.Context, j *stages.Job) error {
 	said := map[question]answers{}
 	for _, name := range slices.Sorted(maps.Keys(c.Suites)) {
 		suite, field := c.Suites[name], "suites."+name
-		d, err := dataset.Open(j.In(field + ".data").Path)
+		d, err := j.Dataset(field + ".data")
 		if err != nil {
 			return stages.Errorf(field, "%w", err)
 		}

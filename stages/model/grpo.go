@@ -93,7 +93,7 @@ type questions struct {
 
 // openQuestions opens the dataset of an input. log names a folder of the job's log for what reward programs say.
 func openQuestions(j *stages.Job, c *schemas.TrainGRPO, field, log string) (*questions, error) {
-	d, err := dataset.Open(j.In(field).Path)
+	d, err := j.Dataset(field)
 	if err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}

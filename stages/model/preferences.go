@@ -35,7 +35,7 @@ type answered struct {
 // 0 for pairs): a completion begins where the ids with it part from those of the prompt alone; the start of a sequence is kept; a
 // row whose prompt fills maxLength is dropped and counted.
 func readPreferences(ctx context.Context, j *stages.Job, field, dir string, maxLength int, date string, mismatched int) (*preferences, error) {
-	d, err := dataset.Open(j.In(field).Path)
+	d, err := j.Dataset(field)
 	if err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}

@@ -49,7 +49,7 @@ func Pretrain(ctx context.Context, j *stages.Job) error {
 
 // blocks is the dataset's texts as rows of length tokens, all trained; the last may be shorter.
 func blocks(ctx context.Context, j *stages.Job, field, dir string, length int) ([]train.Example, error) {
-	d, err := dataset.Open(j.In(field).Path)
+	d, err := j.Dataset(field)
 	if err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}

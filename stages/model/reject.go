@@ -24,7 +24,7 @@ func Reject(ctx context.Context, j *stages.Job) error {
 	if err := j.Decode(&c); err != nil {
 		return err
 	}
-	d, err := dataset.Open(j.In("data").Path)
+	d, err := j.Dataset("data")
 	if err != nil {
 		return stages.Errorf("data", "%w", err)
 	}
@@ -189,7 +189,14 @@ func keep(j *stages.Job, c *schemas.CurateReject, d *dataset.Dataset, rows []pro
 				return err
 			}
 		}
-		if first.sum > last.sum && first.text != last.text {
+		if j.Rows > 0 && first.sum == last.sum { // a smoke's answers mostly fail alike, and what reads the pairs is to be tried
+			for _, x := range candidates[i] {
+				if x.text != first.text {
+					last = x
+				}
+			}
+		}
+		if (first.sum > last.sum || j.Rows > 0) && first.text != last.text {
 			row := pair.row(&rows[i], rows[i].shown, map[dataset.Role]string{"chosen": first.text, "rejected": last.text})
 			row.Set("score_chosen", float(first.sum))
 			row.Set("score_rejected", float(last.sum))

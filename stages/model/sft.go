@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"github.com/hone-ml/hone/internal/chat"
-	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/modeldir"
@@ -65,7 +64,7 @@ func TrainSFT(ctx context.Context, j *stages.Job) error {
 
 // encodeFor makes the rows of an input ready.
 func encodeFor(ctx context.Context, j *stages.Job, c *schemas.TrainSFT, field string) (*made, error) {
-	d, err := dataset.Open(j.In(field).Path)
+	d, err := j.Dataset(field)
 	if err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}
