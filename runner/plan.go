@@ -87,6 +87,22 @@ func (r *Runner) Plan() (*Plan, error) {
 	return plan, nil
 }
 
+// Code is the exit code of `hone plan --exit-code`: 1 where something would run, else that of what blocks stages, else 0.
+func (p *Plan) Code() int {
+	code := 0
+	for _, s := range p.Stages {
+		switch s.Action {
+		case Run, Resume:
+			return 1
+		case Blocked:
+			if code == 0 || s.blocked < code {
+				code = s.blocked
+			}
+		}
+	}
+	return code
+}
+
 // planStage plans one stage; those before it are in plan, and in outputs where they are known.
 func (r *Runner) planStage(s *pipelines.Stage, plan *Plan, outputs map[string]Outputs) (*StagePlan, *resolution, error) {
 	res, err := r.resolve(s, outputs)

@@ -63,6 +63,7 @@ type Runner struct {
 	lock    *hubLock
 	ref     string
 	before  map[string]string // the key of each stage in the pipeline's last run
+	planned map[string]bool   // of a saved plan: the stages that it runs; nil without one
 
 	mu       sync.Mutex // of hashes and logs
 	hashes   map[string]string

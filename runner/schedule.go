@@ -134,6 +134,12 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 		s.reuse(n)
 		return true, nil
 	}
+	if s.r.beyond(n.stage) {
+		result := &StageResult{}
+		result.fail(&job.Error{Message: "would run, which the saved plan does not say: make a new plan", Code: 2})
+		s.end(n, result)
+		return true, nil
+	}
 	if _, err := s.r.refuses(n.stage, n.res); err != nil {
 		result := &StageResult{}
 		result.fail(&job.Error{Message: err.Error(), Code: 6})

@@ -13,6 +13,8 @@ import (
 
 func planCommand() *cobra.Command {
 	var f flags
+	var out string
+	var code bool
 	c := &cobra.Command{
 		Use:   "plan [PATH]",
 		Short: "each stage: reuse, run, resume or blocked, with the reason",
@@ -23,8 +25,15 @@ func planCommand() *cobra.Command {
   >  resume   interrupted: it goes on from its checkpoint
   !  blocked  a gate fails, or the machine lacks something
 
-It executes nothing and needs no network.`,
+It executes nothing and needs no network.
+
+--out writes the plan to a file, which hone run FILE carries out, or refuses where anything changed since: a field, a
+source file, what the store has, hone itself. Only what the plan says is run.
+
+With --exit-code the exit code is 1 where something would run or resume, else 4 or 6 where a gate or the machine blocks
+a stage, else 0.`,
 		Example: `  hone plan
+  hone plan --out plan.json && hone run plan.json
   hone plan examples/sft --stage tune`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -36,16 +45,28 @@ It executes nothing and needs no network.`,
 			if err != nil {
 				return err
 			}
-			if f.json {
-				return printJSON(c, plan)
+			if out != "" {
+				if err := f.savePlan(r, plan, out); err != nil {
+					return err
+				}
 			}
 			place := ""
 			if r.New() {
 				place = f.found
 			}
-			return printPlan(c.OutOrStdout(), plan, place)
+			if f.json {
+				err = printJSON(c, plan)
+			} else if err = printPlan(c.OutOrStdout(), plan, place); err == nil && out != "" {
+				_, err = fmt.Fprintf(c.OutOrStdout(), "saved: hone run %s carries it out\n", word(out))
+			}
+			if err == nil && code && plan.Code() != 0 {
+				err = &exit{code: plan.Code()}
+			}
+			return err
 		},
 	}
+	c.Flags().StringVar(&out, "out", "", "write the plan to `FILE`, for hone run FILE")
+	c.Flags().BoolVar(&code, "exit-code", false, "exit with 1 where something would run")
 	f.register(c, "json", "store", "tags", "device", "threads", "stage", "numerics")
 	return c
 }

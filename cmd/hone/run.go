@@ -21,7 +21,7 @@ func runCommand() *cobra.Command {
 	var force []string
 	var smoke bool
 	c := &cobra.Command{
-		Use:   "run [PATH]",
+		Use:   "run [PATH | PLAN]",
 		Short: "plan, then do it",
 		Long: `run plans and does it. What the store has is reused; stages that do not depend on one that fails go on. Ctrl-C saves
 the training under way and ends with exit code 130, and the next run goes on from there. Progress goes to standard
@@ -29,6 +29,9 @@ error: bars on a terminal, JSON lines elsewhere.
 
 A stage with tensors reserves its threads, and they are all cores unless --threads or the stage's resources say fewer:
 -j 2 alone never runs two trainings on the CPU at once, -j 2 --threads 1 does.
+
+PLAN is a file that hone plan --out wrote: exactly that is done, and nothing where anything changed since, which is exit
+code 2. What is done of it already, by a run that was interrupted, is reused.
 
 --smoke takes every stage through a few rows and two steps before the long run, so that the export that would fail at
 four in the morning fails in a minute. Models are loaded and exported whole; no gate is judged, for the numbers mean
@@ -42,6 +45,10 @@ nothing. What it makes is reused by smokes alone, and gc frees it; a model that 
 			ctx, stop := interruptible()
 			defer stop()
 			show := newProgress(c.ErrOrStderr())
+			saved, path, err := f.savedPlan(c, args)
+			if err != nil {
+				return err
+			}
 			opts := runner.Options{Force: force, Observe: show.update, Resolve: resolveHub, Smoke: smoke}
 			if err := f.check(); err != nil {
 				return err
@@ -50,8 +57,10 @@ nothing. What it makes is reused by smokes alone, and gc frees it; a model that 
 			if err != nil {
 				return err
 			}
-			if opts.Asked, err = f.asked(args, opts); err != nil {
-				return err
+			if saved == nil { // else all is compared with the plan
+				if opts.Asked, err = f.asked(path, opts); err != nil {
+					return err
+				}
 			}
 			advise := func(advice pipelines.Errors) {
 				for _, a := range advice {
@@ -65,9 +74,18 @@ nothing. What it makes is reused by smokes alone, and gc frees it; a model that 
 			began, place := time.Now(), ""
 			result := runner.Unchanged(st, opts.Asked, advise, f.json)
 			if result == nil {
-				r, _, err := f.runner(args, opts)
+				r, _, err := f.runner(path, opts)
+				var none *pipelines.UsageError
+				if saved != nil && errors.As(err, &none) {
+					return usage("%s: its pipeline, counted from the file, is not where it was: %w", args[0], err)
+				}
 				if err != nil {
 					return err
+				}
+				if saved != nil {
+					if err := hold(r, saved, args[0]); err != nil {
+						return err
+					}
 				}
 				advise(f.advice)
 				if r.New() {
