@@ -30,6 +30,7 @@ type flags struct {
 	numerics string
 	pipeline string
 	whole    bool // the verb does without a stage
+	absent   bool // files that stages name need not be there
 
 	ran    string           // PATH of the pipeline that was loaded
 	place  string           // of the store, and how it was found; set with it
@@ -117,7 +118,7 @@ func pipelineOf(args []string) string {
 func (f *flags) graph(args []string) (*pipelines.Graph, error) {
 	path := pipelineOf(args)
 	f.ran = path
-	c, err := evaluate(path, pipelines.Options{Tags: f.tags})
+	c, err := evaluate(path, pipelines.Options{Tags: f.tags, Absent: f.absent})
 	var none *pipelines.UsageError
 	if errors.As(err, &none) && f.isStage(path) {
 		return nil, usage("%w; the stage of that name is --stage %s", err, path)

@@ -83,11 +83,11 @@ every verb's --json prints what that of vet does.`,
 	for _, command := range []func() *cobra.Command{
 		initCommand, vetCommand, planCommand, runCommand, whyCommand,
 		diffCommand, compareCommand, graphCommand, showCommand, pathCommand, logCommand,
-		generateCommand, chatCommand, exportCommand, verifyCommand, templateCommand, gcCommand, fsckCommand, schemaCommand, doctorCommand, versionCommand, stageCommand, compileCommand,
+		generateCommand, chatCommand, exportCommand, verifyCommand, templateCommand, gcCommand, fsckCommand, schemaCommand, doctorCommand, completionCommand, versionCommand, stageCommand, compileCommand,
 	} {
 		root.AddCommand(command())
 	}
-	return helped(checked(root))
+	return completed(helped(checked(root)))
 }
 
 // exit is an error with the code that the program ends with. Without an error all has been said.

@@ -261,10 +261,14 @@ func readOnly(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(remountReadOnly(ts.MkAbs(args[0])))
 }
 
-// conditions knows [tmpfs]: this user may mount one; and [worker]: HONE_WORKER names the real one.
+// conditions knows [tmpfs]: this user may mount one; [worker]: HONE_WORKER names the real one; [bash-completion]: it is installed.
 func conditions(name string) (bool, error) {
 	if name == "worker" {
 		_, err := exec.LookPath(os.Getenv("HONE_WORKER"))
+		return err == nil, nil
+	}
+	if name == "bash-completion" {
+		_, err := os.Stat("/usr/share/bash-completion/bash_completion")
 		return err == nil, nil
 	}
 	if name == "long" {
