@@ -134,14 +134,20 @@ func (r *Runner) Stale(saved *Saved, plan *Plan) ([]Change, error) {
 	for _, s := range saved.Stages {
 		before[s.Name] = s
 	}
+	of := map[string][]Change{}
 	for i, s := range now.Stages {
-		was, ok := before[s.Name]
-		if !ok {
-			changes = append(changes, Change{Field: s.Name, New: "a new stage", Pos: position(plan.Stages[i].Stage, "kind"), Says: true})
-			continue
+		if was, ok := before[s.Name]; ok {
+			of[s.Name] = was.changes(&s, plan.Stages[i])
+		} else {
+			of[s.Name] = []Change{{Field: s.Name, New: "a new stage", Pos: position(plan.Stages[i].Stage, "kind"), Says: true}}
 		}
 		delete(before, s.Name)
-		changes = append(changes, was.changes(&s, plan.Stages[i])...)
+	}
+	for _, p := range plan.Stages {
+		owner, _, _ := strings.Cut(p.Name, "/")
+		if !p.Internal || len(of[owner]) == 0 { // else its stage says it, where the user wrote it
+			changes = append(changes, of[p.Name]...)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		changes = append(changes, Change{Field: name, New: "no stage any more", Says: true})
@@ -174,7 +180,7 @@ func (s *SavedStage) changes(now *SavedStage, p *StagePlan) (changes []Change) {
 		}
 	}
 	for _, field := range slices.Sorted(maps.Keys(now.Sources)) {
-		if old, new := s.Sources[field].Hash, now.Sources[field].Hash; old != new {
+		if old, new := s.Sources[field].Hash, now.Sources[field].Hash; old != new && old != "" { // else the run was to ask the hub, and one has
 			add(field, nil, fmt.Sprintf("%s has other content: %s → %s", now.Sources[field].Written, short(old), short(new)), true)
 		}
 	}

@@ -16,7 +16,7 @@ var shells = []string{"bash", "zsh", "fish", "powershell"}
 func completionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion " + strings.Join(shells, "|"),
-		Short: "a shell's script that completes verbs, stages, pipelines and flags",
+		Short: "a script with which a shell completes stages and the like",
 		Long: `completion writes a script for a shell, which asks hone what may stand where the cursor is: verbs and flags, stages and
 their ports, pipelines, kinds, templates, values. Asking runs nothing of a pipeline, needs no network, and is silent
 where something is wrong.
