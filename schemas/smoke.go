@@ -9,7 +9,7 @@ import (
 // How little a smoke does.
 const (
 	smokeRows    = 256 // of a source: filters and splits leave some
-	smokeTrained = 32  // rows that a training makes ready
+	smokeTrained = 16  // rows that a training makes ready
 	smokeAsked   = 8   // rows that a model answers or is measured on
 	smokeSteps   = 2   // the first, and one after an update
 	smokeBatch   = 2   // the least at which rows stand beside one another, and kto has another to compare with

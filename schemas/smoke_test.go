@@ -31,11 +31,11 @@ var smoked = map[string]string{
 	"model.pretrain":  trainingSmoked,
 	"train.sft":       trainingSmoked,
 	"train.dpo":       trainingSmoked,
-	schemas.Reference: `rows 32; batch.rows 2`,
-	"train.grpo":      `rows 32; batch.accumulate 2; batch.rows 2; eval.batch 8; eval.every 1; generations 2; iterations 2; logEvery 1; maxNewTokens 16; maxSteps 2; saveEvery 1`,
+	schemas.Reference: `rows 16; batch.rows 2`,
+	"train.grpo":      `rows 16; batch.accumulate 2; batch.rows 2; eval.batch 8; eval.every 1; generations 2; iterations 2; logEvery 1; maxNewTokens 16; maxSteps 2; saveEvery 1`,
 }
 
-const trainingSmoked = `rows 32; batch.accumulate 2; batch.rows 2; eval.batch 8; eval.every 1; logEvery 1; maxSteps 2; saveEvery 1`
+const trainingSmoked = `rows 16; batch.accumulate 2; batch.rows 2; eval.batch 8; eval.every 1; logEvery 1; maxSteps 2; saveEvery 1`
 
 func TestSmoke(t *testing.T) {
 	for _, kind := range append(schemas.Kinds(), schemas.Reference) {
