@@ -90,6 +90,9 @@ func Unchanged(st *store.Store, in *Invocation, advise func(pipelines.Errors), w
 	if b := st.Memo(name); b == nil || gob.NewDecoder(bytes.NewReader(b)).Decode(&m) != nil {
 		return nil
 	}
+	if st.Init() != nil {
+		return nil
+	}
 	use, err := st.Use()
 	if err != nil {
 		return nil

@@ -63,7 +63,10 @@ func (s *Store) verify(hash string, trusted map[string]identity) error {
 
 // distrust forgets what a damaged artifact's files looked like: every Check from now on hashes them, and finds the damage
 // whoever looks next. A store that cannot be written to cannot be run in either.
-func (s *Store) distrust(hash string) { _ = os.Remove(s.path("stat", hash)) }
+func (s *Store) distrust(hash string) {
+	_ = os.Remove(s.path("stat", hash))
+	_ = s.sweepMemos(false) // nor do they know of it
+}
 
 // sound hashes the file at path and compares.
 func (s *Store) sound(path string, e entry) error {
