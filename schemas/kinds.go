@@ -35,6 +35,8 @@ var kinds = map[string]struct {
 	"eval":           {7, reflect.TypeFor[Eval]()},
 	"export":         {1, reflect.TypeFor[Export]()},
 	"exec":           {1, reflect.TypeFor[Exec]()},
+	Tokenizer:        {1, reflect.TypeFor[VetTokenizer]()},
+	Proof:            {1, reflect.TypeFor[VetData]()},
 }
 
 // NamePattern is #Name: what a stage, port, part, input or suite may be called.
@@ -42,6 +44,13 @@ const NamePattern = `^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`
 
 // Reference is the kind of NAME/reference and NAME/eval.reference, the stages that Compile puts before a train.dpo. No pipeline can name it.
 const Reference = "train.dpo.reference"
+
+// Kinds of the stages NAME/vet that `hone vet --data` adds (pipelines.Vet): the tokenizer, template and configuration of a model
+// without its weights, and the proof that the rows of a training reach its loss. No pipeline can name them.
+const (
+	Tokenizer = "vet.tokenizer"
+	Proof     = "vet.data"
+)
 
 // Computes says whether a kind's work is tensors, for which a device is worth starting.
 func Computes(kind string) bool {
@@ -54,7 +63,9 @@ func Computes(kind string) bool {
 
 // Kinds lists the stage kinds that a pipeline can name, sorted.
 func Kinds() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(kind string) bool { return kind == Reference })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(kind string) bool {
+		return kind == Reference || kind == Tokenizer || kind == Proof
+	})
 }
 
 // Implementation is the version of a kind, from 1; 0 for a kind that does not exist.

@@ -23,6 +23,9 @@ const (
 	LossAll        = "all"
 )
 
+// ErrNothing is a row of which no token trains.
+var ErrNothing = errors.New("nothing in this row trains")
+
 // Encoded is a row as tokens. Mask says which of them train; it is judged before truncation.
 type Encoded struct {
 	IDs  []int32
@@ -76,9 +79,9 @@ func Encode(ctx context.Context, t *Template, enc Encoder, row *Row, loss string
 	}
 	if !slices.Contains(e.Mask, true) {
 		if loss == LossAssistant {
-			return nil, errors.New("no assistant turn: nothing in this row trains")
+			return nil, fmt.Errorf("no assistant turn: %w", ErrNothing)
 		}
-		return nil, errors.New("nothing in this row trains")
+		return nil, ErrNothing
 	}
 	return e, nil
 }
@@ -92,11 +95,7 @@ func encodeConversation(ctx context.Context, t *Template, enc Encoder, row *Row,
 			return nil, fmt.Errorf("%s%w", part.path, err)
 		}
 	}
-	messages := row.Messages
-	if row.Kind == PromptedConversation {
-		messages = slices.Concat(row.Prompt, row.Completion)
-	}
-	v := Vars{Messages: messages, Tools: row.Tools, Extra: row.Extra, Date: date}
+	v := row.Vars(date)
 	var s *Spans
 	var err error
 	if loss == LossAssistant {

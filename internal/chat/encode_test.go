@@ -210,7 +210,7 @@ func TestPromptThatIsNoPrefix(t *testing.T) {
 	if !e.Diverged || bits(e.Mask) != strings.Repeat("0", len("<user>a<assistant>"))+"11" {
 		t.Errorf("%v %s", e.Diverged, bits(e.Mask))
 	}
-	if _, err := template.Spans(context.Background(), Vars{Messages: []Message{Turn("user", "a"), Turn("assistant", "ok")}}); !errors.Is(err, errPrefix) {
+	if _, err := template.Spans(context.Background(), Vars{Messages: []Message{Turn("user", "a"), Turn("assistant", "ok")}}); !errors.Is(err, ErrPrefix) {
 		t.Errorf("spans: %v", err)
 	}
 }

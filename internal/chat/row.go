@@ -3,7 +3,9 @@ package chat
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hone-ml/hone/internal/near"
@@ -76,6 +78,15 @@ func NewRow(get func(column string) ordjson.Value) (*Row, error) {
 		return r, nil
 	}
 	return nil, errors.New("no messages, no prompt and completion, and no text")
+}
+
+// Vars is what the template of the row's conversation is rendered over; without messages where the row is text.
+func (r *Row) Vars(date time.Time) Vars {
+	messages := r.Messages
+	if r.Kind == PromptedConversation {
+		messages = slices.Concat(r.Prompt, r.Completion)
+	}
+	return Vars{Messages: messages, Tools: r.Tools, Extra: r.Extra, Date: date}
 }
 
 func within(path string, err error) error {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Spans is a conversation as text with what the assistant writes in it.
@@ -51,9 +52,24 @@ func (t *Template) Spans(ctx context.Context, v Vars) (*Spans, error) {
 	return s, nil
 }
 
-// errPrefix is what a template is told that prints a conversation's beginning in another way than the whole.
-var errPrefix = errors.New("the template prints this turn in another way when the conversation goes on, " +
+// ErrPrefix is what a template is told that prints a conversation's beginning in another way than the whole.
+var ErrPrefix = errors.New("the template prints this turn in another way when the conversation goes on, " +
 	"so that what the assistant wrote cannot be found: use a template with {% generation %} markers (template.set)")
+
+// ErrEnd is a turn whose end is not among what trains.
+var ErrEnd = errors.New("the template ends this turn without an end-of-turn token, so that a model would not learn to stop")
+
+// endError is an ErrEnd of a template that marks what trains.
+type endError struct {
+	turn int
+	end  string
+}
+
+func (e *endError) Error() string {
+	return fmt.Sprintf("turn %d of the assistant: its end-of-turn token %s is outside what the template marks with {%% generation %%}", e.turn, e.end)
+}
+
+func (e *endError) Is(target error) bool { return target == ErrEnd }
 
 // turn finds the span of message i in text by rendering the messages before it, and those with it.
 func (r *renderer) turn(ctx context.Context, text string, i int, end string) ([2]int, error) {
@@ -65,7 +81,7 @@ func (r *renderer) turn(ctx context.Context, text string, i int, end string) ([2
 		return [2]int{}, err
 	}
 	if !strings.HasPrefix(text, before) {
-		return [2]int{}, errPrefix
+		return [2]int{}, ErrPrefix
 	}
 	with := text
 	if i < len(r.messages)-1 {
@@ -79,12 +95,12 @@ func (r *renderer) turn(ctx context.Context, text string, i int, end string) ([2
 	n := r.template.turnEnd(shared, end)
 	if n == 0 {
 		if len(shared) < len(with)-len(before) {
-			return [2]int{}, errPrefix
+			return [2]int{}, ErrPrefix
 		}
-		return [2]int{}, errors.New("the template ends this turn without an end-of-turn token, so that a model would not learn to stop")
+		return [2]int{}, ErrEnd
 	}
 	if n < len(shared) && strings.TrimSpace(with[len(before)+n:]) != "" && !closes(with[len(before)+n:], r.template.Special) {
-		return [2]int{}, errPrefix
+		return [2]int{}, ErrPrefix
 	}
 	return [2]int{len(before), len(before) + n}, nil
 }
@@ -169,7 +185,7 @@ func (s *Spans) checkEnds(end string) error {
 			rest = s.Text[span[1]:s.Spans[i+1][0]]
 		}
 		if strings.HasPrefix(strings.TrimLeft(rest, whiteSpace), end) && !strings.HasSuffix(strings.TrimRight(s.Text[span[0]:span[1]], whiteSpace), end) {
-			return fmt.Errorf("turn %d of the assistant: its end-of-turn token %s is outside what the template marks with {%% generation %%}", i+1, end)
+			return &endError{i + 1, end}
 		}
 	}
 	return nil
@@ -183,6 +199,15 @@ type endCache struct {
 
 // tokenLike is how end-of-turn tokens are spelled where the tokenizer's are not known.
 var tokenLike = regexp.MustCompile(`^(<[^<>\s]+>|\[/?[A-Z_]+\])`)
+
+// EndOfTurn is the token that the template prints right after an answer; empty where it prints none.
+func (t *Template) EndOfTurn(ctx context.Context, date time.Time) string {
+	r, err := t.renderer(Vars{Messages: []Message{Turn("user", "question")}, Date: date})
+	if err != nil {
+		return ""
+	}
+	return t.end(ctx, r)
+}
 
 // end finds the end-of-turn token: what the template prints right after an answer.
 func (t *Template) end(ctx context.Context, r *renderer) string {

@@ -82,13 +82,7 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 	if template.Marked() {
 		j.Log("the template marks what is trained with {%% generation %%}")
 	}
-	results, err := eachRow(ctx, j, e.field, d, tok, func(own *tokenizer.Tokenizer, row dataset.Row) (*chat.Encoded, error) {
-		r, err := chat.NewRow(func(role string) ordjson.Value { return d.Get(row, role) })
-		if err != nil {
-			return nil, err
-		}
-		return chat.Encode(ctx, template, own, r, e.loss, date)
-	})
+	results, err := eachRow(ctx, j, e.field, d, tok, encodes(ctx, &d.Header, template, e.loss, date))
 	if err != nil {
 		return nil, err
 	}
@@ -98,10 +92,8 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 		if encoded.Diverged {
 			diverged++
 		}
-		length := len(encoded.IDs)
-		encoded.Truncate(e.maxLength)
-		x := train.Example{IDs: encoded.IDs, Trained: encoded.Mask, Row: int64(i + 1)}
-		if len(x.IDs) < length {
+		x, cut := example(encoded, e.maxLength, int64(i+1))
+		if cut {
 			m.truncated++
 		}
 		if x.Labels() == 0 {
@@ -117,18 +109,65 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 	return m, nil
 }
 
-// eachRow calls f with every row of the dataset at an input, on several goroutines with a tokenizer each, and gives what it made in the rows'
-// order. All rows that f refuses are named at once.
+// example is a row's first maxLength tokens (all where it is 0), and whether there are more.
+func example(e *chat.Encoded, maxLength int, row int64) (x train.Example, cut bool) {
+	length := len(e.IDs)
+	e.Truncate(maxLength)
+	return train.Example{IDs: e.IDs, Trained: e.Mask, Row: row}, len(e.IDs) < length
+}
+
+// encodes is how a row becomes ids and mask, before truncation.
+func encodes(ctx context.Context, h *dataset.Header, t *chat.Template, loss string, date time.Time) func(*tokenizer.Tokenizer, dataset.Row) (*chat.Encoded, error) {
+	return func(own *tokenizer.Tokenizer, row dataset.Row) (*chat.Encoded, error) {
+		r, err := chat.NewRow(func(role string) ordjson.Value { return h.Get(row, role) })
+		if err != nil {
+			return nil, err
+		}
+		return chat.Encode(ctx, t, own, r, loss, date)
+	}
+}
+
+// eachRow calls f with every row of the dataset at an input and gives what it made in the rows' order. All rows that f refuses are
+// named at once.
 func eachRow[T any](ctx context.Context, j *stages.Job, field string, d *dataset.Dataset, tok *tokenizer.Tokenizer,
 	f func(own *tokenizer.Tokenizer, row dataset.Row) (T, error)) ([]T, error) {
-	type work struct {
-		row  dataset.Row
-		made T
-		err  error
+	results, err := tryRows(ctx, j, d, tok, d.Rows, func(int64) bool { return true }, f)
+	if err != nil {
+		return nil, err
 	}
-	rows, results := make(chan *work, 64), make([]*work, 0, d.Rows)
+	var bad dataset.BadRows
+	made := make([]T, len(results))
+	for i, r := range results {
+		if r.err != nil {
+			bad.Add(&dataset.RowError{Where: j.Row(field, r.row), Err: r.err})
+		}
+		made[i] = r.made
+	}
+	if err := bad.Err(); err != nil {
+		return nil, stages.Errorf(field, "%w", err)
+	}
+	return made, nil
+}
+
+// tryOf is what f made of a row, which counts from one, or why it refused it.
+type tryOf[T any] struct {
+	row  int64
+	made T
+	err  error
+}
+
+// tryRows calls f with the n rows of a dataset that are picked, on several goroutines with a tokenizer each, and gives what came of
+// each in the rows' order.
+func tryRows[T any](ctx context.Context, j *stages.Job, d *dataset.Dataset, tok *tokenizer.Tokenizer, n int64, picked func(row int64) bool,
+	f func(own *tokenizer.Tokenizer, row dataset.Row) (T, error)) ([]*tryOf[T], error) {
+	type work struct {
+		*tryOf[T]
+		row dataset.Row
+	}
+	const few = 32 // rows are done sooner than another tokenizer is made
+	rows, results := make(chan work, 64), make([]*tryOf[T], 0, n)
 	var group sync.WaitGroup
-	for range max(1, j.Threads) {
+	for range min(max(1, int64(j.Threads)), n/few+1) {
 		own, err := tok.Clone()
 		if err != nil {
 			return nil, err
@@ -139,11 +178,11 @@ func eachRow[T any](ctx context.Context, j *stages.Job, field string, d *dataset
 			defer own.Close()
 			for w := range rows {
 				w.made, w.err = f(own, w.row)
-				w.row = nil
 			}
 		}()
 	}
 	var reading error
+	at := int64(0)
 	for row, err := range d.All() {
 		if reading = err; err != nil {
 			break
@@ -151,28 +190,17 @@ func eachRow[T any](ctx context.Context, j *stages.Job, field string, d *dataset
 		if reading = ctx.Err(); reading != nil {
 			break
 		}
-		w := &work{row: row}
-		results = append(results, w)
+		if at++; !picked(at) {
+			continue
+		}
+		w := work{&tryOf[T]{row: at}, row}
+		results = append(results, w.tryOf)
 		rows <- w
-		j.Progress(int64(len(results)), d.Rows, "rows")
+		j.Progress(int64(len(results)), n, "rows")
 	}
 	close(rows)
 	group.Wait()
-	if reading != nil {
-		return nil, reading
-	}
-	var bad dataset.BadRows
-	made := make([]T, len(results))
-	for i, w := range results {
-		if w.err != nil {
-			bad.Add(&dataset.RowError{Where: j.Row(field, int64(i+1)), Err: w.err})
-		}
-		made[i] = w.made
-	}
-	if err := bad.Err(); err != nil {
-		return nil, stages.Errorf(field, "%w", err)
-	}
-	return made, nil
+	return results, reading
 }
 
 func warnDiverged(j *stages.Job, rows int) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/dataset"
@@ -40,11 +41,8 @@ func readPreferences(ctx context.Context, j *stages.Job, field, dir string, maxL
 		return nil, stages.Errorf(field, "%w", err)
 	}
 	defer d.Close()
-	reader, wanted, roles := "this loss", dataset.Preference, []string{"chosen", "rejected"}
-	if mismatched > 0 {
-		reader, wanted, roles = `loss "kto"`, dataset.KTO, []string{"completion"}
-	}
-	if err := wants(reader, d.Format, wanted); err != nil {
+	roles, err := answerRoles(d.Format, mismatched > 0)
+	if err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}
 	day, err := day(date)
@@ -60,40 +58,7 @@ func readPreferences(ctx context.Context, j *stages.Job, field, dir string, maxL
 		return nil, err
 	}
 	defer tok.Close()
-	rows, err := eachRow(ctx, j, field, d, tok, func(own *tokenizer.Tokenizer, row dataset.Row) (*answered, error) {
-		a := &answered{}
-		if err := empty("prompt", d.Get(row, "prompt")); err != nil {
-			return nil, err
-		}
-		for _, role := range roles {
-			if err := empty(role, d.Get(row, role)); err != nil {
-				return nil, err
-			}
-			r, err := chat.NewRow(func(column string) ordjson.Value {
-				if column == "completion" {
-					column = role
-				}
-				return d.Get(row, column)
-			})
-			if err != nil {
-				return nil, err
-			}
-			e, err := chat.Encode(ctx, template, own, r, chat.LossCompletion, day)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", role, err)
-			}
-			prompt := slices.Index(e.Mask, true)
-			if len(a.ids) == 0 || prompt < a.prompt {
-				a.prompt = prompt
-			}
-			a.ids, a.diverged = append(a.ids, e.IDs), a.diverged || e.Diverged
-		}
-		if len(roles) == 2 && slices.Equal(a.ids[0], a.ids[1]) {
-			return nil, errors.New("chosen and rejected are the same")
-		}
-		a.desirable, _ = d.Get(row, "label").(bool)
-		return a, nil
-	})
+	rows, err := eachRow(ctx, j, field, d, tok, answering(ctx, &d.Header, template, roles, day))
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +95,57 @@ func readPreferences(ctx context.Context, j *stages.Job, field, dir string, maxL
 		})
 	}
 	return p, nil
+}
+
+// answerRoles are the roles of a row's answers; other formats than that of the loss are refused.
+func answerRoles(have dataset.Format, kto bool) ([]string, error) {
+	if kto {
+		return []string{"completion"}, wants(`loss "kto"`, have, dataset.KTO)
+	}
+	return []string{"chosen", "rejected"}, wants("this loss", have, dataset.Preference)
+}
+
+// answering is how a row becomes its answers behind their prompt, before truncation.
+func answering(ctx context.Context, h *dataset.Header, t *chat.Template, roles []string, day time.Time) func(*tokenizer.Tokenizer, dataset.Row) (*answered, error) {
+	return func(own *tokenizer.Tokenizer, row dataset.Row) (*answered, error) {
+		a := &answered{}
+		if err := empty("prompt", h.Get(row, "prompt")); err != nil {
+			return nil, err
+		}
+		for _, role := range roles {
+			if err := empty(role, h.Get(row, role)); err != nil {
+				return nil, err
+			}
+			r, err := answerRow(h, row, role)
+			if err != nil {
+				return nil, err
+			}
+			e, err := chat.Encode(ctx, t, own, r, chat.LossCompletion, day)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", role, err)
+			}
+			prompt := slices.Index(e.Mask, true)
+			if len(a.ids) == 0 || prompt < a.prompt {
+				a.prompt = prompt
+			}
+			a.ids, a.diverged = append(a.ids, e.IDs), a.diverged || e.Diverged
+		}
+		if len(roles) == 2 && slices.Equal(a.ids[0], a.ids[1]) {
+			return nil, errors.New("chosen and rejected are the same")
+		}
+		a.desirable, _ = h.Get(row, "label").(bool)
+		return a, nil
+	}
+}
+
+// answerRow is the row with the answer of this role as its completion.
+func answerRow(h *dataset.Header, row dataset.Row, role string) (*chat.Row, error) {
+	return chat.NewRow(func(column string) ordjson.Value {
+		if column == "completion" {
+			column = role
+		}
+		return h.Get(row, column)
+	})
 }
 
 // mismatch is the row whose completion row i of n is given for KTO's estimate: the one before it among the rows that stand

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/hone-ml/hone/internal/dataset"
@@ -62,8 +63,8 @@ func blocks(ctx context.Context, j *stages.Job, field, dir string, length int) (
 		return nil, err
 	}
 	defer tok.Close()
-	if tok.EOS.ID < 0 {
-		return nil, stages.Errorf("model", "the tokenizer has no eos token, which ends a text")
+	if err := hasEnd(tok); err != nil {
+		return nil, stages.Errorf("model", "%w", err)
 	}
 	var all []int32
 	var ends []int // of each text in all
@@ -77,13 +78,12 @@ func blocks(ctx context.Context, j *stages.Job, field, dir string, length int) (
 			return nil, err
 		}
 		n++
-		text, _ := d.Get(row, "text").(string)
-		ids, _, err := tok.Encode(text, false)
+		ids, err := textIDs(tok, &d.Header, row)
 		if err != nil {
 			bad.Add(&dataset.RowError{Where: j.Row(field, n), Err: err})
 			continue
 		}
-		all = append(append(all, ids...), tok.EOS.ID)
+		all = append(all, ids...)
 		ends = append(ends, len(all))
 		j.Progress(n, d.Rows, "rows")
 	}
@@ -108,4 +108,18 @@ func blocks(ctx context.Context, j *stages.Job, field, dir string, length int) (
 	}
 	j.Log("%d texts in %d rows of %d tokens", n, len(examples), length)
 	return examples, nil
+}
+
+// textIDs is a row's text, ended by eos.
+func textIDs(tok *tokenizer.Tokenizer, h *dataset.Header, row dataset.Row) ([]int32, error) {
+	text, _ := h.Get(row, "text").(string)
+	ids, _, err := tok.Encode(text, false)
+	return append(ids, tok.EOS.ID), err
+}
+
+func hasEnd(tok *tokenizer.Tokenizer) error {
+	if tok.EOS.ID < 0 {
+		return errors.New("the tokenizer has no eos token, which ends a text")
+	}
+	return nil
 }

@@ -6,6 +6,7 @@
 //	grpo                     training on the model's own answers: drawn and rewarded (rollout.go), then made likelier (policy.go)
 //	merge                    an adapter added to its base
 //	generate, eval           decoding (prompt.go), and grading what came out
+//	prove                    what vet --data finds of the rows of a training: what they become (prove.go), told proof by proof
 //	distill, reject          rows to train on of what a model answered (learn.go)
 package model
 
@@ -32,6 +33,7 @@ func Stages() stages.Registry {
 		"train.dpo":       TrainDPO,
 		"train.grpo":      TrainGRPO,
 		schemas.Reference: Reference,
+		schemas.Proof:     Prove,
 		"generate":        Generate,
 		"curate.distill":  Distill,
 		"curate.reject":   Reject,

@@ -1,0 +1,52 @@
+package schemas
+
+// VetTokenizer is the stage NAME/vet in the place of a model: Source is a folder of the files beside its weights.
+type VetTokenizer struct {
+	Source string `json:"source" hone:"file"`
+}
+
+// VetData is the stage NAME/vet of a training: the fields of it, under their names there, that decide what its rows become.
+type VetData struct {
+	Kind      string          `json:"training"` // train.sft and so on
+	Model     Edge            `json:"model" edge:"model"`
+	Data      Edge            `json:"data" edge:"dataset"`
+	Eval      *VetEval        `json:"eval,omitempty"`
+	Against   map[string]Edge `json:"against,omitempty" edge:"dataset"` // by STAGE.suites.NAME: rows that are not to be trained on
+	Loss      string          `json:"loss,omitempty"`                   // of train.sft; kto
+	MaxLength int             `json:"maxLength"`
+	Date      string          `json:"date"`
+	Rows      int64           `json:"rows"` // so many of a dataset, spread over it; all where 0
+}
+
+// VetEval is the eval of a training.
+type VetEval struct {
+	Data Edge `json:"data" edge:"dataset"`
+}
+
+// VetDataOf is the configuration of a training stage's NAME/vet, without rows to compare with; nil where config is of no training.
+func VetDataOf(config any) *VetData {
+	of := func(kind string, t *Training, e *Evaluation) *VetData {
+		v := &VetData{Kind: kind, Model: t.Model, Data: t.Data, MaxLength: t.MaxLength, Date: t.Date}
+		if e != nil {
+			v.Eval = &VetEval{e.Data}
+		}
+		return v
+	}
+	switch c := config.(type) {
+	case *TrainSFT:
+		v := of("train.sft", &c.Training, c.Eval)
+		v.Loss = c.Loss
+		return v
+	case *TrainDPO:
+		v := of("train.dpo", &c.Training, c.Eval)
+		if c.Loss == KTO {
+			v.Loss = KTO
+		}
+		return v
+	case *TrainGRPO:
+		return of("train.grpo", &c.Training, c.Eval)
+	case *ModelPretrain:
+		return of("model.pretrain", &c.Training, c.Eval)
+	}
+	return nil
+}
