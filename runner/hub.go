@@ -66,6 +66,9 @@ func (l *hubLock) commit(source string) string {
 	return l.Hub["hf://"+repo+"@"+revision]
 }
 
+// Commit is what hone.lock says that a hub source means; empty where it says nothing.
+func (r *Runner) Commit(source string) string { return r.lock.commit(source) }
+
 // add notes what a source means. An entry that is there stays.
 func (l *hubLock) add(source, commit string) {
 	repo, revision := splitHub(source)

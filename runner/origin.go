@@ -17,6 +17,9 @@ func (r *Runner) done(s *pipelines.Stage, rec *store.Record) {
 	r.logs[s.Name] = r.store.LogDir(rec)
 }
 
+// Origin is how the rows at an edge are traced back, once Run has ended; nil where they cannot be.
+func (r *Runner) Origin(e pipelines.Edge) *job.Origin { return r.origin(e) }
+
 // origin is how the rows at an edge are traced back; nil where they cannot be. The log of a stage whose record is not yet
 // durable is where it will lie.
 func (r *Runner) origin(e pipelines.Edge) *job.Origin {

@@ -47,6 +47,9 @@ type StageResult struct {
 	code        int
 }
 
+// Code is the exit code that the stage's failure stands for; 0 where it did not fail.
+func (s *StageResult) Code() int { return s.code }
+
 // Stage returns the result of the stage of that name, or nil.
 func (r *Result) Stage(name string) *StageResult {
 	for _, s := range r.Stages {

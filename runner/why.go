@@ -32,7 +32,7 @@ func (r *Runner) earlier(s *pipelines.Stage, key string, list []store.Ingredient
 	}
 	least := len(list)/2 + 1
 	for _, rec := range r.history() { // the oldest first, so a later one wins where nothing else decides
-		if rec.Key == key || rec.Kind != s.Kind || !r.own(rec) {
+		if rec.Key == key || rec.Kind != s.Kind || !r.own(rec) || pipelines.Vetted(rec.Stage) {
 			continue
 		}
 		if rec.Stage == s.Name {

@@ -56,7 +56,14 @@ func (j *Job) saveOrigins() error {
 // Row names row n (from 1) of the dataset at an input's field, with the line of the user's file that it came from where
 // that is known: row 12 (data/train.jsonl:14).
 func (j *Job) Row(field string, n int64) string {
-	name := fmt.Sprintf("row %d", n)
+	if place := j.Place(field, n); place != "" {
+		return fmt.Sprintf("row %d (%s)", n, place)
+	}
+	return fmt.Sprintf("row %d", n)
+}
+
+// Place is the line of the user's file that a row came from, data/train.jsonl:14; empty where that is not known.
+func (j *Job) Place(field string, n int64) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for o, at := j.Inputs[field].Origin, n; o != nil; {
@@ -66,11 +73,11 @@ func (j *Job) Row(field string, n int64) string {
 		}
 		at += r.at
 		if o.Source != "" {
-			return fmt.Sprintf("%s (%s%s%d)", name, o.Source, r.from, at)
+			return fmt.Sprintf("%s%s%d", o.Source, r.from, at)
 		}
 		o = o.Inputs[r.from]
 	}
-	return name
+	return ""
 }
 
 // runOf finds the run that row n is in; at is then what is to be added to n. What is not there or cannot be read is not

@@ -12,20 +12,35 @@ import (
 func vetCommand() *cobra.Command {
 	var f flags
 	var formatted, absent bool
+	var d dataFlags
 	c := &cobra.Command{
 		Use:   "vet [PATH]",
 		Short: "types, edges, cycles and files of a pipeline, and advice",
 		Example: `  hone vet examples/sft
   hone vet ./... --json
+  hone vet --data --examples 2 examples/sft
   hone vet -t model=hf://HuggingFaceTB/SmolLM2-135M-Instruct`,
 		Long: `vet says everything that is wrong with a pipeline, a line each: file:line:col: path: what. PATH is a folder,
-FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline below. It runs nothing. In continuous integration, where weights are not: vet ./... --fmt --absent.`,
+FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline below. It runs nothing. In continuous integration, where weights are not: vet ./... --fmt --absent.
+
+--data has hone-worker prove of each training (train.sft, train.dpo, train.grpo, model.pretrain) that its rows reach its loss, by the
+functions that train them: a line a proof, which is proven, advice, fails (exit code 3: training would refuse it or learn nothing right
+from it) or unproven, with the reason. What it finds is kept in the store. It runs the stages that the rows come from where
+they need no model, and a program of yours (exec) with --allow-exec alone; it reads the tokenizer and template of a model, no weights,
+and asks no network. With --json the value has "data": for each training "pipeline", "stage", "kind", "before" (proven by an earlier run),
+"sets" ("data", "rows", "looked", "tokens", "trained", "longest"), "proofs" ("name", "data", "state", "message", "rows", "of" and
+"found": "row", "where", "message", and of an overlap "same", "same_where") and "examples" ("row", "where", "parts").`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			path := "."
 			if len(args) > 0 {
 				path = args[0]
 			}
+			if err := errors.Join(f.check(), d.check(c)); err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
 			found, err := evaluate(path, pipelines.Options{Tags: f.tags, Absent: absent})
 			if err != nil {
 				return err
@@ -43,22 +58,32 @@ FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline be
 				v.Pipelines = append(v.Pipelines, summary(g))
 				v.Advice = append(v.Advice, findings(append(g.Advice, g.Absent()...))...)
 			}
+			if d.data {
+				f.ran = path
+				if err := d.proveAll(ctx, c, &f, found.Graphs, &v); err != nil {
+					return err
+				}
+			}
 			if f.json {
 				if err := printJSON(c, v); err != nil || v.Valid {
-					return err
+					return errors.Join(err, d.lacking(v))
 				}
 				return &exit{code: exitInvalid}
 			}
 			v.print(c)
-			if !v.Valid {
-				return found.Errors
+			for _, p := range v.Data {
+				p.print(c.OutOrStdout(), d.examples)
 			}
-			return nil
+			if len(found.Errors) > 0 {
+				return errors.Join(found.Errors, d.failing(v))
+			}
+			return errors.Join(d.failing(v), d.lacking(v))
 		},
 	}
-	f.register(c, "json", "tags")
+	f.register(c, "json", "tags", "store", "threads", "stage")
 	c.Flags().BoolVar(&formatted, "fmt", false, "files must be as cue fmt writes them")
 	c.Flags().BoolVar(&absent, "absent", false, "files that stages name need not be here: in CI, weights that git does not have")
+	d.register(c)
 	return c
 }
 
@@ -69,6 +94,7 @@ type verdict struct {
 	Errors    []finding `json:"errors"`
 	Advice    []finding `json:"advice"`
 	Warnings  []string  `json:"warnings,omitempty"`
+	Data      []*proven `json:"data,omitempty"` // of --data
 }
 
 // wrong is the verdict on what is not valid.

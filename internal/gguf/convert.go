@@ -25,20 +25,62 @@ func Convert(ctx context.Context, path, dir, dtype string, progress func(done, t
 	return nil
 }
 
-func (f *File) convert(ctx context.Context, dir, dtype string, progress func(done, total int64)) error {
+// Companions writes what Convert does but for the weights, which it does not read.
+func Companions(path, dir string) error {
+	f, err := Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.companions(dir); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func (f *File) companions(dir string) error {
+	c, t, err := f.parts()
+	if err != nil {
+		return err
+	}
+	d, err := f.dtype("auto")
+	if err != nil {
+		return err
+	}
+	return c.write(dir, t, d)
+}
+
+// parts is the configuration and the tokenizer of a file that is a model of one part.
+func (f *File) parts() (*config, *tokenizer, error) {
 	if n, found, err := f.Meta.Int("split.count"); err != nil || found && n > 1 {
-		return errors.Join(err, fmt.Errorf("one of %d parts of a split model: join them first with llama-gguf-split --merge", n))
+		return nil, nil, errors.Join(err, fmt.Errorf("one of %d parts of a split model: join them first with llama-gguf-split --merge", n))
 	}
 	c, err := readConfig(f)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	t, err := readTokenizer(f.Meta, c.name)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if int64(len(t.tokens)) > c.vocabulary {
-		return fmt.Errorf("tokenizer.ggml.tokens: %d, the embedding has %d rows", len(t.tokens), c.vocabulary)
+		return nil, nil, fmt.Errorf("tokenizer.ggml.tokens: %d, the embedding has %d rows", len(t.tokens), c.vocabulary)
+	}
+	return c, t, nil
+}
+
+// write writes all files but the weights, which are of dtype d.
+func (c *config) write(dir string, t *tokenizer, d safetensors.Dtype) error {
+	if err := writeJSON(dir, "config.json", c.json(t, d)); err != nil {
+		return err
+	}
+	return t.write(dir, c.context)
+}
+
+func (f *File) convert(ctx context.Context, dir, dtype string, progress func(done, total int64)) error {
+	c, t, err := f.parts()
+	if err != nil {
+		return err
 	}
 	d, err := f.dtype(dtype)
 	if err != nil {
@@ -56,10 +98,7 @@ func (f *File) convert(ctx context.Context, dir, dtype string, progress func(don
 	if err := safetensors.WriteDir(dir, safetensors.Watch(ctx, tensors, progress), safetensors.MaxShard); err != nil {
 		return err
 	}
-	if err := writeJSON(dir, "config.json", c.json(t, d)); err != nil {
-		return err
-	}
-	return t.write(dir, c.context)
+	return c.write(dir, t, d)
 }
 
 func (f *File) dtype(name string) (safetensors.Dtype, error) {

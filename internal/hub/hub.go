@@ -171,6 +171,17 @@ func (c *Client) Resolve(ctx context.Context, repository, revision string) (stri
 	return strings.TrimSpace(string(b)), nil
 }
 
+// Cached is the folder of a commit where the cache has the tokenizer and configuration of it, whatever it has of the weights.
+func (c *Client) Cached(repository, commit string) (string, bool) {
+	dir := filepath.Join(c.folder(repository), "snapshots", commit)
+	for _, name := range []string{"config.json", "tokenizer.json"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return "", false
+		}
+	}
+	return dir, true
+}
+
 func (c *Client) folder(repository string) string {
 	return filepath.Join(c.Cache, "models--"+strings.ReplaceAll(repository, "/", "--"))
 }

@@ -16,6 +16,8 @@ import (
 	"slices"
 
 	"github.com/hone-ml/hone/internal/dataset"
+	"github.com/hone-ml/hone/internal/modeldir"
+	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
 )
 
@@ -28,7 +30,14 @@ func Stages(count OpenCounter) stages.Registry {
 		"curate.split":  split,
 		"curate.mix":    mix,
 		"exec":          execute,
+
+		schemas.Tokenizer: tokenizer,
 	}
+}
+
+// tokenizer is vet.tokenizer: the files beside a model's weights, which the source is a folder of.
+func tokenizer(_ context.Context, j *stages.Job) error {
+	return modeldir.CopyCompanions(j.Out("model"), j.File("source"))
 }
 
 // every is how many rows pass between two looks at the context.

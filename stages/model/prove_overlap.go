@@ -97,15 +97,15 @@ func (p *prover) eachAsked(ctx context.Context, field string, f func(row int64, 
 			return stages.Errorf(field, "%w", err)
 		}
 		row++
-		question, answer := question(d, r)
+		question, answer := asks(d, r)
 		f(row, asked{alikeness(question), alikeness(question + "\x00" + answer)})
 	}
 	return nil
 }
 
-// question is what a row asks and the answer that it has: the turns before the last of the assistant, system messages left out, or
+// asks is what a row asks and the answer that it has: the turns before the last of the assistant, system messages left out, or
 // the prompt, or plain text.
-func question(d *dataset.Dataset, row dataset.Row) (question, answer string) {
+func asks(d *dataset.Dataset, row dataset.Row) (question, answer string) {
 	ask := d.Get(row, promptRole(d.Format))
 	switch d.Format {
 	case dataset.PromptCompletion, dataset.KTO:

@@ -51,7 +51,7 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 		return found
 	}
 
-	proof(job.ProofForm, "rows of "+shape[format].name, nil, "", "")
+	proof(job.ProofForm, shape[format].name, nil, "", "")
 	if chats {
 		by := "the model's template prints them"
 		if p.Template.Substituted {
@@ -162,26 +162,22 @@ func (p *prover) special() {
 	}
 	x := &job.Proof{Name: job.ProofSpecial, Data: "model", State: job.Proven, Of: int64(len(tokens))}
 	var split []string
+	broken := false
 	for _, text := range tokens {
-		n, err := p.pieces(text)
-		if n == 1 && err == nil {
+		ids, _, err := p.Tokenizer.Encode(text, false)
+		if len(ids) == 1 && err == nil {
 			continue
 		}
-		said := fmt.Sprintf("%s is %d tokens", text, n)
-		if err != nil {
-			said = fmt.Sprintf("%s: %v", text, err)
-		}
-		split = append(split, said)
-		if x.State = job.Advice; slices.Contains(ends, text) {
-			x.State = job.Fails
-		}
+		split = append(split, fmt.Sprintf("%s is %d tokens", text, len(ids)))
+		broken = broken || slices.Contains(ends, text)
 	}
 	switch id, one := p.single(p.turnEnd); {
 	case len(split) > 0:
-		if slices.ContainsFunc(ends, func(text string) bool { n, err := p.pieces(text); return text != "" && (n != 1 || err != nil) }) {
+		x.State, x.Rows, x.Message = job.Advice, int64(len(split)), strings.Join(split, ", ")
+		if broken {
 			x.State = job.Fails
+			x.Message += ": what ends a text or a turn is to be one token, at which a model stops"
 		}
-		x.Rows, x.Message = int64(len(split)), strings.Join(split, ", ")
 	case len(tokens) == 0:
 		x.State, x.Message = job.Advice, "the tokenizer names no special token, and nothing ends a text"
 	case p.chats && p.turnEnd == "":
@@ -192,12 +188,6 @@ func (p *prover) special() {
 		x.Message = strings.Join(tokens, " ") + map[bool]string{true: " is one token", false: " are one token each"}[len(tokens) == 1]
 	}
 	p.add(x)
-}
-
-// pieces counts the tokens of a text that is to be one.
-func (p *prover) pieces(text string) (int, error) {
-	ids, _, err := p.Tokenizer.Encode(text, false)
-	return len(ids), err
 }
 
 // single is the id of a text that is one token.

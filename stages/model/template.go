@@ -29,7 +29,12 @@ func TemplateSet(ctx context.Context, j *stages.Job) error {
 		return err
 	}
 	in, out := j.In("model").Path, j.Out("model")
-	if err := modeldir.CopyModel(ctx, out, in, modeldir.Link); err != nil {
+	bare := !exists(in, "model.safetensors") && !exists(in, "model.safetensors.index.json") // a vet.tokenizer
+	if bare {
+		if err := modeldir.CopyCompanions(out, in); err != nil {
+			return err
+		}
+	} else if err := modeldir.CopyModel(ctx, out, in, modeldir.Link); err != nil {
 		return err
 	}
 	tokens, err := tokenizer.Load(in)
