@@ -35,6 +35,7 @@ type Vetting struct {
 type Proof struct {
 	Stage    *Stage
 	By       *Stage            // STAGE/vet; nil where Unproven has "data" or "model"
+	Against  []string          // whose rows By has at against[i]: eval.data, STAGE.suites.NAME
 	Unproven map[string]string // why not, by what: model, data, eval.data, STAGE.suites.NAME
 }
 
@@ -77,7 +78,7 @@ func (v *vet) proof(s *Stage) *Proof {
 		panic(err) // Compile made it
 	}
 	config := schemas.VetDataOf(decoded)
-	config.Rows, config.Against = v.Rows, map[string]schemas.Edge{}
+	config.Rows = v.Rows
 	by := &Stage{
 		Name: s.Name + vetted, Kind: schemas.Proof, Pos: s.Pos, Internal: true,
 		Outputs: []Output{{Port: "report", Kind: "report"}},
@@ -97,8 +98,19 @@ func (v *vet) proof(s *Stage) *Proof {
 	if !ok || !rows {
 		return p
 	}
+	against := func(name string, e schemas.Edge) {
+		if i := slices.Index(config.Against, e); i >= 0 { // rows may be there to measure by more than once
+			p.Against[i] += ", " + name
+			return
+		}
+		by.Inputs = append(by.Inputs, Input{fmt.Sprintf("against[%d]", len(p.Against)), Edge(e)})
+		config.Against = append(config.Against, e)
+		p.Against = append(p.Against, name)
+	}
 	if config.Eval != nil {
-		if config.Eval.Data, ok = add("eval.data", Edge(config.Eval.Data), v.rows); !ok {
+		if config.Eval.Data, ok = add("eval.data", Edge(config.Eval.Data), v.rows); ok {
+			against("eval.data", config.Eval.Data)
+		} else {
 			config.Eval = nil
 		}
 	}
@@ -114,8 +126,7 @@ func (v *vet) proof(s *Stage) *Proof {
 					p.Unproven[name] = err.Error()
 					continue
 				}
-				by.Inputs = append(by.Inputs, Input{"against." + name, edge})
-				config.Against[name] = schemas.Edge(edge)
+				against(name, schemas.Edge(edge))
 			}
 		}
 	}
@@ -148,9 +159,9 @@ func (v *vet) rows(e Edge) (Edge, error) {
 	case v.made(s):
 		return e, nil
 	case len(s.Needs) > 0:
-		return e, fmt.Errorf("%s waits for %s, which a model is to give first: %s --stage %s", s.Name, s.Needs[0].From, v.Run, s.Name)
+		return e, fmt.Errorf("%s waits for %s, which a model is to give first\n%s --stage %s", s.Name, s.Needs[0].From, v.Run, s.Name)
 	case s.Kind != "exec":
-		return e, fmt.Errorf("a model is to make the rows of %s first: %s --stage %s", s.Name, v.Run, s.Name)
+		return e, fmt.Errorf("a model is to make the rows of %s first\n%s --stage %s", s.Name, v.Run, s.Name)
 	case !v.AllowExec:
 		return e, fmt.Errorf("%s runs a program: --allow-exec runs it", s.Name)
 	}
@@ -165,7 +176,7 @@ func (v *vet) rows(e Edge) (Edge, error) {
 		case s.Kind == "curate.filter": // for its tokenizer
 			shadow.Inputs[i].Edge, err = v.tokenizer(in.Edge)
 		case !v.made(v.g.Stage(in.Edge.From)):
-			err = fmt.Errorf("%s reads the model of %s, which is not made yet: %s --stage %s", s.Name, in.Edge.From, v.Run, in.Edge.From)
+			err = fmt.Errorf("%s reads the model of %s, which is not made yet\n%s --stage %s", s.Name, in.Edge.From, v.Run, in.Edge.From)
 		}
 		if err != nil && v.made(s) {
 			return e, nil
@@ -211,7 +222,7 @@ func (v *vet) tokenizer(e Edge) (Edge, error) {
 		}
 	default:
 		if !v.made(s) {
-			return e, fmt.Errorf("the model of %s is not made yet: %s --stage %s", s.Name, v.Run, s.Name)
+			return e, fmt.Errorf("the model of %s is not made yet\n%s --stage %s", s.Name, v.Run, s.Name)
 		}
 	}
 	name := s.Name + vetted

@@ -7,15 +7,15 @@ type VetTokenizer struct {
 
 // VetData is the stage NAME/vet of a training: the fields of it, under their names there, that decide what its rows become.
 type VetData struct {
-	Kind      string          `json:"training"` // train.sft and so on
-	Model     Edge            `json:"model" edge:"model"`
-	Data      Edge            `json:"data" edge:"dataset"`
-	Eval      *VetEval        `json:"eval,omitempty"`
-	Against   map[string]Edge `json:"against,omitempty" edge:"dataset"` // by STAGE.suites.NAME: rows that are not to be trained on
-	Loss      string          `json:"loss,omitempty"`                   // of train.sft; kto
-	MaxLength int             `json:"maxLength"`
-	Date      string          `json:"date"`
-	Rows      int64           `json:"rows"` // so many of a dataset, spread over it; all where 0
+	Kind      string   `json:"training"` // train.sft and so on
+	Model     Edge     `json:"model" edge:"model"`
+	Data      Edge     `json:"data" edge:"dataset"`
+	Eval      *VetEval `json:"eval,omitempty"`
+	Against   []Edge   `json:"against,omitempty" edge:"dataset"` // rows that are not to be trained on
+	Loss      string   `json:"loss,omitempty"`                   // of train.sft; kto
+	MaxLength int      `json:"maxLength"`
+	Date      string   `json:"date"`
+	Rows      int64    `json:"rows"` // so many of a dataset, spread over it; all where 0
 }
 
 // VetEval is the eval of a training.

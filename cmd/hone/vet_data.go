@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner"
@@ -165,6 +164,7 @@ func (d *dataFlags) prove(ctx context.Context, c *cobra.Command, f *flags, g *pi
 		ctx, cancel = context.WithTimeoutCause(ctx, vetTime, errSlow)
 		defer cancel()
 	}
+	began := time.Now()
 	whole, proofs, err := pipelines.Vet(g, o)
 	if err != nil {
 		return nil, err
@@ -193,7 +193,7 @@ func (d *dataFlags) prove(ctx context.Context, c *cobra.Command, f *flags, g *pi
 	}
 	var all []*proven
 	for _, p := range proofs {
-		v, err := found(ctx, p, whole, r, result, func(hash string) string { return st.Tree(hash) })
+		v, err := found(ctx, began, p, whole, r, result, func(hash string) string { return st.Tree(hash) })
 		if err != nil {
 			return nil, err
 		}
@@ -226,7 +226,7 @@ func (d *dataFlags) named(g *pipelines.Graph, names []string) error {
 }
 
 // found reads what came of a training's proof.
-func found(ctx context.Context, p *pipelines.Proof, g *pipelines.Graph, r *runner.Runner, result *runner.Result, tree func(string) string) (*proven, error) {
+func found(ctx context.Context, began time.Time, p *pipelines.Proof, g *pipelines.Graph, r *runner.Runner, result *runner.Result, tree func(string) string) (*proven, error) {
 	v := &proven{Stage: p.Stage.Name, Kind: p.Stage.Kind, Sets: []*job.Rows{}, Proofs: []*job.Proof{}, Examples: []*job.Example{}, pos: place(p.Stage)}
 	if p.By != nil {
 		s := result.Stage(p.By.Name)
@@ -237,9 +237,9 @@ func found(ctx context.Context, p *pipelines.Proof, g *pipelines.Graph, r *runne
 			if err != nil {
 				return nil, err
 			}
-			v.Before = s.Status == runner.Reused
+			v.Before = s.Record != nil && s.Record.Started.Before(began)
 			v.Sets, v.Proofs, v.Examples = report.Sets, report.Proofs, report.Examples
-			v.locate(p.By, r)
+			v.locate(p.By, p.Against, r)
 		}
 	}
 	for _, what := range sorted(p.Unproven) {
@@ -293,8 +293,8 @@ func (v *proven) refused(ctx context.Context, p *pipelines.Proof, g *pipelines.G
 	}
 }
 
-// locate finds the lines that the user wrote of the rows that proofs and examples name.
-func (v *proven) locate(by *pipelines.Stage, r *runner.Runner) {
+// locate finds the lines that the user wrote of the rows that proofs and examples name, and what the user calls the suites.
+func (v *proven) locate(by *pipelines.Stage, suites []string, r *runner.Runner) {
 	j := &stages.Job{Job: &job.Job{Inputs: map[string]job.Input{}}}
 	for _, in := range by.Inputs {
 		if in.Edge.Kind == "dataset" {
@@ -302,12 +302,8 @@ func (v *proven) locate(by *pipelines.Stage, r *runner.Runner) {
 		}
 	}
 	for _, p := range v.Proofs {
-		field := p.Data
-		if _, ok := j.Inputs[field]; !ok {
-			field = "against." + field
-		}
 		for _, f := range p.Found {
-			f.Where = j.Place(field, f.Row)
+			f.Where = j.Place(p.Data, f.Row)
 			if f.Same > 0 {
 				f.SameWhere = j.Place("data", f.Same)
 			}
@@ -315,6 +311,13 @@ func (v *proven) locate(by *pipelines.Stage, r *runner.Runner) {
 	}
 	for _, e := range v.Examples {
 		e.Where = j.Place("data", e.Row)
+	}
+	for i, suite := range suites {
+		for _, p := range v.Proofs {
+			if p.Data == fmt.Sprintf("against[%d]", i) {
+				p.Data = suite
+			}
+		}
 	}
 }
 
@@ -333,16 +336,31 @@ func (v *proven) failures() []string {
 			lines = append(lines, indent(at, p.Message))
 			continue
 		}
-		var bad dataset.BadRows
 		for _, f := range p.Found {
-			bad.Add(&dataset.RowError{Where: at + rowAt(f.Row, f.Where), Err: errors.New(f.Message)})
+			lines = append(lines, at+rowAt(f.Row, f.Where)+": "+f.Message+alike(f))
 		}
-		lines = append(lines, bad.Error())
-		if more := p.Rows - int64(len(p.Found)); more > 0 {
-			lines = append(lines, fmt.Sprintf("%sand %s more", at, count(int(more), "row")))
+		if more := unnamed(p, p.Found); more > 0 {
+			lines = append(lines, fmt.Sprintf("%sand %d more rows", at, more))
 		}
 	}
 	return lines
+}
+
+// alike counts the rows of which the same is to be said.
+func alike(f *job.Found) string {
+	if f.More == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (the same in %d more rows)", f.More)
+}
+
+// unnamed counts the rows that a proof is about and that are not among those told.
+func unnamed(p *job.Proof, told []*job.Found) int64 {
+	n := p.Rows
+	for _, f := range told {
+		n -= 1 + f.More
+	}
+	return n
 }
 
 // indent puts a path before the first line of a message, and the same before each of the others.

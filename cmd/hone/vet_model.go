@@ -66,7 +66,7 @@ func (t *tokenizers) kept(to string, s *pipelines.Stage, port string) error {
 	}
 	hash := p.Outputs[port]
 	if p.Action != runner.Reuse || hash == nil {
-		return fmt.Errorf("the model of %s is not made yet: %s --stage %s", s.Name, t.run, s.Name)
+		return fmt.Errorf("the model of %s is not made yet\n%s --stage %s", s.Name, t.run, s.Name)
 	}
 	return modeldir.CopyCompanions(to, t.store.Tree(*hash))
 }
@@ -93,5 +93,5 @@ func (t *tokenizers) ofHub(to string, s *pipelines.Stage) error {
 	if t.kept(to, s, "model") == nil {
 		return nil
 	}
-	return fmt.Errorf("%s is neither in the hub's cache nor in the store: %s --stage %s fetches it", source, t.run, s.Name)
+	return fmt.Errorf("%s is neither in the hub's cache nor in the store\n%s --stage %s", source, t.run, s.Name)
 }

@@ -44,7 +44,7 @@ func (v *proven) print(w io.Writer, examples int) {
 	for i := 0; i < len(v.Proofs); i++ {
 		p := v.Proofs[i]
 		names := []string{p.Name}
-		for i+1 < len(v.Proofs) && p.State == job.Unproven && v.Proofs[i+1].Message == p.Message && v.Proofs[i+1].Data == p.Data {
+		for i+1 < len(v.Proofs) && together(p, v.Proofs[i+1]) {
 			i++
 			names = append(names, v.Proofs[i].Name)
 		}
@@ -57,7 +57,9 @@ func (v *proven) print(w io.Writer, examples int) {
 			message = p.Data + ": " + message
 		}
 		const gap = "                     "
-		if len(names) > 1 {
+		if len(names) > 1 && p.State == job.Proven {
+			fmt.Fprintf(w, "  %s  %s of %s\n", state, line, p.Data)
+		} else if len(names) > 1 {
 			fmt.Fprintf(w, "  %s  %s\n%s%s\n", state, line, gap, strings.ReplaceAll(message, "\n", "\n"+gap))
 		} else {
 			fmt.Fprintf(w, "  %s  %-8s %s\n", state, line, strings.ReplaceAll(message, "\n", "\n"+gap))
@@ -74,10 +76,20 @@ func (v *proven) print(w io.Writer, examples int) {
 	}
 }
 
+// together says whether two proofs, one after another, are told in a line: what is unproven for one reason, and what is right with
+// other rows than the training's data.
+func together(a, b *job.Proof) bool {
+	if a.State != b.State || a.Data != b.Data {
+		return false
+	}
+	return a.State == job.Unproven && a.Message == b.Message || a.State == job.Proven && a.Data == "eval.data" && b.Name != job.ProofOverlap
+}
+
 // printRows names a few rows of a proof.
 func (v *proven) printRows(w io.Writer, gap string, p *job.Proof) {
 	const few = 3
-	for _, f := range p.Found[:min(len(p.Found), few)] {
+	told := p.Found[:min(len(p.Found), few)]
+	for _, f := range told {
 		line := rowAt(f.Row, f.Where)
 		if f.Same > 0 {
 			line += " = " + rowAt(f.Same, f.SameWhere)
@@ -85,10 +97,10 @@ func (v *proven) printRows(w io.Writer, gap string, p *job.Proof) {
 		if f.Message != "" {
 			line += ": " + printable(f.Message)
 		}
-		fmt.Fprintln(w, gap+line)
+		fmt.Fprintln(w, gap+line+alike(f))
 	}
-	if more := p.Rows - few; more > 0 {
-		fmt.Fprintf(w, "%sand %s more\n", gap, count(int(more), "row"))
+	if more := unnamed(p, told); more > 0 {
+		fmt.Fprintf(w, "%sand %d more rows\n", gap, more)
 	}
 }
 

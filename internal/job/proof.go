@@ -46,7 +46,7 @@ type Rows struct {
 	Longest int64  `json:"longest"` // tokens of a row
 }
 
-// Proof is what one proof came to, for the rows at a field of the training, or of an eval that measures it: STAGE.suites.NAME.
+// Proof is what one proof came to, for the rows at a field of the stage that proves. hone calls against[0] by the suites that it is.
 type Proof struct {
 	Name    string   `json:"name"`
 	Data    string   `json:"data"`
@@ -57,11 +57,12 @@ type Proof struct {
 	Found   []*Found `json:"found"`
 }
 
-// Found is a row that a proof names; at most ten are.
+// Found is a row that a proof names; ten are at most, and those of which the same is to be said are counted.
 type Found struct {
 	Row     int64  `json:"row"` // of the dataset, from 1
 	Where   string `json:"where,omitempty"`
 	Message string `json:"message,omitempty"`
+	More    int64  `json:"more,omitempty"` // rows of which the same is to be said
 
 	Same      int64  `json:"same,omitempty"` // of an overlap: the row of the training's data
 	SameWhere string `json:"same_where,omitempty"`

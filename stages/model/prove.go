@@ -276,7 +276,7 @@ func (p *prover) example(row int64, s sequence) *job.Example {
 		for i+n < len(s.ids) && s.mask[i+n] == s.mask[i] {
 			n++
 		}
-		text := p.Tokenizer.Decode(s.ids[i : i+n])
+		text := p.Tokenizer.Decode(s.ids[i : i+min(n, maxShown)]) // a token is a byte at least
 		if over := shown + len(text) - maxShown; over > 0 {
 			text = strings.ToValidUTF8(text[:len(text)-over], "") + " …"
 		}

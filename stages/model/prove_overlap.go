@@ -21,15 +21,8 @@ type asked struct {
 
 // overlaps looks in all rows of the training's data for those that are there to measure by: in its eval, and in the suites of evals.
 func (p *prover) overlaps(ctx context.Context) error {
-	fields := map[string]string{} // of the job's inputs, by what they are called
-	if p.c.Eval != nil {
-		fields["eval.data"] = "eval.data"
-	}
-	for name := range p.c.Against {
-		fields[name] = "against." + name
-	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if err := p.overlap(ctx, name, fields[name]); err != nil {
+	for i := range p.c.Against {
+		if err := p.overlap(ctx, fmt.Sprintf("against[%d]", i)); err != nil {
 			return err
 		}
 	}
@@ -37,7 +30,7 @@ func (p *prover) overlaps(ctx context.Context) error {
 }
 
 // overlap compares the rows at a field with those of data.
-func (p *prover) overlap(ctx context.Context, name, field string) error {
+func (p *prover) overlap(ctx context.Context, field string) error {
 	questions, wholes := map[[sha256.Size]byte][]int64{}, map[[sha256.Size]byte][]int64{}
 	rows := int64(0)
 	err := p.eachAsked(ctx, field, func(row int64, a asked) {
@@ -63,7 +56,7 @@ func (p *prover) overlap(ctx context.Context, name, field string) error {
 	if err != nil {
 		return err
 	}
-	x := &job.Proof{Name: job.ProofOverlap, Data: name, State: job.Proven, Rows: int64(len(same)), Of: rows}
+	x := &job.Proof{Name: job.ProofOverlap, Data: field, State: job.Proven, Rows: int64(len(same)), Of: rows}
 	what := map[bool]string{true: "with the answer", false: "with another answer or none"}
 	switch {
 	case len(same) == 0:

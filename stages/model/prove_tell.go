@@ -18,7 +18,7 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 		if r.err != nil {
 			name := about(r.err)
 			bad[name] = append(bad[name], &job.Found{Row: r.row, Message: r.err.Error()})
-			chats = chats || name == job.ProofRender || name == job.ProofPrefix
+			chats = chats || name == job.ProofRender || name == job.ProofPrefix || name == job.ProofEnd
 			continue
 		}
 		good = append(good, r)
@@ -33,12 +33,12 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 			x.State, x.Rows, x.Found = job.Fails, int64(len(refused)), refused
 			x.Message = share(x.Rows, x.Of) + " refused"
 			left -= x.Rows
-		case left == 0:
+		case left == 0, len(good) == 0 && name != job.ProofForm && name != job.ProofRender:
 			x.State, x.Message = job.Unproven, "no row came so far"
 		case len(found) > 0:
 			x.State, x.Rows, x.Found, x.Message = state, int64(len(found)), found, share(int64(len(found)), left)+" "+message
 		}
-		x.Found = x.Found[:min(len(x.Found), maxFound)]
+		x.Found = few(x.Found)
 		p.add(x)
 	}
 	// which lists the rows of which something holds.
@@ -83,6 +83,29 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 	if p.c.Kind != "model.pretrain" { // which cuts texts into rows of that length
 		p.tellLength(proof, which, set, int64(len(good)))
 	}
+}
+
+// few names of rows of which the same is to be said the first and counts the others, where there are more than three.
+func few(found []*job.Found) []*job.Found {
+	const alike = 3
+	of := map[string][]*job.Found{}
+	var order []string
+	for _, f := range found {
+		if of[f.Message] == nil {
+			order = append(order, f.Message)
+		}
+		of[f.Message] = append(of[f.Message], f)
+	}
+	var named []*job.Found
+	for _, message := range order {
+		same := of[message]
+		if len(same) > alike {
+			same[0].More = int64(len(same) - 1)
+			same = same[:1]
+		}
+		named = append(named, same...)
+	}
+	return named[:min(len(named), maxFound)]
 }
 
 type telling = func(name, proven string, found []*job.Found, state job.State, message string)
