@@ -58,7 +58,7 @@ func readPreferences(ctx context.Context, j *stages.Job, field, dir string, maxL
 		return nil, err
 	}
 	defer tok.Close()
-	rows, err := eachRow(ctx, j, field, d, tok, answering(ctx, &d.Header, template, roles, day))
+	rows, err := eachRow(ctx, j, field, d, tok, withAnswers(ctx, &d.Header, template, roles, day))
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +105,8 @@ func answerRoles(have dataset.Format, kto bool) ([]string, error) {
 	return []string{"chosen", "rejected"}, wants("this loss", have, dataset.Preference)
 }
 
-// answering is how a row becomes its answers behind their prompt, before truncation.
-func answering(ctx context.Context, h *dataset.Header, t *chat.Template, roles []string, day time.Time) func(*tokenizer.Tokenizer, dataset.Row) (*answered, error) {
+// withAnswers is how a row becomes its answers behind their prompt, before truncation.
+func withAnswers(ctx context.Context, h *dataset.Header, t *chat.Template, roles []string, day time.Time) func(*tokenizer.Tokenizer, dataset.Row) (*answered, error) {
 	return func(own *tokenizer.Tokenizer, row dataset.Row) (*answered, error) {
 		a := &answered{}
 		if err := empty("prompt", h.Get(row, "prompt")); err != nil {

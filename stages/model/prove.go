@@ -145,7 +145,7 @@ func (p *prover) look(ctx context.Context, h *dataset.Header) (func(*tokenizer.T
 		}, errors.Join(wants(p.c.Kind, h.Format, taught...), trains(loss, h.Format))
 	case "train.dpo":
 		roles, err := answerRoles(h.Format, p.c.Loss == schemas.KTO)
-		answers := answering(ctx, h, p.Template, roles, p.date)
+		answers := withAnswers(ctx, h, p.Template, roles, p.date)
 		return func(own *tokenizer.Tokenizer, row dataset.Row) (*looked, error) {
 			a, err := answers(own, row)
 			if err != nil {
