@@ -92,6 +92,9 @@ func (d *dataFlags) proveAll(ctx context.Context, c *cobra.Command, f *flags, gr
 				v.Errors = append(v.Errors, finding{p.pos, "stages." + p.Stage, strings.TrimPrefix(line, p.Stage+": ")})
 			}
 		}
+		if len(all) == 0 && !f.json {
+			fmt.Fprintf(c.ErrOrStderr(), "%s trains nothing: there are no rows to prove anything of\n", g.Name)
+		}
 		v.Data = append(v.Data, all...)
 	}
 	return nil
