@@ -132,7 +132,11 @@ func (r *Runner) setRef(keys map[string]string) error {
 	}
 	ref.Pipeline, ref.Moved = r.graph.Name, r.moved()
 	before := maps.Clone(ref.Stages)
-	maps.Copy(ref.Stages, keys)
+	for name, key := range keys {
+		if !r.opts.Look || ref.Stages[name] == "" || pipelines.Vetted(name) {
+			ref.Stages[name] = key
+		}
+	}
 	for name := range ref.Stages {
 		if r.graph.Stage(name) == nil {
 			delete(ref.Stages, name)

@@ -41,6 +41,7 @@ type Options struct {
 	Smoke   bool           // every stage on a few rows and two steps, apart from the records
 	Sources *store.Sources // hashes of the user's files, where several runners share them
 	Asked   *Invocation    // what a later run has to ask for to be the same, where this one leaves it nothing to do
+	Look    bool           // the run is for vet: what a run before it gave stays what the pipeline's last run gave
 }
 
 // Update is what happened to a stage: an event of its worker, or its end. Three events are the runner's own: waits,

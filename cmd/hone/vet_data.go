@@ -182,7 +182,7 @@ func (d *dataFlags) prove(ctx context.Context, c *cobra.Command, f *flags, g *pi
 	result := &runner.Result{}
 	if len(names) > 0 {
 		show := newQuiet(c.ErrOrStderr())
-		if r, err = of.runnerOf(whole, st, runner.Options{Stages: names, Observe: show.update}); err != nil {
+		if r, err = of.runnerOf(whole, st, runner.Options{Stages: names, Observe: show.update, Look: true}); err != nil {
 			return nil, err
 		}
 		result, err = r.Run(ctx)

@@ -60,9 +60,9 @@ func (v *proven) print(w io.Writer, examples int) {
 		if len(names) > 1 && p.State == job.Proven {
 			fmt.Fprintf(w, "  %s  %s of %s\n", state, line, p.Data)
 		} else if len(names) > 1 {
-			fmt.Fprintf(w, "  %s  %s\n%s%s\n", state, line, gap, strings.ReplaceAll(message, "\n", "\n"+gap))
+			fmt.Fprintf(w, "  %s  %s\n%s%s\n", state, line, gap, folded(message, gap))
 		} else {
-			fmt.Fprintf(w, "  %s  %-8s %s\n", state, line, strings.ReplaceAll(message, "\n", "\n"+gap))
+			fmt.Fprintf(w, "  %s  %-8s %s\n", state, line, folded(message, gap))
 		}
 		if p.State == job.Advice && len(p.Found) > 0 {
 			v.printRows(w, gap, p)
@@ -74,6 +74,15 @@ func (v *proven) print(w io.Writer, examples int) {
 	if examples > 0 && len(v.Examples) > 0 {
 		fmt.Fprintln(w)
 	}
+}
+
+// folded is a message's lines behind a gap, each no longer than a terminal's.
+func folded(text, gap string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = wrapped(line, 80-len(gap), gap)
+	}
+	return strings.Join(lines, "\n"+gap)
 }
 
 // together says whether two proofs, one after another, are told in a line: what is unproven for one reason, and what is right with
