@@ -92,7 +92,7 @@ func (v *vet) proof(s *Stage) *Proof {
 		by.Inputs = append(by.Inputs, Input{field, e})
 		return schemas.Edge(e), true
 	}
-	ok, rows := false, false
+	var ok, rows bool
 	config.Model, ok = add("model", Edge(config.Model), v.tokenizer)
 	config.Data, rows = add("data", Edge(config.Data), v.rows)
 	if !ok || !rows {

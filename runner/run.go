@@ -48,7 +48,7 @@ type StageResult struct {
 }
 
 // Code is the exit code that the stage's failure stands for; 0 where it did not fail.
-func (s *StageResult) Code() int { return s.code }
+func (res *StageResult) Code() int { return res.code }
 
 // Stage returns the result of the stage of that name, or nil.
 func (r *Result) Stage(name string) *StageResult {

@@ -153,13 +153,17 @@ func (d *dataFlags) prove(ctx context.Context, c *cobra.Command, f *flags, g *pi
 		}
 		return p.Stage(stage), nil
 	}
+	run := f.run()
+	if strings.HasSuffix(f.ran, "...") {
+		run = f.runIn(g.Dir)
+	}
 	o := pipelines.Vetting{
-		Stages: f.stages, Rows: d.rows, AllowExec: d.allowExec, Run: f.run(),
+		Stages: f.stages, Rows: d.rows, AllowExec: d.allowExec, Run: run,
 		Made: func(s *pipelines.Stage) (bool, error) {
 			p, err := plan(s.Name)
 			return err == nil && p.Action == runner.Reuse, err
 		},
-		Tokenizer: (&tokenizers{dir: dir, run: f.run(), store: st, plan: plan, pins: plain.Commit}).find,
+		Tokenizer: (&tokenizers{dir: dir, run: run, store: st, plan: plan, pins: plain.Commit}).find,
 	}
 	if !d.all {
 		o.MaxBytes = vetBytes

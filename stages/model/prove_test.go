@@ -16,6 +16,7 @@ import (
 const (
 	asked1 = `{"messages": [{"role": "user", "content": "What is 1 + 1?"}, {"role": "assistant", "content": "2"}]}`
 	asked2 = `{"messages": [{"role": "user", "content": "What is 2 + 1?"}, {"role": "assistant", "content": "3"}, {"role": "user", "content": "And 3 + 1?"}, {"role": "assistant", "content": "4"}]}`
+	plain  = "none" // in the place of a template
 	unsaid = `{"messages": [{"role": "user", "content": "Is there a turn?"}]}`
 	chatml = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -27,7 +28,11 @@ func bare(t *testing.T, template string) job.Input {
 	if err := modeldir.CopyCompanions(dir, toy(t).Path); err != nil {
 		t.Fatal(err)
 	}
-	if template != "" {
+	if template == plain {
+		if err := os.Remove(filepath.Join(dir, "chat_template.jinja")); err != nil {
+			t.Fatal(err)
+		}
+	} else if template != "" {
 		if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(template), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -129,6 +134,9 @@ func TestProofsFail(t *testing.T) {
 			[]string{asked1}, nil, []string{"end fails: 1 of 1 rows (100%) refused", "special advice: the template prints nothing after an answer at which a model could stop"}, ""},
 		{"an end in pieces", strings.ReplaceAll(chatml, "<|im_end|>", "<|fin|>"), []string{asked1}, nil, []string{"special fails: <|fin|> is "}, ""},
 		{"another marker in pieces", strings.ReplaceAll(chatml, "<|im_start|>", "<|begin|>"), []string{asked1}, nil, []string{"special advice: <|begin|> is "}, "fails"},
+		{"an end at which generation goes on", strings.ReplaceAll(chatml, "<|im_end|>", "<|endoftext|>"), []string{asked1}, nil,
+			[]string{"special advice: <|endoftext|> ends a turn, and generation does not stop there"}, "fails"},
+		{"no template", plain, []string{asked1}, nil, []string{"renders advice: the model has no chat template: plain prints them"}, "fails"},
 		{"rows that are cut", "", []string{asked1, long}, nil, []string{"length advice: 1 of 2 rows (50%) are dropped: nothing that trains is left of them"}, "fails"},
 		{"nothing left of any", "", []string{long}, nil, []string{"length fails: 1 of 1 rows (100%) are dropped"}, ""},
 		{"rows of another form", "", []string{asked1}, kind("train.dpo"), []string{"form fails: these are conversations (messages)"}, ""},
