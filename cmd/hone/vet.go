@@ -29,7 +29,7 @@ from it) or unproven, with the reason. What it finds is kept in the store. It ru
 they need no model, and a program of yours (exec) with --allow-exec alone; it reads the tokenizer and template of a model, no weights,
 and asks no network. With --json the value has "data": for each training "pipeline", "stage", "kind", "before" (proven by an earlier run),
 "sets" ("data", "rows", "looked", "tokens", "trained", "longest"), "proofs" ("name", "data", "state", "message", "rows", "of" and
-"found": "row", "where", "message", and of an overlap "same", "same_where") and "examples" ("row", "where", "parts").`,
+"found": "row", "where", "message", "more" rows of the same, and of an overlap "same", "same_where") and "examples" ("row", "where", "parts").`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			path := "."
