@@ -263,7 +263,7 @@ func (v *vet) fits(s *Stage) error {
 	for _, src := range s.Sources {
 		if v.MaxBytes > 0 && !v.sizes[src.Path] {
 			v.sizes[src.Path] = true
-			v.bytes += size(src.Path)
+			v.bytes += bytesAt(src.Path)
 		}
 		if v.bytes > v.MaxBytes {
 			return fmt.Errorf("%s: with it %d MB are to be read, more than %d: --all reads them", src.Written, v.bytes>>20, v.MaxBytes>>20)
@@ -273,7 +273,7 @@ func (v *vet) fits(s *Stage) error {
 }
 
 // size is the bytes of a file, or of those in a folder. What cannot be read counts nothing: who reads it says why.
-func size(path string) (n int64) {
+func bytesAt(path string) (n int64) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}

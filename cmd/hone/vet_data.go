@@ -344,7 +344,7 @@ func (v *proven) failures() []string {
 			continue
 		}
 		for _, f := range p.Found {
-			lines = append(lines, at+rowAt(f.Row, f.Where)+": "+f.Message+alike(f))
+			lines = append(lines, at+rowAt(f.Row, f.Where)+": "+f.Message+andMore(f))
 		}
 		if more := unnamed(p, p.Found); more > 0 {
 			lines = append(lines, fmt.Sprintf("%sand %d more rows", at, more))
@@ -353,8 +353,8 @@ func (v *proven) failures() []string {
 	return lines
 }
 
-// alike counts the rows of which the same is to be said.
-func alike(f *job.Found) string {
+// andMore counts the rows of which the same is to be said.
+func andMore(f *job.Found) string {
 	if f.More == 0 {
 		return ""
 	}
