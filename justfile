@@ -27,10 +27,11 @@ setup:
 build: build-hone
     @if [ "{{ worker }}" ]; then {{ just }} build-worker; else echo "hone-worker builds on Linux x86-64: bin/hone alone"; fi
 
-# bin/hone: pure Go, one static file
+# bin/hone: pure Go, one static file; bin/hone-remote beside it
 build-hone:
     @[ -x bin/hone ] || build/need {{ worker }}
     CGO_ENABLED=0 go build {{ flags }} -ldflags "-s -w -X main.release={{ release }}" -o bin/hone ./cmd/hone
+    cd cmd/hone-remote && CGO_ENABLED=0 go build {{ flags }} -ldflags "-s -w" -o {{ quote(root) }}/bin/hone-remote .
 
 # bin/hone-worker: linked with libtorch, which it finds in ../.tools or in a lib folder beside its own
 build-worker: setup
@@ -51,9 +52,9 @@ test *PACKAGES="./...": build model
     @HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
 
 # Tests that take longer or need the Python peers beside us
-test-long *PACKAGES="./...": build model bench-env
+test-long *PACKAGES="./...": build model bench-env remote-servers
     @build/gemma3 {{ quote(gemma3) }}
-    @HONE_LONG=1 HONE_TIMEOUT="${HONE_TIMEOUT:-3h}" HONE_GEMMA3={{ quote(gemma3) }} HONE_PEERS={{ quote(python) }} HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
+    @HONE_LONG=1 HONE_VERSITYGW={{ quote(bin) }}/versitygw HONE_FAKE_GCS={{ quote(bin) }}/fake-gcs-server HONE_TIMEOUT="${HONE_TIMEOUT:-3h}" HONE_GEMMA3={{ quote(gemma3) }} HONE_PEERS={{ quote(python) }} HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
 
 # Format Go and CUE
 fmt: cue
@@ -103,6 +104,11 @@ cross:
 # The cue command of the module that hone is built with
 cue:
     @build/go-tool cuelang.org/go/cmd/cue "$(go list -m -f '{{{{.Version}}' cuelang.org/go)"
+
+# Servers that speak S3 and Google Cloud Storage, for the tests of hone-remote
+remote-servers:
+    @build/go-tool github.com/versity/versitygw/cmd/versitygw v1.8.0
+    @build/go-tool github.com/fsouza/fake-gcs-server v1.56.1
 
 golangci-lint:
     @build/go-tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0

@@ -77,8 +77,8 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 		out.reused, out.outputs, out.metrics = true, a.res.record.Outputs, a.res.record.Metrics
 		return nil
 	}
-	if out.damaged = a.verify(); out.damaged != nil {
-		return nil
+	if out.damaged, err = a.verify(ctx); err != nil || out.damaged != nil {
+		return err
 	}
 	if a.forced {
 		a.res.resume, a.res.shorter = false, nil
@@ -146,13 +146,20 @@ func (a *attempt) say(level, message string) {
 	a.observe(Update{Stage: a.plan, Event: job.Event{Event: "log", Level: level, Message: message}})
 }
 
-// verify reads every byte of what the stage is about to use.
-func (a *attempt) verify() map[string]error {
+// verify reads every byte of what the stage is about to use, and brings what of it is elsewhere.
+func (a *attempt) verify(ctx context.Context) (map[string]error, error) {
 	var damaged map[string]error
 	for _, in := range a.stage.Inputs {
 		artifact := a.res.inputs[in.Field]
 		for e := &in.Edge; e != nil; e, artifact = a.graph.Base(*e), artifact.Base {
+			brought := a.bring(ctx, artifact.Hash)
+			if ctx.Err() != nil || lacking(brought) {
+				return nil, brought
+			}
 			if err := a.store.Verify(artifact.Hash); err != nil {
+				if brought != nil { // which says more
+					err = brought
+				}
 				if err := a.store.Discard(artifact.Hash); err != nil {
 					a.say("warn", err.Error())
 				}
@@ -163,7 +170,7 @@ func (a *attempt) verify() map[string]error {
 			}
 		}
 	}
-	return damaged
+	return damaged, nil
 }
 
 // process makes the job folder and has a worker do the job.

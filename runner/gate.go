@@ -127,7 +127,7 @@ func (r *Runner) judge(s *pipelines.Stage, outputs Outputs) ([]Failure, error) {
 		if out.Kind != "report" {
 			continue
 		}
-		report, err := ReadReport(r.store.Tree(out.Hash))
+		report, err := r.report(out.Hash)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}

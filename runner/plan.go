@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ type StagePlan struct {
 	Outputs   map[string]*string `json:"outputs"`
 	Why       []Change           `json:"why"`
 	Predicted *float64           `json:"predicted_seconds"`
+	From      string             `json:"from,omitempty"` // of a reuse: where it is, if not in the store: remote or records
 
 	Record     *store.Record    `json:"-"` // what a reuse reuses
 	Gone       *store.Damage    `json:"-"` // why what a record promises cannot be reused
@@ -113,7 +115,9 @@ func (r *Runner) planStage(s *pipelines.Stage, plan *Plan, outputs map[string]Ou
 	switch {
 	case r.upstreamBlocks(s, plan, p):
 	case p.Action == Reuse:
-		p.Failures, err = r.judge(s, res.record.Outputs)
+		if p.Failures, err = r.judge(s, res.record.Outputs); errors.Is(err, ErrOnlyRecords) {
+			p.Why, err = append(p.Why, Change{Field: "gate", New: "its gate is not judged: the report is not here", Pos: position(s, "gate"), Says: true}), nil
+		}
 	default:
 		if field, err := r.refuses(s, res); err != nil {
 			p.block(s, field, err.Error(), 6)
@@ -146,6 +150,9 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 	case res.record != nil:
 		p.Action = Reuse
 		p.Record = res.record
+		if res.place != nil {
+			p.From = res.place.Name()
+		}
 		for port := range p.Outputs {
 			hash := res.record.Outputs[port].Hash
 			p.Outputs[port] = &hash

@@ -26,6 +26,7 @@ type resolution struct {
 	content     map[string]string // by field of a source
 	numerics    job.Numerics
 	record      *store.Record // to reuse
+	place       Elsewhere     // that has it; nil where the store does
 	gone        *store.Damage // why a record that is there cannot be reused
 	resume      bool          // a checkpoint is there
 	unfinished  *Unfinished   // how far an attempt came that made no record
@@ -97,7 +98,7 @@ func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resol
 
 // lookup asks the store what it has for a key: a record to reuse, or a checkpoint to resume from.
 func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
-	res.record, res.gone, res.resume, res.unfinished, res.begun, res.shorter = nil, nil, false, nil, nil, nil
+	res.record, res.place, res.gone, res.resume, res.unfinished, res.begun, res.shorter = nil, nil, nil, false, nil, nil, nil
 	records, err := r.store.Records(res.key)
 	if err != nil {
 		return err
@@ -113,6 +114,9 @@ func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
 	if res.record = prefer(usable, res.numerics, r.opts.Exact); res.record != nil {
 		res.gone = nil
 		return nil
+	}
+	if err := r.elsewhere(s, res); err != nil || res.record != nil {
+		return err
 	}
 	dir := r.store.Checkpoints(res.key, res.numerics)
 	entries, err := os.ReadDir(filepath.Join(dir, "state"))

@@ -174,6 +174,7 @@ type node struct {
 	forced   bool // still to be run again whatever the store has
 	stale    bool // an input changed while it ran: look again once it has ended
 	rebuilt  int  // times its artifacts were found damaged
+	brought  bool // its report came from elsewhere
 	notes    []string
 	began    time.Time
 }

@@ -25,23 +25,25 @@ import (
 
 // Options say how a pipeline is carried out. None of them is an ingredient of a key.
 type Options struct {
-	Stages  []string // these and what they need; all where empty
-	Force   []string // run again although a record is there
-	Jobs    int      // stages at once; the number of cores where 0
-	Threads int      // of a worker; the number of cores where 0
-	Device  string   // of stages that name none: auto, cpu, cuda, cuda:N
-	Exact   bool     // reuse only records of the same numerics
-	Hone    []string // argv of this program, for kinds without tensors
-	Worker  func() (string, error)
-	Resolve func(ctx context.Context, repo, revision string) (commit string, err error)
-	Observe func(Update)   // called from one goroutine at a time
-	Silence time.Duration  // after which a worker that says nothing is ended; a minute where 0
-	Grace   time.Duration  // that an interrupted worker has; 12 seconds where 0
-	Version string         // of hone, for the record
-	Smoke   bool           // every stage on a few rows and two steps, apart from the records
-	Sources *store.Sources // hashes of the user's files, where several runners share them
-	Asked   *Invocation    // what a later run has to ask for to be the same, where this one leaves it nothing to do
-	Look    bool           // the run is for vet: what a run before it gave stays what the pipeline's last run gave
+	Stages    []string // these and what they need; all where empty
+	Force     []string // run again although a record is there
+	Jobs      int      // stages at once; the number of cores where 0
+	Threads   int      // of a worker; the number of cores where 0
+	Device    string   // of stages that name none: auto, cpu, cuda, cuda:N
+	Exact     bool     // reuse only records of the same numerics
+	Hone      []string // argv of this program, for kinds without tensors
+	Worker    func() (string, error)
+	Resolve   func(ctx context.Context, repo, revision string) (commit string, err error)
+	Observe   func(Update)    // called from one goroutine at a time
+	Silence   time.Duration   // after which a worker that says nothing is ended; a minute where 0
+	Grace     time.Duration   // that an interrupted worker has; 12 seconds where 0
+	Version   string          // of hone, for the record
+	Smoke     bool            // every stage on a few rows and two steps, apart from the records
+	Sources   *store.Sources  // hashes of the user's files, where several runners share them
+	Asked     *Invocation     // what a later run has to ask for to be the same, where this one leaves it nothing to do
+	Look      bool            // the run is for vet: what a run before it gave stays what the pipeline's last run gave
+	Elsewhere []Elsewhere     // asked for what the store lacks, in this order
+	Context   context.Context // ends what Plan asks of them
 }
 
 // Update is what happened to a stage: an event of its worker, or its end. Three events are the runner's own: waits,
@@ -66,7 +68,9 @@ type Runner struct {
 	before  map[string]string // the key of each stage in the pipeline's last run
 	planned map[string]bool   // of a saved plan: the stages that it runs; nil without one
 
-	mu       sync.Mutex // of hashes and logs
+	mu       sync.Mutex         // of the maps below
+	away     map[string]distant // artifacts that are elsewhere, by hash
+	unfit    map[string]bool    // those that could not be had from there
 	hashes   map[string]string
 	logs     map[string]string // of the stages that are there, by name
 	history  func() []*store.Record
@@ -127,6 +131,7 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 	r := &Runner{
 		before: ref.Stages, graph: g, store: st, opts: opts, several: several, stages: stages, lock: lock,
 		sources: opts.Sources, ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{}, logs: map[string]string{},
+		away: map[string]distant{}, unfit: map[string]bool{},
 	}
 	r.history = sync.OnceValue(func() []*store.Record {
 		records, err := st.AllRecords()

@@ -130,6 +130,10 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 			return true, nil
 		}
 	}
+	if n.res.place != nil && !n.forced && !n.brought && readsReport(n.stage) {
+		s.brings(ctx, n)
+		return true, nil
+	}
 	if n.res.record != nil && !n.forced {
 		s.reuse(n)
 		return true, nil
@@ -206,6 +210,7 @@ func (s *schedule) take(rep report) {
 	if rep.asked {
 		s.pending--
 		n.state, n.res = waiting, nil
+		n.notes = append(n.notes, out.notes...)
 		if out.err != nil {
 			result := &StageResult{Seconds: time.Since(n.began).Seconds()}
 			result.fail(out.err)
@@ -259,6 +264,9 @@ func (s *schedule) take(rep report) {
 func (s *schedule) reuse(n *node) {
 	rec := n.res.record
 	n.result = &StageResult{StagePlan: s.r.describe(n.stage, n.res), Status: Reused, Metrics: rec.Metrics}
+	if n.brought {
+		n.result.From = "remote"
+	}
 	s.r.done(n.stage, rec)
 	s.publish(n, rec.Outputs)
 	s.end(n, n.result)

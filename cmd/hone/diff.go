@@ -32,7 +32,7 @@ runs again, down the graph:
      as it was, and run again because of a stage before it
 
 Comments, formatting, the order of fields, and where files lie mean nothing. A file is compared by its bytes; where a revision
-does not have it, that is said. It executes nothing and needs no network.`,
+does not have it, that is said. It executes nothing, and needs no network but that of --remote.`,
 		Example: `  hone diff HEAD
   hone diff main...HEAD --format markdown > comment.md
   hone diff v1 v2 --json`,
@@ -60,7 +60,7 @@ does not have it, that is said. It executes nothing and needs no network.`,
 			return print(c, d)
 		},
 	}
-	f.register(c, "json", "store", "tags", "device", "threads", "numerics")
+	f.register(c, "json", "store", "tags", "device", "threads", "numerics", "remote", "records")
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text, markdown (for a pull request) or json")
 	return c
 }
@@ -124,6 +124,9 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 	}
 	st, err := f.openStore()
 	if err != nil {
+		return nil, err
+	}
+	if _, err := f.places(ctx, st); err != nil { // an interruption ends what they ask
 		return nil, err
 	}
 	d := &comparison{Base: base, Head: head, Pipelines: []diffPipeline{}}

@@ -31,6 +31,12 @@ type flags struct {
 	pipeline string
 	whole    bool // the verb does without a stage
 	absent   bool // files that stages name need not be there
+	remote   string
+	records  string
+
+	mayRemote bool // the verb has --remote
+	named     func(flag string) bool
+	opened    *[]runner.Elsewhere
 
 	ran    string           // PATH of the pipeline that was loaded
 	place  string           // of the store, and how it was found; set with it
@@ -58,6 +64,11 @@ func (f *flags) register(c *cobra.Command, names ...string) {
 			c.Flags().IntVarP(&f.jobs, "jobs", "j", 0, "`N` stages at once; as many as cores where 0")
 		case "stage":
 			c.Flags().StringArrayVar(&f.stages, "stage", nil, "only the stage `NAME` and what it needs")
+		case "remote":
+			c.Flags().StringVar(&f.remote, "remote", "", "reuse what the remote at `URL` has, too (HONE_REMOTE; --remote= for none)")
+			f.mayRemote, f.named = true, c.Flags().Changed
+		case "records":
+			c.Flags().StringVar(&f.records, "records", "", "reuse what the records in `FILE` promise, too (of hone show --records)")
 		case "numerics":
 			c.Flags().StringVar(&f.numerics, "numerics", "any", "`WHICH` results to reuse: any, or exact, those of this machine's numerics")
 		default:
@@ -272,6 +283,15 @@ func (f *flags) runnerOf(g *pipelines.Graph, st *store.Store, opts runner.Option
 	if err := f.fill(&opts); err != nil {
 		return nil, err
 	}
+	ctx := opts.Context
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	places, err := f.places(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	opts.Elsewhere = append(opts.Elsewhere, places...)
 	return runner.New(g, st, opts)
 }
 

@@ -83,7 +83,7 @@ every verb's --json prints what that of vet does.`,
 	for _, command := range []func() *cobra.Command{
 		initCommand, vetCommand, planCommand, runCommand, whyCommand,
 		diffCommand, compareCommand, graphCommand, showCommand, pathCommand, logCommand,
-		generateCommand, chatCommand, exportCommand, verifyCommand, templateCommand, gcCommand, fsckCommand, schemaCommand, doctorCommand, completionCommand, versionCommand, stageCommand, compileCommand,
+		generateCommand, chatCommand, exportCommand, verifyCommand, templateCommand, pushCommand, pullCommand, gcCommand, fsckCommand, schemaCommand, doctorCommand, completionCommand, versionCommand, stageCommand, compileCommand,
 	} {
 		root.AddCommand(command())
 	}

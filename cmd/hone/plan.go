@@ -25,7 +25,7 @@ func planCommand() *cobra.Command {
   >  resume   interrupted: it goes on from its checkpoint
   !  blocked  a gate fails, or the machine lacks something
 
-It executes nothing and needs no network.
+It executes nothing, and needs no network but that of --remote.
 
 --out writes the plan to a file, which hone run FILE carries out, or refuses where anything changed since: a field, a
 source file, what the store has, hone itself. Only what the plan says is run.
@@ -67,7 +67,7 @@ a stage, else 0.`,
 	}
 	c.Flags().StringVar(&out, "out", "", "write the plan to `FILE`, for hone run FILE")
 	c.Flags().BoolVar(&code, "exit-code", false, "exit with 1 where something would run")
-	f.register(c, "json", "store", "tags", "device", "threads", "stage", "numerics")
+	f.register(c, "json", "store", "tags", "device", "threads", "stage", "numerics", "remote", "records")
 	return c
 }
 
@@ -117,6 +117,9 @@ func reasons(s *runner.StagePlan) []string {
 	for _, f := range s.Failures {
 		lines = append(lines, "gate fails: "+f.String())
 	}
+	if s.From != "" {
+		lines = append(lines, from(s))
+	}
 	for _, c := range s.Why {
 		lines = append(lines, reason(s, c))
 	}
@@ -124,6 +127,11 @@ func reasons(s *runner.StagePlan) []string {
 		lines = append(lines, fmt.Sprintf("(compared with %s, which the pipeline has no longer)", s.Renamed))
 	}
 	return lines
+}
+
+// from is where a reused stage's artifacts are, if not in the store.
+func from(s *runner.StagePlan) string {
+	return map[string]string{"remote": "from the remote", "records": "by its record"}[s.From]
 }
 
 func reason(s *runner.StagePlan, c runner.Change) string {

@@ -73,6 +73,9 @@ func ended(s *runner.StageResult) (status, message string) {
 	if s.Interrupted {
 		return interrupted, strings.TrimLeft(strings.TrimPrefix(s.Error, interrupted), " ,")
 	}
+	if s.Status == runner.Reused && s.From != "" {
+		return string(s.Status), from(s.StagePlan)
+	}
 	return string(s.Status), s.Error
 }
 

@@ -35,7 +35,11 @@ code 2. What is done of it already, by a run that was interrupted, is reused.
 
 --smoke takes every stage through a few rows and two steps before the long run, so that the export that would fail at
 four in the morning fails in a minute. Models are loaded and exported whole; no gate is judged, for the numbers mean
-nothing. What it makes is reused by smokes alone, and gc frees it; a model that it loads is the real run's too.`,
+nothing. What it makes is reused by smokes alone, and gc frees it; a model that it loads is the real run's too.
+
+With --remote what a colleague or CI has pushed is reused: what a stage that runs reads is fetched, and reports. The rest
+stays there; hone pull brings it.`,
+
 		Example: `  hone run
   hone run examples/sft --stage tune --force tune
   hone run --smoke && hone run
@@ -49,7 +53,7 @@ nothing. What it makes is reused by smokes alone, and gc frees it; a model that 
 			if err != nil {
 				return err
 			}
-			opts := runner.Options{Force: force, Observe: show.update, Resolve: resolveHub, Smoke: smoke}
+			opts := runner.Options{Force: force, Observe: show.update, Resolve: resolveHub, Smoke: smoke, Context: ctx}
 			if err := f.check(); err != nil {
 				return err
 			}
@@ -117,7 +121,7 @@ nothing. What it makes is reused by smokes alone, and gc frees it; a model that 
 			return err
 		},
 	}
-	f.register(c, "json", "store", "tags", "device", "threads", "jobs", "stage", "numerics")
+	f.register(c, "json", "store", "tags", "device", "threads", "jobs", "stage", "numerics", "remote")
 	c.Flags().BoolVar(&smoke, "smoke", false, "a few rows and two steps of every stage, apart from the real records")
 	c.Flags().StringArrayVar(&force, "force", nil, "run the stage `NAME` again")
 	return c

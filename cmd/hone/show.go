@@ -28,6 +28,7 @@ const (
 func showCommand() *cobra.Command {
 	f := flags{whole: true}
 	var p provenanceFlags
+	var all bool
 	c := &cobra.Command{
 		Use:   "show [STAGE [PATH]]",
 		Short: "what the stages gave: the pipeline's, or one stage's record",
@@ -39,9 +40,14 @@ provenance, a line a run, a CycloneDX bill of materials, or a model card. ` + si
   hone show score examples/sft
   hone show 3f2c81d0a9b4
   hone show tune --json
-  hone show tune --provenance --format cyclonedx`,
+  hone show tune --provenance --format cyclonedx
+
+  hone show --records > records.jsonl`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
+			if all {
+				return f.showRecords(c, args)
+			}
 			var opts runner.Options
 			rest := args
 			if len(args) > 0 {
@@ -97,7 +103,39 @@ provenance, a line a run, a CycloneDX bill of materials, or a model card. ` + si
 	}
 	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	p.register(c)
+	c.Flags().BoolVar(&all, "records", false, "all records of the store, or of the pipeline at PATH, as a file that --records of plan and diff reads")
 	return c
+}
+
+// showRecords writes the file of records.
+func (f *flags) showRecords(c *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usage("show --records has one argument, the pipeline's PATH")
+	}
+	path, err := f.path(args)
+	if err != nil {
+		return err
+	}
+	if len(path) > 0 {
+		r, _, err := f.runner(path, runner.Options{})
+		if err != nil {
+			return err
+		}
+		records, err := r.AllRecords()
+		if err != nil {
+			return err
+		}
+		return runner.WriteRecords(c.OutOrStdout(), version(), records)
+	}
+	st, err := f.openStore()
+	if err != nil {
+		return err
+	}
+	records, err := st.AllRecords()
+	if err != nil {
+		return err
+	}
+	return runner.WriteRecords(c.OutOrStdout(), version(), records)
 }
 
 func (f *flags) printRecord(c *cobra.Command, st *store.Store, s *runner.StagePlan) error {

@@ -3,6 +3,7 @@ package store
 import (
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,9 @@ func (s *Store) tidy() error {
 		return err
 	}
 	for _, name := range names {
+		if info, err := os.Stat(s.path("tmp", name)); err == nil && strings.HasPrefix(name, partPrefix) && time.Since(info.ModTime()) < partKept {
+			continue // the next pull goes on with it
+		}
 		err := s.unlessLocked(name, func() error { return os.RemoveAll(s.path("tmp", name)) })
 		if err != nil {
 			return err
