@@ -21,7 +21,7 @@ var nameRule = regexp.MustCompile(schemas.NamePattern)
 var common = map[string]*schemas.Shape{
 	"description": {},
 	"needs":       {List: true, Elem: &schemas.Shape{Edges: []string{"report"}}},
-	"resources":   {Fields: map[string]*schemas.Shape{"cpus": {}, "memory": {}, "device": {}, "threads": {}}},
+	"resources":   {Fields: map[string]*schemas.Shape{"cpus": {}, "memory": {}, "device": {}, "threads": {}, "machine": {}, "price": {}}},
 }
 
 // header checks the fields beside the stages and returns the pipeline's name.

@@ -135,7 +135,7 @@ func (s *stage) node() *Stage {
 	}
 	n := &Stage{Name: s.name, Kind: s.kind, Pos: s.pos, Config: config, Outputs: s.outs, Sources: s.files}
 	n.Description, _ = s.tree["description"].(string)
-	n.Resources = resources(s.tree["resources"])
+	n.Resources = s.resources()
 	for _, e := range s.edges {
 		if strings.HasPrefix(e.path, "needs[") {
 			n.Needs = append(n.Needs, e.edge)

@@ -210,6 +210,8 @@ func (d *differ) fields(old, now *Stage) []FieldChange {
 	beside("resources.memory", orNil(old.Resources.Memory), orNil(now.Resources.Memory))
 	beside("resources.device", orNil(old.Resources.Device), orNil(now.Resources.Device))
 	beside("resources.threads", orNil(old.Resources.Threads), orNil(now.Resources.Threads))
+	beside("resources.machine", old.Resources.Machine.said(), now.Resources.Machine.said())
+	beside("resources.price", orNil(old.Resources.Price), orNil(now.Resources.Price))
 	slices.SortFunc(changes, func(a, b FieldChange) int { return cmp.Compare(a.Field, b.Field) })
 	return changes
 }

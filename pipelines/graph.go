@@ -90,12 +90,23 @@ type Output struct {
 	Base *Edge
 }
 
-// Resources is what the scheduler reserves. Only Threads touches numbers.
+// Resources is what the scheduler reserves, and what predictions are for. Only Threads touches numbers.
 type Resources struct {
 	CPUs    int
 	Memory  int64 // bytes
 	Device  string
 	Threads int
+	Machine *Machine                  // nil where the stage names none
+	Price   string                    // of an hour of it: 2.50 USD/h
+	Pos     map[string]token.Position // of the fields that the user wrote
+}
+
+// Machine is #MachineName or #Machine: its name, or its figures, of which those are zero that nobody said.
+type Machine struct {
+	Name                         string
+	Device                       string
+	Memory                       int64 // bytes
+	Float32, BFloat16, Bandwidth float64
 }
 
 // Field is a leaf of a stage's configuration: its path within the stage, its value and where the user wrote it.

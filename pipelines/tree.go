@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"cuelang.org/go/cue/token"
+
 	"github.com/hone-ml/hone/schemas"
 )
 
@@ -101,16 +103,46 @@ func (s *stage) leaves(config json.RawMessage) []Field {
 	return fields
 }
 
-// resources reads what the scheduler reserves. The schema has checked it.
-func resources(tree any) Resources {
+// resources reads what the scheduler reserves and what predictions are for. The schema has checked it.
+func (s *stage) resources() Resources {
+	tree := s.tree["resources"]
 	number := func(path string) int64 {
 		n, _ := at(tree, path).(json.Number)
 		i, _ := n.Int64()
 		return i
 	}
-	r := Resources{CPUs: int(number("cpus")), Memory: number("memory"), Threads: int(number("threads"))}
+	r := Resources{CPUs: int(number("cpus")), Memory: number("memory"), Threads: int(number("threads")), Pos: map[string]token.Position{}}
 	r.Device, _ = at(tree, "device").(string)
+	r.Price, _ = at(tree, "price").(string)
+	switch m := at(tree, "machine").(type) {
+	case string:
+		r.Machine = &Machine{Name: m}
+	case map[string]any:
+		rate := func(field string) float64 {
+			n, _ := m[field].(json.Number)
+			f, _ := n.Float64()
+			return f
+		}
+		r.Machine = &Machine{Memory: number("machine.memory"), Float32: rate("float32"), BFloat16: rate("bfloat16"), Bandwidth: rate("bandwidth")}
+		r.Machine.Device, _ = m["device"].(string)
+	}
+	for _, field := range []string{"memory", "machine"} {
+		if pos, ok := s.where["resources."+field]; ok {
+			r.Pos[field] = pos
+		}
+	}
 	return r
+}
+
+// said is a machine as the user wrote it; nil where there is none.
+func (m *Machine) said() any {
+	switch {
+	case m == nil:
+		return nil
+	case m.Name != "":
+		return m.Name
+	}
+	return *m
 }
 
 func (n *Stage) sort() {

@@ -98,7 +98,7 @@ func (a *attempt) do(ctx context.Context, out *outcome) (err error) {
 	rec := &store.Record{
 		Key: a.res.key, Kind: a.stage.Kind, Pipeline: a.graph.Name, Ref: a.ref, Stage: a.stage.Name,
 		Ingredients: a.res.ingredients, Numerics: &end.numerics, Outputs: out.outputs, Metrics: out.metrics,
-		Started: started.UTC(), Seconds: time.Since(started).Seconds(), Resumed: out.resumed, Version: a.opts.Version, Smoke: a.stage.Apart,
+		Started: started.UTC(), Seconds: time.Since(started).Seconds(), Memory: end.memory, Resumed: out.resumed, Version: a.opts.Version, Smoke: a.stage.Apart,
 		Prefix: prefixKey(a.stage, a.res.ingredients), Sources: sourceNames(a.stage),
 	}
 	first, note := a.first(rec)

@@ -16,6 +16,7 @@ import (
 type Plan struct {
 	Pipeline string       `json:"pipeline"`
 	Stages   []*StagePlan `json:"stages"`
+	Cost     *Cost        `json:"cost,omitempty"` // of all that would run, once Predict was called
 }
 
 // Action is what is to be done with a stage.
@@ -40,6 +41,7 @@ type StagePlan struct {
 	Why       []Change           `json:"why"`
 	Predicted *float64           `json:"predicted_seconds"`
 	From      string             `json:"from,omitempty"` // of a reuse: where it is, if not in the store: remote or records
+	Cost      *Cost              `json:"cost"`           // null where nothing would run
 
 	Record     *store.Record    `json:"-"` // what a reuse reuses
 	Gone       *store.Damage    `json:"-"` // why what a record promises cannot be reused
@@ -51,6 +53,7 @@ type StagePlan struct {
 	blocked    int              // exit code of what blocks it
 	root       string           // the stage that it is blocked by, perhaps itself
 	changes    []Change         // of a reuse: against the run before it
+	shorter    *shorter         // a training of another length that it goes on from
 }
 
 // Since is what changed between the record that a stage reuses and the run before it; for other stages, their Why.
@@ -130,7 +133,7 @@ func (r *Runner) planStage(s *pipelines.Stage, plan *Plan, outputs map[string]Ou
 func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 	p := &StagePlan{
 		Name: s.Name, Kind: s.Kind, Internal: s.Internal, Stage: s, Action: Run, Why: []Change{},
-		Inputs: map[string]*string{}, Outputs: map[string]*string{}, Unfinished: res.unfinished, Gone: res.gone,
+		Inputs: map[string]*string{}, Outputs: map[string]*string{}, Unfinished: res.unfinished, Gone: res.gone, shorter: res.shorter,
 	}
 	for field, in := range res.inputs {
 		p.Inputs[field] = nil

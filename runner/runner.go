@@ -18,9 +18,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hone-ml/hone/internal/cost"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner/store"
+	"github.com/hone-ml/hone/schemas"
 )
 
 // Options say how a pipeline is carried out. None of them is an ingredient of a key.
@@ -44,6 +46,13 @@ type Options struct {
 	Look      bool            // the run is for vet: what a run before it gave stays what the pipeline's last run gave
 	Elsewhere []Elsewhere     // asked for what the store lacks, in this order
 	Context   context.Context // ends what Plan asks of them
+
+	// What predictions take, each of which may be left out: a machine's figures, rows of a dataset's folder or of a data.load's source, the
+	// shape of a model's folder or file, and the price of an hour.
+	Machine func(device string, threads int) cost.Machine
+	Sample  func(path string, source *schemas.DataLoad) (cost.Text, error)
+	Shape   func(model string) (cost.Model, error)
+	Price   string
 }
 
 // Update is what happened to a stage: an event of its worker, or its end. Three events are the runner's own: waits,
@@ -72,7 +81,8 @@ type Runner struct {
 	away     map[string]distant // artifacts that are elsewhere, by hash
 	unfit    map[string]bool    // those that could not be had from there
 	hashes   map[string]string
-	logs     map[string]string // of the stages that are there, by name
+	logs     map[string]string  // of the stages that are there, by name
+	shapes   map[string]glimpse // of artifacts and sources that predictions have looked at
 	history  func() []*store.Record
 	moved    func() []string // refs of the folders that the pipeline lay in before
 	observer sync.Mutex
@@ -130,7 +140,7 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 	}
 	r := &Runner{
 		before: ref.Stages, graph: g, store: st, opts: opts, several: several, stages: stages, lock: lock,
-		sources: opts.Sources, ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{}, logs: map[string]string{},
+		sources: opts.Sources, ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{}, logs: map[string]string{}, shapes: map[string]glimpse{},
 		away: map[string]distant{}, unfit: map[string]bool{},
 	}
 	r.history = sync.OnceValue(func() []*store.Record {

@@ -161,6 +161,7 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 	if n.rebuilt > 0 && plan.Action == Reuse {
 		plan.Action = Run
 	}
+	s.r.predict(plan, s.outputs)
 	n.result = &StageResult{StagePlan: plan}
 	s.r.observe(Update{Stage: plan, Event: job.Event{Event: "planned"}})
 	go s.attempt(ctx, n)

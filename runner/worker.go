@@ -30,7 +30,8 @@ const (
 type ending struct {
 	numerics job.Numerics
 	metrics  map[string]float64
-	resumed  bool // a checkpoint was of use
+	resumed  bool  // a checkpoint was of use
+	memory   int64 // bytes at the peak; 0 is not known
 }
 
 // start has a worker do the job in a.dir.
@@ -52,7 +53,11 @@ func (a *attempt) start(ctx context.Context) (*ending, error) {
 	} else {
 		waited = p.wait()
 	}
-	return w.verdict(ctx, waited, tail(stderr.Name()))
+	end, err := w.verdict(ctx, waited, tail(stderr.Name()))
+	if end != nil && !w.idle {
+		end.memory = taken(p.cmd.ProcessState)
+	}
+	return end, err
 }
 
 // worker is a process at a job.
@@ -214,7 +219,7 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 		}
 		return nil, w.failure
 	case w.done != nil && w.started != nil: // it has said so; how it ended after that is no matter
-		return &ending{*w.started, w.done.Values, w.resumed}, nil
+		return &ending{numerics: *w.started, metrics: w.done.Values, resumed: w.resumed}, nil
 	case ctx.Err() != nil:
 		return nil, errInterrupted
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
@@ -232,10 +237,9 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 // spare says of a killed process how much memory it had taken, of how much, and which fields take less.
 func (w *worker) spare(exit *exec.ExitError) string {
 	said := ""
-	if usage, ok := exit.SysUsage().(*syscall.Rusage); ok && runtime.GOOS == "linux" { // elsewhere it is in another unit
-		taken, limit := int64(usage.Maxrss)<<10, memory.Limit()
-		said = " when it had taken " + store.Size(taken)
-		if limit > 0 {
+	if most := taken(exit.ProcessState); most > 0 {
+		said = " when it had taken " + store.Size(most)
+		if limit := memory.Limit(); limit > 0 {
 			said += " of " + store.Size(limit)
 		}
 	}
@@ -244,6 +248,15 @@ func (w *worker) spare(exit *exec.ExitError) string {
 		said += "; " + advice
 	}
 	return said
+}
+
+// taken is the memory that a process had at its peak, in bytes; 0 where it is not known.
+func taken(p *os.ProcessState) int64 {
+	usage, ok := p.SysUsage().(*syscall.Rusage)
+	if !ok || runtime.GOOS != "linux" { // elsewhere it is in another unit
+		return 0
+	}
+	return int64(usage.Maxrss) << 10
 }
 
 func kernel() string {

@@ -56,6 +56,22 @@ func Steps(config json.RawMessage) int64 {
 	return *c.MaxSteps
 }
 
+// LengthShare is the length of a training as a share of that of another that differs from it in nothing but Lengths; 0 where one counts
+// epochs and the other steps.
+func LengthShare(config, of json.RawMessage) float64 {
+	var a, b length
+	if json.Unmarshal(config, &a) != nil || json.Unmarshal(of, &b) != nil {
+		return 0
+	}
+	switch {
+	case a.MaxSteps != nil && b.MaxSteps != nil && *b.MaxSteps > 0:
+		return float64(*a.MaxSteps) / float64(*b.MaxSteps)
+	case a.MaxSteps == nil && b.MaxSteps == nil && b.Epochs > 0:
+		return a.Epochs / b.Epochs
+	}
+	return 0
+}
+
 // length is the fields of Lengths.
 type length struct {
 	Epochs   float64

@@ -2,6 +2,7 @@
 //
 //	hone-worker stage JOBDIR     the job in a job folder (docs/worker.md)
 //	hone-worker complete         requests on standard input, answers on standard output, a JSON line each (complete.go)
+//	hone-worker bench            what predictions go by, for `hone doctor --bench` (bench.go)
 //	hone-worker version [--json] libtorch, its instruction set, the versions of stage kinds
 //
 // hone starts it; people seldom do.
@@ -30,10 +31,12 @@ func main() {
 		os.Exit(stages.Main(args[1], model.Stages(), model.Numerics))
 	case len(args) == 1 && args[0] == "complete":
 		os.Exit(complete(os.Stdin, os.Stdout))
+	case len(args) >= 1 && args[0] == "bench":
+		os.Exit(bench(args[1:], os.Stdout))
 	case len(args) >= 1 && args[0] == "version":
 		version(len(args) > 1 && args[1] == "--json")
 	default:
-		fmt.Fprintln(os.Stderr, "usage: hone-worker stage JOBDIR | complete | version [--json]")
+		fmt.Fprintln(os.Stderr, "usage: hone-worker stage JOBDIR | complete | bench [--device DEVICE] [--threads N] | version [--json]")
 		os.Exit(2)
 	}
 }

@@ -210,6 +210,7 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 	if err != nil {
 		return nil, err
 	}
+	r.Predict(plan)
 	for _, c := range pipelines.Diff(old, b.Graph, contentOf(sources)) {
 		s := stageOf(&c, before, after)
 		if f := s.field("source"); f != nil && c.Old != nil && c.New != nil {

@@ -51,15 +51,24 @@ const (
 
 func doctorCommand() *cobra.Command {
 	var f flags
+	var bench bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "what this machine has and lacks, with the command that mends it",
 		Long: `doctor says what this machine has and what is missing, with the command that
 mends it. ok is fine, note is worth knowing, missing is what a run will need. The
-exit code is 6 where something is missing.`,
+exit code is 6 where something is missing.
+
+--bench measures how fast it is, in some seconds, for what hone plan predicts: it
+is best done while the machine does nothing else. It is kept in the user's cache,
+for each device and number of threads.`,
 		Example: `  hone doctor
-  hone doctor --json`,
+  hone doctor --bench
+  hone doctor --bench --threads 4 --json`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
 			worker := examineWorker(c.Context())
 			checks := []checkup{
 				{Name: "hone", Status: fine, Found: fmt.Sprintf("%s, job protocol %d, %s/%s", version(), job.Protocol, runtime.GOOS, runtime.GOARCH)},
@@ -67,6 +76,9 @@ exit code is 6 where something is missing.`,
 			}
 			checks = append(checks, examineGPU(c.Context(), worker)...)
 			checks = append(checks, examineGit(c.Context()))
+			if bench {
+				checks = append(checks, benchMachine(c.Context(), worker, f.device, f.threads))
+			}
 			ok := true
 			for _, found := range checks {
 				ok = ok && found.Status != missing
@@ -80,7 +92,8 @@ exit code is 6 where something is missing.`,
 			return nil
 		},
 	}
-	f.register(c, "json", "store")
+	f.register(c, "json", "store", "device", "threads")
+	c.Flags().BoolVar(&bench, "bench", false, "measure this machine for hone plan")
 	return c
 }
 
@@ -244,7 +257,11 @@ func examineGit(ctx context.Context) checkup {
 
 // ask runs a program and returns what it says. Its error ends with the program's own last line.
 func ask(ctx context.Context, path string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	return askFor(ctx, doctorPatience, path, args...)
+}
+
+func askFor(ctx context.Context, patience time.Duration, path string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c := exec.CommandContext(ctx, path, args...)
 	var stderr bytes.Buffer
@@ -252,7 +269,7 @@ func ask(ctx context.Context, path string, args ...string) ([]byte, error) {
 	c.WaitDelay = time.Second
 	out, err := c.Output()
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("no answer within %s", doctorPatience)
+		return nil, fmt.Errorf("no answer within %s", patience)
 	}
 	if lines := strings.Split(strings.TrimSpace(stderr.String()), "\n"); err != nil && lines[len(lines)-1] != "" {
 		return nil, fmt.Errorf("%w: %s", err, lines[len(lines)-1])

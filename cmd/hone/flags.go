@@ -304,7 +304,9 @@ func (f *flags) fill(opts *runner.Options) error {
 	opts.Jobs, opts.Threads, opts.Device, opts.Exact = f.jobs, f.threads, f.device, f.numerics == "exact"
 	opts.Stages = append(opts.Stages, f.stages...)
 	opts.Hone, opts.Worker, opts.Version = []string{self}, findWorker, version()
-	return nil
+	opts.Machine, opts.Sample, opts.Shape = machineHere, sampleRows, shapeOfModel
+	opts.Price, err = price()
+	return err
 }
 
 // swapped tells the user of a verb about a stage who named the pipeline in its place.

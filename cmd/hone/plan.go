@@ -25,6 +25,11 @@ func planCommand() *cobra.Command {
   >  resume   interrupted: it goes on from its checkpoint
   !  blocked  a gate fails, or the machine lacks something
 
+Time, memory and disk are predicted, from records of the same kind and shape where
+there are any, else from the model's arithmetic and what hone doctor --bench
+measured of this machine; --json says what each figure stands on. HONE_PRICE
+("2.50 USD/h"), or resources.price, adds money. docs/cost.md says how.
+
 It executes nothing, and needs no network but that of --remote.
 
 --out writes the plan to a file, which hone run FILE carries out, or refuses where anything changed since: a field, a
@@ -45,6 +50,7 @@ a stage, else 0.`,
 			if err != nil {
 				return err
 			}
+			r.Predict(plan)
 			if out != "" {
 				if err := f.savePlan(r, plan, out); err != nil {
 					return err
@@ -84,14 +90,20 @@ func printPlan(w io.Writer, plan *runner.Plan, place string) error {
 	for _, s := range plan.Stages {
 		before = max(before, len([]rune(s.Name)))
 	}
-	kind, action := 0, 0
+	kind, action, time := 0, 0, 0
 	for _, s := range plan.Stages {
-		kind, action = max(kind, len(s.Kind)), max(action, len(s.Action))
+		kind, action, time = max(kind, len(s.Kind)), max(action, len(s.Action)), max(time, len(brevity(s)))
 	}
 	before += len("+ ") + kind + action + 3*between
+	if time > 0 {
+		before += time + between
+	}
 	for _, s := range plan.Stages {
 		count[s.Action]++
 		head := []string{symbols[s.Action] + " " + s.Name, s.Kind, string(s.Action)}
+		if time > 0 {
+			head = append(head, brevity(s))
+		}
 		t.reasons(head, reasons(s), width(w)-before)
 	}
 	if err := t.flush(); err != nil {
@@ -107,8 +119,10 @@ func printPlan(w io.Writer, plan *runner.Plan, place string) error {
 	if place != "" && count[runner.Reuse] == 0 {
 		last += "no record of it in " + place + "\n"
 	}
-	_, err := fmt.Fprint(w, last)
-	return err
+	if _, err := fmt.Fprint(w, last); err != nil {
+		return err
+	}
+	return printCost(w, plan.Cost)
 }
 
 // reasons is why a stage's action is what it is, a line each.
@@ -122,6 +136,9 @@ func reasons(s *runner.StagePlan) []string {
 	}
 	for _, c := range s.Why {
 		lines = append(lines, reason(s, c))
+	}
+	if s.Cost != nil && s.Cost.Warning != "" {
+		lines = append(lines, s.Cost.Warning)
 	}
 	if s.Renamed != "" {
 		lines = append(lines, fmt.Sprintf("(compared with %s, which the pipeline has no longer)", s.Renamed))

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,9 @@ func vetCommand() *cobra.Command {
   hone vet -t model=hf://HuggingFaceTB/SmolLM2-135M-Instruct`,
 		Long: `vet says everything that is wrong with a pipeline, a line each: file:line:col: path: what. PATH is a folder,
 FOLDER:PACKAGE, a file (which means its package), or ./... for every pipeline below. It runs nothing. In continuous integration, where weights are not: vet ./... --fmt --absent.
+
+Memory that a stage will not have is an error where resources.machine or resources.memory says what it is to run on and the
+weights, gradients and the optimiser's state alone are more; what is estimated, and what this machine lacks, is advice.
 
 --data has hone-worker prove of each training (train.sft, train.dpo, train.grpo, model.pretrain) that its rows reach its loss, by the
 functions that train them: a line a proof, which is proven, advice, fails (exit code 3: training would refuse it or learn nothing right
@@ -53,12 +57,15 @@ and asks no network. With --json the value has "data": for each training "pipeli
 				}
 				found.Errors = append(found.Errors, loose...)
 			}
-			v := wrong(found.Errors)
-			v.Valid, v.Warnings = len(found.Errors) == 0, found.Warnings
+			v := wrong(nil)
 			for _, g := range found.Graphs {
-				v.Pipelines = append(v.Pipelines, summary(g))
-				v.Advice = append(v.Advice, findings(append(g.Advice, g.Absent()...))...)
+				errs, advice := f.fit(g)
+				if found.Errors = append(found.Errors, errs...); len(errs) == 0 {
+					v.Pipelines = append(v.Pipelines, summary(g))
+				}
+				v.Advice = append(v.Advice, findings(slices.Concat(g.Advice, g.Absent(), advice))...)
 			}
+			v.Valid, v.Errors, v.Warnings = len(found.Errors) == 0, findings(found.Errors), found.Warnings
 			if d.data {
 				f.ran = path
 				if err := d.proveAll(ctx, c, &f, found.Graphs, &v); err != nil {

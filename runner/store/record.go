@@ -28,6 +28,7 @@ type Record struct {
 	Metrics     map[string]float64 `json:"metrics,omitempty"`
 	Started     time.Time          `json:"started"`
 	Seconds     float64            `json:"seconds"`
+	Memory      int64              `json:"memory,omitempty"` // bytes at the peak of its process; 0 is not known
 	Resumed     bool               `json:"resumed,omitempty"`
 	Sources     map[string]string  `json:"sources,omitempty"` // by field, as the pipeline names them; a folder's ends in /, an absolute path is its last element
 	Version     string             `json:"version"`           // of hone

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/hone-ml/hone/internal/cost"
+	"github.com/hone-ml/hone/runner/store"
+)
+
+// benchPatience is how long hone-worker may measure.
+const benchPatience = 2 * time.Minute
+
+// benchMachine has hone-worker measure what predictions go by, measures disk and hash here, and keeps it for plan.
+func benchMachine(ctx context.Context, worker checkup, device string, threads int) checkup {
+	f := checkup{Name: "bench", Status: missing, Mend: worker.Mend}
+	path, _ := worker.Detail["path"].(string)
+	if worker.Status != fine || path == "" {
+		f.Found = "nothing is measured without hone-worker"
+		return f
+	}
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	f.Mend = ""
+	m, err := measured(ctx, path, device, threads)
+	if err != nil {
+		f.Found = err.Error()
+		return f
+	}
+	dir, err := profiles()
+	if err == nil {
+		path, err = m.Write(dir)
+	}
+	if err != nil {
+		f.Found = err.Error()
+		return f
+	}
+	f.Status = fine
+	f.Found = fmt.Sprintf("%s, %s: float32 %s FLOP/s (a training step reaches %.0f%%), bfloat16 %s FLOP/s, memory %s/s, disk %s/s, hash %s/s, a worker starts in %.2fs; kept in %s",
+		m.Device, count(m.Threads, "thread"), rate(m.Float32), 100*m.Step, rate(m.BFloat16), store.Size(int64(m.Bandwidth)), store.Size(int64(m.Disk)),
+		store.Size(int64(m.Hash)), m.Start, path)
+	if m.Device != "cpu" {
+		f.Found = strings.Replace(f.Found, count(m.Threads, "thread"), m.Name, 1)
+	}
+	f.Detail = map[string]any{"path": path, "machine": m}
+	return f
+}
+
+// rate is a number a second, as processors are sold by.
+func rate(n float64) string {
+	if n >= 1e12 {
+		return fmt.Sprintf("%.3gT", n/1e12)
+	}
+	return fmt.Sprintf("%.3gG", n/1e9)
+}
+
+func measured(ctx context.Context, worker, device string, threads int) (m cost.Machine, err error) {
+	started := fastest(3, func() error {
+		_, err := askFor(ctx, doctorPatience, worker, "version")
+		return err
+	})
+	out, err := askFor(ctx, benchPatience, worker, "bench", "--device", device, "--threads", fmt.Sprint(threads))
+	if err != nil {
+		return m, fmt.Errorf("%s bench: %w", worker, err)
+	}
+	if err := json.Unmarshal(out, &m); err != nil {
+		return m, fmt.Errorf("%s bench: %w", worker, err)
+	}
+	m.Start, m.Measured = started, time.Now().UTC().Truncate(time.Second)
+	if m.Device == "cpu" {
+		m.Name = processor()
+	} else {
+		m.Memory = deviceMemory(ctx)
+	}
+	return m, disk(&m)
+}
+
+// disk measures writing a file and having it on the disk, and hashing.
+func disk(m *cost.Machine) error {
+	dir, err := os.MkdirTemp("", "hone-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	content := make([]byte, 32<<20)
+	for i := range content { // nothing that a file system could make less of
+		content[i] = byte(i * i >> 7)
+	}
+	const part = 1 << 20
+	m.Hash = part / fastest(50, func() error { store.Sum(content[:part]); return nil })
+	seconds := fastest(3, func() error {
+		var file *os.File
+		if file, err = os.Create(dir + "/file"); err != nil {
+			return err
+		}
+		defer file.Close()
+		if _, err = file.Write(content); err == nil {
+			err = file.Sync()
+		}
+		return err
+	})
+	m.Disk = float64(len(content)) / seconds
+	return err
+}
+
+// fastest is the least seconds of so many turns: what the machine does besides makes a turn slower, never faster.
+func fastest(turns int, turn func() error) float64 {
+	least := time.Duration(1<<63 - 1)
+	for range turns {
+		start := time.Now()
+		if turn() == nil {
+			least = min(least, time.Since(start))
+		}
+	}
+	return least.Seconds()
+}
+
+// deviceMemory is that of the first NVIDIA device in bytes; 0 where its driver does not say.
+func deviceMemory(ctx context.Context) int64 {
+	out, err := ask(ctx, "nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
+	if err != nil {
+		return 0
+	}
+	var mebibytes int64
+	if _, err := fmt.Sscan(string(out), &mebibytes); err != nil {
+		return 0
+	}
+	return mebibytes << 20
+}

@@ -1,0 +1,144 @@
+package cost
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Published shapes, and how many weights their models have.
+var published8B = []byte(`{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+	"num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": false, "torch_dtype": "bfloat16"}`)
+
+func TestParameters(t *testing.T) {
+	for name, c := range map[string]struct {
+		config string
+		want   int64
+	}{
+		"Llama 3.1 8B":  {string(published8B), 8030261248},
+		"SmolLM2 135M":  {`{"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152, "tie_word_embeddings": true}`, 134515008},
+		"GPT-2, within": {`{"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}`, 124439808}, // biases and positions are left out
+	} {
+		m, err := ParseModel([]byte(c.config))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if got := m.Parameters(); math.Abs(float64(got-c.want)) > 0.01*float64(c.want) {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+	m, _ := ParseModel(published8B)
+	if got := m.LoRA(16); got != 41943040 { // PEFT's trainable parameters of r=16, all-linear
+		t.Errorf("LoRA: %d", got)
+	}
+}
+
+// The arithmetic is that of the papers: 6·N a token and 4·N with an adapter, for N without the embedding, within what attention and head add.
+func TestFLOP(t *testing.T) {
+	m, err := ParseModel(published8B)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := float64(m.Linear() + m.Head())
+	full := Training{Model: m, Tokens: 1000, Labels: 1000}
+	if got := full.FLOP() / 1000 / n; got < 6 || got > 6.2 {
+		t.Errorf("full: %.2f·N a token", got)
+	}
+	adapter := full
+	adapter.Adapter = m.LoRA(16)
+	if got := adapter.FLOP() / 1000 / n; got < 4 || got > 4.4 {
+		t.Errorf("LoRA: %.2f·N a token", got)
+	}
+	again := full
+	again.Checkpoint = true
+	if got := again.FLOP() / full.FLOP(); math.Abs(got-4.0/3) > 0.01 {
+		t.Errorf("gradient checkpointing: %.3f times", got)
+	}
+}
+
+// What takes less memory is predicted to.
+func TestMemory(t *testing.T) {
+	m, err := ParseModel(published8B)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h100, ok := Named("h100")
+	if !ok {
+		t.Fatal("no h100")
+	}
+	of := func(change func(*Training)) Estimate {
+		x := Training{Model: m, DType: "bfloat16", Optimizer: "adamw", Steps: 10, Accumulate: 1, Rows: 8, Tokens: 1024, Labels: 1024, Longest: 1024}
+		change(&x)
+		return x.Estimate(h100)
+	}
+	full := of(func(*Training) {})
+	if want := int64(18 * m.Parameters()); full.Least != want { // float32 weights, gradients, two moments, and a copy in bfloat16
+		t.Errorf("full: at least %d, want %d", full.Least, want)
+	}
+	last := full.Memory
+	for _, less := range []struct {
+		name   string
+		change func(*Training)
+	}{
+		{"lion", func(x *Training) { x.Optimizer = "lion" }},
+		{"adafactor", func(x *Training) { x.Optimizer = "adafactor" }},
+		{"LoRA", func(x *Training) { x.Adapter = m.LoRA(16) }},
+		{"NF4", func(x *Training) { x.Adapter, x.Quantized = m.LoRA(16), true }},
+		{"double", func(x *Training) { x.Adapter, x.Quantized, x.Double = m.LoRA(16), true, true }},
+		{"recomputed", func(x *Training) {
+			x.Adapter, x.Quantized, x.Double, x.Checkpoint = m.LoRA(16), true, true, true
+		}},
+	} {
+		e := of(less.change)
+		if e.Memory >= last || e.Least > e.Memory {
+			t.Errorf("%s takes %d, at least %d, and what came before it %d", less.name, e.Memory, e.Least, last)
+		}
+		last = e.Memory
+	}
+}
+
+// Fields of config.json that make no model are errors, however they are wrong.
+func TestNoModel(t *testing.T) {
+	for _, config := range []string{``, `[]`, `{}`, `{"hidden_size": -1}`, `{"hidden_size": 1e99}`,
+		`{"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 9000000000, "num_attention_heads": 4, "vocab_size": 10}`,
+		`{"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 0, "vocab_size": 10}`,
+		`{"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": -10}`} {
+		if m, err := ParseModel([]byte(config)); err == nil {
+			t.Errorf("%s: %+v", config, m)
+		}
+	}
+	if _, err := ReadModel(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a folder that is not there has a shape")
+	}
+}
+
+// A profile counts for the device, threads and processor that it was measured on, and a damaged one is said to be.
+func TestProfile(t *testing.T) {
+	dir := t.TempDir()
+	m := Guess("cpu", 4, 1<<30)
+	m.Name, m.Measured = "Zen", time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	path, err := m.Write(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok, err := ReadProfile(dir, "cpu", 4, "Zen")
+	if m.Said = ""; err != nil || !ok || got != m || got.Basis() != "profile of 2026-01-02" {
+		t.Errorf("%+v %v %v", got, ok, err)
+	}
+	if _, ok, err := ReadProfile(dir, "cpu", 4, "Xeon"); ok || err != nil {
+		t.Error("another processor's", err)
+	}
+	if _, ok, err := ReadProfile(dir, "cpu", 2, "Zen"); ok || err != nil {
+		t.Error("of other threads", err)
+	}
+	for _, damaged := range []string{"", "{}", `{"float32": "fast"}`, `[1]`} {
+		if err := os.WriteFile(path, []byte(damaged), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok, err := ReadProfile(dir, "cpu", 4, "Zen"); ok || err == nil {
+			t.Errorf("%q is a profile", damaged)
+		}
+	}
+}

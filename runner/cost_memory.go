@@ -1,0 +1,153 @@
+package runner
+
+import (
+	"fmt"
+	"strings"
+
+	"cuelang.org/go/cue/token"
+
+	"github.com/hone-ml/hone/internal/cost"
+	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner/store"
+	"github.com/hone-ml/hone/schemas"
+)
+
+// Fit says which stages will not have the memory that they take. It is an error where the pipeline says what a stage is to run on, and where
+// weights, gradients and the optimiser's state alone, as they are held, are more than that has; whatever is an estimate is advice. Models that are
+// not made yet are as the stages before them say; of one that nobody can know the shape of, nothing is said.
+func (r *Runner) Fit() (errs, advice pipelines.Errors) {
+	f := &forecast{Runner: r, outputs: map[string]Outputs{}}
+	for _, s := range r.stages { // what the last run made is a good guess at what is made of it now
+		if rec := r.lastRun(s.Name); rec != nil && rec.Kind == s.Kind {
+			f.outputs[s.Name] = rec.Outputs
+		}
+	}
+	for _, s := range r.stages {
+		if !schemas.Computes(s.Kind) || s.Internal {
+			continue
+		}
+		m := f.machineOf(s)
+		w := f.stageWork(s, m)
+		w.longest = true // before any data is read
+		e, err := w.estimate()
+		if err != nil {
+			continue
+		}
+		limit, declared, of := memoryOf(s, m)
+		switch {
+		case limit == 0 || e.Memory <= limit:
+		case e.Least > limit:
+			wrong := pipelines.Error{Pos: fieldPos(s, declared), Path: "stages." + s.Name + "." + declared, Msg: f.impossible(s, m, e.Least, limit, of)}
+			if declared != "" {
+				errs = append(errs, wrong)
+			} else {
+				wrong.Path = strings.TrimSuffix(wrong.Path, ".")
+				advice = append(advice, wrong)
+			}
+		default:
+			w.longest = false
+			if e, err = w.estimate(); err != nil {
+				continue
+			}
+			if short := f.short(s, m, e.Memory); short.Msg != "" {
+				advice = append(advice, short)
+			}
+		}
+	}
+	return errs, advice
+}
+
+// memoryOf is the memory that a stage will have, the field that says so, and whose it is; 0 is not known. What the scheduler reserves of main
+// memory says nothing of a device.
+func memoryOf(s *pipelines.Stage, m cost.Machine) (limit int64, field, of string) {
+	switch r := s.Resources; {
+	case r.Machine != nil && r.Machine.Name != "":
+		return m.Memory, "resources.machine", r.Machine.Name + " has "
+	case r.Machine != nil:
+		return m.Memory, "resources.machine", "resources.machine has "
+	case r.Memory > 0 && m.Device == "cpu":
+		return r.Memory, "resources.memory", "resources.memory is "
+	}
+	return m.Memory, "", "this machine has "
+}
+
+// short is what to say of a stage whose peak is more than it will have; without a message where it is not.
+func (f *forecast) short(s *pipelines.Stage, m cost.Machine, peak int64) pipelines.Error {
+	limit, _, of := memoryOf(s, m)
+	if !schemas.Computes(s.Kind) || limit == 0 || peak <= limit {
+		return pipelines.Error{}
+	}
+	field, less := schemas.Spares(s.Kind, s.Config)
+	said := pipelines.Error{Pos: fieldPos(s, field), Path: strings.TrimSuffix("stages."+s.Name+"."+field, "."), Msg: fmt.Sprintf("takes about %s of memory, and %s%s", store.Size(peak), of, store.Size(limit))}
+	if less != "" {
+		said.Msg += "; " + less
+	}
+	return said
+}
+
+// impossible is what to say of a stage whose weights alone are too many, with what would fit.
+func (f *forecast) impossible(s *pipelines.Stage, m cost.Machine, least, limit int64, of string) string {
+	w := f.stageWork(s, m)
+	w.longest = true
+	training, lora := trainingOf(w.config)
+	held := "weights"
+	if training != nil {
+		held = "weights, gradients and the optimiser's state"
+	}
+	said := fmt.Sprintf("%s take %s at least, and %s%s", held, store.Size(least), of, store.Size(limit))
+	if training == nil || s.Kind == "model.pretrain" {
+		return said
+	}
+	var fits []string
+	try := func(name string, with schemas.LoRA, dtype string) {
+		w := f.stageWork(s, m)
+		w.longest = true
+		t, _ := trainingOf(w.config)
+		if dtype != "" {
+			t.Dtype = dtype
+		}
+		switch c := w.config.(type) {
+		case *schemas.TrainSFT:
+			c.LoRA = &with
+		case *schemas.TrainDPO:
+			c.LoRA = &with
+		case *schemas.TrainGRPO:
+			c.LoRA = &with
+		}
+		if e, err := w.estimate(); err == nil && e.Least <= limit {
+			fits = append(fits, fmt.Sprintf("%s takes %s", name, store.Size(e.Least)))
+		}
+	}
+	adapter := schemas.LoRA{Rank: 16}
+	if lora != nil {
+		adapter = *lora
+	} else {
+		try("lora", adapter, "")
+	}
+	if dtype(training.Dtype, m) == "float32" {
+		try(`lora in dtype: "bfloat16"`, adapter, "bfloat16")
+	}
+	if adapter.Quantize == "" {
+		adapter.Quantize = "nf4"
+		try(`lora with quantize: "nf4"`, adapter, "")
+	}
+	if len(fits) == 0 {
+		return said + "; a smaller model, or a machine with more memory, would do"
+	}
+	return said + "; " + strings.Join(fits, ", ")
+}
+
+// fieldPos is where the user wrote a field of a stage, or the stage.
+func fieldPos(s *pipelines.Stage, field string) token.Position {
+	if name, ok := strings.CutPrefix(field, "resources."); ok {
+		if pos, ok := s.Resources.Pos[name]; ok {
+			return pos
+		}
+	}
+	for _, f := range s.Fields {
+		if f.Path == field {
+			return f.Pos
+		}
+	}
+	return s.Pos
+}
