@@ -92,10 +92,11 @@ golden: bench-env model
     [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2
     cd bench/golden && {{ python }} files_parquet.py && {{ python }} files_safetensors.py && {{ python }} files_tokenizer.py && {{ python }} files_gguf.py && {{ python }} files_gguf_kinds.py && {{ python }} models.py && {{ python }} nf4.py && {{ python }} rows.py && {{ python }} order.py && {{ python }} sft.py && {{ python }} dpo.py && {{ python }} grpo.py && {{ python }} speak.py && {{ python }} greedy.py {{ root }}/.tools/smollm2 && {{ python }} gemma3.py {{ quote(gemma3) }}
 
-# hone beside TRL, transformers or llama.cpp on this machine: bench sft, dpo, grpo, rollouts, mixed, all of these: train; generate; hone alone: qlora; where a step's time goes: perf; on a GPU: cuda
-bench KIND *ARGUMENTS: build model bench-env
-    [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2
-    . .tools/env.sh && {{ python }} bench/{{ KIND }}.py {{ if KIND == "cuda" { "" } else { quote(root / ".tools/smollm2") } }} {{ ARGUMENTS }}
+# hone beside TRL, transformers or llama.cpp on this machine: bench sft, dpo, grpo, rollouts, mixed, all of these: train; generate; hone alone: qlora; where a step's time goes: perf; on a GPU: cuda; beside dvc, snakemake and ninja: plan
+bench KIND *ARGUMENTS: build
+    {{ if KIND == "plan" { "build/runners" } else { just + " model bench-env" } }}
+    [ {{ KIND }} = plan ] || [ -d .tools/smollm2 ] || {{ python }} bench/peers/from_gguf.py {{ quote(gguf) }} .tools/smollm2
+    . .tools/env.sh && {{ if KIND == "plan" { root / ".tools/runners/bin/python" } else { python } }} bench/{{ KIND }}.py {{ if KIND =~ "^(cuda|plan)$" { "" } else { quote(root / ".tools/smollm2") } }} {{ ARGUMENTS }}
 
 # The Python peers that goldens and benchmarks compare with, in .tools/peers
 bench-env:

@@ -19,7 +19,7 @@ const recordHelp = `In place of the stage, the beginning of a key names an earli
 hash an artifact: hone show STAGE prints them.`
 
 // prefix is the beginning of a key or hash, and perhaps a port.
-var prefix = regexp.MustCompile(`^([0-9a-f]{7,64})(?:\.(.+))?$`)
+var prefix = regexp.MustCompile(`^([0-9a-f]+)(?:\.(.+))?$`)
 
 // earlierShown is how many earlier runs a stage's are listed.
 const earlierShown = 5
@@ -28,7 +28,7 @@ const earlierShown = 5
 // where it is neither. The port is the artifact's, or what the name says behind a dot.
 func (f *flags) record(name, path string) (rec *store.Record, port string, st *store.Store, err error) {
 	m := prefix.FindStringSubmatch(name)
-	if m == nil {
+	if m == nil || len(m[1]) < 7 || len(m[1]) > 64 {
 		return nil, "", nil, nil
 	}
 	if g, err := f.graph([]string{path}); err == nil {

@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -118,7 +119,7 @@ func truth(s string) bool {
 }
 
 var (
-	repositories = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9._-]{1,96})?$`)
+	repositories = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)?$`)
 	commits      = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
@@ -132,7 +133,8 @@ func Parse(source string) (repository, revision string, err error) {
 	if !ok {
 		revision = "main"
 	}
-	if !repositories.MatchString(repository) || strings.Contains(repository, "--") || strings.Contains(repository, "..") {
+	long := func(part string) bool { return len(part) > 96 }
+	if !repositories.MatchString(repository) || slices.ContainsFunc(strings.Split(repository, "/"), long) || strings.Contains(repository, "--") || strings.Contains(repository, "..") {
 		return "", "", fmt.Errorf("%s: want hf://org/name or hf://org/name@revision", source)
 	}
 	if revision == "" || len(revision) > 255 || strings.Contains(revision, "..") || strings.ContainsAny(revision, "\\ \x00?#") || strings.HasPrefix(revision, "/") {
