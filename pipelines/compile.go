@@ -42,6 +42,7 @@ func Compile(p *Pipeline) (*Graph, error) {
 	}
 	g.Stages = order(addInternal(g.Stages))
 	c.senseIntent(g)
+	c.senseOverlap(g)
 	g.Advice = c.advice
 	g.Reads = p.reader.reads(p.overlay)
 	return g, nil

@@ -91,8 +91,8 @@ func (r *Runner) Run(ctx context.Context) (*Result, error) {
 	return result, nil
 }
 
-// unpinned is the hub sources of a stage that hone.lock has no commit of.
-func (r *Runner) unpinned(s *pipelines.Stage) []string {
+// Unpinned is the hub sources of a stage that name no commit and that hone.lock has none of: the next run decides what they are.
+func (r *Runner) Unpinned(s *pipelines.Stage) []string {
 	var hub []string
 	for _, src := range s.Sources {
 		if src.Hub != "" && r.lock.commit(src.Hub) == "" {

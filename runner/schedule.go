@@ -125,7 +125,7 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 		if res.gone != nil && n.rebuilt == 0 { // else it is said already
 			n.note("%v: made again", res.gone)
 		}
-		if sources := s.r.unpinned(n.stage); len(sources) > 0 {
+		if sources := s.r.Unpinned(n.stage); len(sources) > 0 {
 			s.ask(ctx, n, sources)
 			return true, nil
 		}

@@ -132,7 +132,8 @@ func TestPredictions(t *testing.T) {
 			t.Logf("%-10s predicted %6.2fs, took %6.2fs; %5d MiB, %5d MiB; %s", s.Name, *s.Predicted, taken, *s.Cost.Memory>>20, rec.Memory>>20, s.Cost.Basis)
 			ratios[s.Name] = append(ratios[s.Name], ratio)
 			good = good && ratio <= 2
-			if memory := float64(*s.Cost.Memory) / float64(rec.Memory); memory > 2 || memory < 0.5 {
+			// Of stages that share a process nobody knows what each took.
+			if memory := float64(*s.Cost.Memory) / float64(rec.Memory); rec.Memory > 0 && (memory > 2 || memory < 0.5) {
 				t.Errorf("%s: predicted %d MiB, took %d MiB", s.Name, *s.Cost.Memory>>20, rec.Memory>>20)
 			}
 		}

@@ -228,6 +228,9 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 		}
 		p.Stages = append(p.Stages, s)
 		p.Advice = append(p.Advice, gateAdvice(&c, after)...)
+		if c.New != nil {
+			p.Advice = append(p.Advice, pinAdvice(&c, r.Unpinned(c.New), after)...)
+		}
 	}
 	for _, e := range after.placed(b.Advice) {
 		if !slices.ContainsFunc(old.Advice, func(o pipelines.Error) bool { return o.Path == e.Path && o.Msg == e.Msg }) {
@@ -296,6 +299,22 @@ func gateAdvice(c *pipelines.StageChange, after *side) (advice []finding) {
 			continue
 		}
 		advice = append(advice, finding{after.pos(f.NewPos), "stages." + c.Name() + "." + f.Field, what})
+	}
+	return advice
+}
+
+// pinAdvice tells of hub sources that the change brings and that may be another model tomorrow.
+func pinAdvice(c *pipelines.StageChange, unpinned []string, after *side) (advice []finding) {
+	for _, src := range c.New.Sources {
+		if !slices.Contains(unpinned, src.Hub) || slices.ContainsFunc(sourcesOf(c.Old), func(o pipelines.Source) bool { return o.Hub == src.Hub }) {
+			continue
+		}
+		for _, f := range c.New.Fields {
+			if f.Path == src.Field {
+				advice = append(advice, finding{after.pos(f.Pos), "stages." + c.Name() + "." + f.Path,
+					src.Hub + " names no commit, and hone.lock has none: what is trained on may change; commit the hone.lock that hone run writes"})
+			}
+		}
 	}
 	return advice
 }
