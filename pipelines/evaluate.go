@@ -166,16 +166,17 @@ func (c *child) process(ctx context.Context) (begun *answer, died error) {
 		return nil, err
 	}
 	answers := make(chan answer)
-	read := make(chan error, 1)
+	broken := make(chan error, 1) // why there are no more of them
 	go func() {
+		defer close(answers)
 		if _, err := stdin.Write(ask.Bytes()); err != nil {
-			read <- err
+			broken <- err
 			return
 		}
 		for d := gob.NewDecoder(stdout); ; {
 			var a answer
 			if err := d.Decode(&a); err != nil {
-				read <- err
+				broken <- err
 				return
 			}
 			answers <- a
@@ -184,9 +185,15 @@ func (c *child) process(ctx context.Context) (begun *answer, died error) {
 	stop := time.NewTimer(maxTime)
 	for {
 		select {
-		case a := <-answers:
+		case a, more := <-answers:
 			stop.Reset(maxTime)
 			switch {
+			case !more:
+				ended := cmd.Wait()
+				if err := <-broken; errors.Is(err, io.EOF) && ended == nil {
+					return nil, nil
+				}
+				return begun, reason(ended, said.String())
 			case a.Failure != nil:
 				c.err = a.Failure.error()
 			case a.Begins != "":
@@ -196,20 +203,10 @@ func (c *child) process(ctx context.Context) (begun *answer, died error) {
 			default:
 				c.packages = a.Packages
 			}
-		case err := <-read:
-			ended := cmd.Wait()
-			if errors.Is(err, io.EOF) && ended == nil {
-				return nil, nil
-			}
-			return begun, reason(ended, said.String())
 		case <-stop.C:
 			end()
-			go func() {
-				for range answers { //nolint:revive // so that the reader ends
-				}
-			}()
-			<-read
-			close(answers)
+			for range answers { // to the end
+			}
 			_ = cmd.Wait()
 			return begun, fmt.Errorf("its CUE takes more than %v to evaluate", maxTime)
 		}

@@ -3,7 +3,6 @@ package pipelines
 import (
 	"bytes"
 	"crypto/sha256"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -206,12 +205,12 @@ func namesSum(dir string) [sha256.Size]byte {
 		slices.Sort(names)
 		for _, name := range names {
 			if strings.HasSuffix(name, ".cue") {
-				io.WriteString(h, name+"\x00")
+				h.Write([]byte(name + "\x00"))
 			}
 		}
 	}
 	if exists(moduleFile(dir)) {
-		io.WriteString(h, "/")
+		h.Write([]byte("/"))
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,7 +57,7 @@ func sharedWorker() int {
 	check(err)
 	for {
 		dir, lock, err := job.Take(jobs)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return 0
 		}
 		check(err)

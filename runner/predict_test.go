@@ -193,7 +193,7 @@ func (w *world) text() string {
 	var b strings.Builder
 	b.WriteString("package p\n\nimport \"github.com/hone-ml/hone/schemas\"\n\nschemas.#Pipeline\n\n" + w.comment + "name: \"p\"\nstages: {\n")
 	for _, s := range w.stages {
-		fmt.Fprintf(&b, "%s: {kind: \"exec\", out: out: kind: \"files\"\n", s.name)
+		fmt.Fprintf(&b, "%s: {kind: \"exec\", out: {out: kind: \"files\"}\n", s.name)
 		orders := []string{"say " + s.silent, "write out/t " + s.text}
 		if s.file != "" {
 			fmt.Fprintf(&b, "files: [%q]\n", s.file)

@@ -107,7 +107,7 @@ func (p *process) wait() error {
 	if p.jobs != nil {
 		_ = p.jobs.Close()
 	}
-	for range p.lines { //nolint:revive // its output, to the end
+	for range p.lines { // its output, to the end
 	}
 	return p.cmd.Wait()
 }

@@ -108,7 +108,7 @@ func (f *flags) savedPlan(c *cobra.Command, args []string) (*runner.Saved, []str
 	}
 	file := args[0]
 	if info, err := os.Stat(file); err != nil || info.IsDir() { // a folder, FOLDER:PACKAGE, or nothing at all
-		return nil, args, nil
+		return nil, args, nil //nolint:nilerr // it is a PATH, and its reading tells
 	}
 	saved, err := readPlan(file)
 	if err != nil {

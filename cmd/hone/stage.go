@@ -16,12 +16,12 @@ func stageCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			registry, code := data.Stages(nil), 0
+			registry := data.Stages(nil)
+			work := func() int { return stages.Main(args[0], registry, nil) }
 			if args[0] == job.Shared {
-				code = stages.Serve(registry, nil)
-			} else {
-				code = stages.Main(args[0], registry, nil)
+				work = func() int { return stages.Serve(registry, nil) }
 			}
+			code := work()
 			if code != 0 {
 				return &exit{code: code}
 			}

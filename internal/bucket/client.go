@@ -201,7 +201,7 @@ func (c *client) Read(ctx context.Context, name string, offset int64) (io.ReadCl
 		stop()
 		return nil, 0, err
 	}
-	resp, err := c.do(r) //nolint:bodyclose // the stream's Close does
+	resp, err := c.do(r)
 	if err != nil {
 		stop()
 		return nil, 0, err

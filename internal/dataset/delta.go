@@ -174,7 +174,7 @@ func (d *Delta) count(a, b []hashedRow) {
 	slices.SortFunc(a, order)
 	slices.SortFunc(b, order)
 	for len(a) > 0 || len(b) > 0 {
-		id := uint64(0)
+		var id uint64
 		if len(b) == 0 || len(a) > 0 && a[0].id <= b[0].id {
 			id = a[0].id
 		} else {

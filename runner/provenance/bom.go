@@ -95,16 +95,15 @@ func (f *Facts) component(files []Resource) cdx.Component {
 
 func (f *Facts) modelCard() *cdx.MLModelCard {
 	p := &cdx.MLModelParameters{Task: "text-generation", ArchitectureFamily: f.Family, ModelArchitecture: f.Architecture}
-	for _, t := range f.Trainings {
+	if len(f.Trainings) > 0 { // the last comes first
 		approach := cdx.MLModelParametersApproachTypeSupervised
-		switch t.Kind {
+		switch f.Trainings[0].Kind {
 		case "train.grpo":
 			approach = cdx.MLModelParametersApproachTypeReinforcementLearning
 		case "model.pretrain":
 			approach = cdx.MLModelParametersApproachTypeSelfSupervised
 		}
 		p.Approach = &cdx.MLModelParametersApproach{Type: approach}
-		break
 	}
 	var datasets []cdx.MLDatasetChoice
 	for _, s := range f.rows() {
