@@ -32,7 +32,7 @@ func identityOf(st *unix.Stat_t) identity {
 }
 
 // buffers are what files are read into: large for large ones, and many files are small.
-var buffers = sync.Pool{New: func() any { return new([1 << 20]byte) }}
+var buffers = sync.Pool{New: func() any { return new([piece]byte) }}
 
 // hashFile is the BLAKE3-256 of a regular file's bytes. A file that changes while it is read is an error.
 func hashFile(path string) (string, identity, error) {
@@ -45,10 +45,8 @@ func hashFile(path string) (string, identity, error) {
 		return "", identity{}, err
 	}
 	defer f.Close()
-	h := blake3.New()
-	buffer := buffers.Get().(*[1 << 20]byte)
-	defer buffers.Put(buffer)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, buffer[:]); err != nil {
+	hash, err := hashOpen(f, before.Size)
+	if err != nil {
 		return "", identity{}, err
 	}
 	after, _, _, err := lstat(path)
@@ -58,7 +56,20 @@ func hashFile(path string) (string, identity, error) {
 	if before != after {
 		return "", identity{}, fmt.Errorf("%s: changed while it was read", path)
 	}
-	return hex.EncodeToString(h.Sum(nil)), after, nil
+	return hash, after, nil
+}
+
+// hashOpen is the hash of an open file of so many bytes.
+func hashOpen(f *os.File, size int64) (string, error) {
+	if size >= shared {
+		hash, err := sum(f, size)
+		return hex.EncodeToString(hash[:]), err
+	}
+	h := blake3.New()
+	buffer := buffers.Get().(*[piece]byte)
+	defer buffers.Put(buffer)
+	_, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, buffer[:])
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // hashOnce is hashFile, done once a process for a file whose identity stays.
