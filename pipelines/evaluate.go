@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -255,7 +256,7 @@ func gather(pattern string, opts Options, all []outcome) (*Compiled, error) {
 		return nil, err
 	} else if len(c.Graphs) == 0 && len(c.Errors) == 0 {
 		return nil, &NoPipelineError{UsageError{shownPath(root) + ": no pipeline here or below"}}
-	} else if len(c.Errors) == 0 {
+	} else if len(c.Errors) == 0 && len(opts.Except) == 0 {
 		for _, tag := range opts.Tags {
 			if !taken[tag] {
 				return nil, usagef("%s: no pipeline has the tag %s", shownPath(root), tag)
@@ -268,7 +269,7 @@ func gather(pattern string, opts Options, all []outcome) (*Compiled, error) {
 // CompileAll compiles every pipeline at a pattern: ./... is each below the folder, anything else as Load. Packages that do not embed
 // #Pipeline are passed over. What is wrong with one is in the Errors, beside the graphs of those that are right.
 func CompileAll(pattern string, opts Options) (*Compiled, error) {
-	list, one, err := find(pattern)
+	list, one, err := find(pattern, opts)
 	if own := (Errors)(nil); errors.As(err, &own) {
 		return &Compiled{Errors: own}, nil
 	} else if err != nil {
@@ -282,11 +283,12 @@ func CompileAll(pattern string, opts Options) (*Compiled, error) {
 }
 
 // find is the packages that a pattern matches; one says that it names a single one, which must be a pipeline.
-func find(pattern string) (list []found, one bool, err error) {
+func find(pattern string, opts Options) (list []found, one bool, err error) {
 	root, recursive := strings.CutSuffix(pattern, "...")
 	if recursive {
 		if root, err = absolute(root); err == nil {
 			list, err = findBelow(root)
+			list = slices.DeleteFunc(list, func(f found) bool { return slices.Contains(opts.Except, f.dir) })
 		}
 		return list, false, err
 	}
@@ -333,7 +335,7 @@ func Serve(in io.Reader, out io.Writer) error {
 		os.Exit(1)
 	}()
 	answers := gob.NewEncoder(out)
-	list, one, err := find(r.Pattern)
+	list, one, err := find(r.Pattern, r.Options)
 	if own := (Errors)(nil); errors.As(err, &own) { // they are a pipeline's, though which one cannot be told
 		if err := answers.Encode(answer{Packages: 1}); err != nil {
 			return err

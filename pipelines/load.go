@@ -24,6 +24,7 @@ import (
 // Options of Load.
 type Options struct {
 	Tags   []string // key=value, or a bare name, as cue's -t
+	Except []string // absolute folders whose packages a pattern of several does not mean
 	Absent bool     // files that stages name need not be there: a revision of the past has those that were committed
 }
 

@@ -36,16 +36,17 @@ type Options struct {
 	Hone      []string // argv of this program, for kinds without tensors
 	Worker    func() (string, error)
 	Resolve   func(ctx context.Context, repo, revision string) (commit string, err error)
-	Observe   func(Update)    // called from one goroutine at a time
-	Silence   time.Duration   // after which a worker that says nothing is ended; a minute where 0
-	Grace     time.Duration   // that an interrupted worker has; 12 seconds where 0
-	Version   string          // of hone, for the record
-	Smoke     bool            // every stage on a few rows and two steps, apart from the records
-	Sources   *store.Sources  // hashes of the user's files, where several runners share them
-	Asked     *Invocation     // what a later run has to ask for to be the same, where this one leaves it nothing to do
-	Look      bool            // the run is for vet: what a run before it gave stays what the pipeline's last run gave
-	Elsewhere []Elsewhere     // asked for what the store lacks, in this order
-	Context   context.Context // ends what Plan asks of them
+	Observe   func(Update)           // called from one goroutine at a time
+	Silence   time.Duration          // after which a worker that says nothing is ended; a minute where 0
+	Grace     time.Duration          // that an interrupted worker has; 12 seconds where 0
+	Version   string                 // of hone, for the record
+	Smoke     bool                   // every stage on a few rows and two steps, apart from the records
+	Sources   *store.Sources         // hashes of the user's files, where several runners share them
+	History   func() []*store.Record // all of the store's records, the oldest first; the same
+	Asked     *Invocation            // what a later run has to ask for to be the same, where this one leaves it nothing to do
+	Look      bool                   // the run is for vet: what a run before it gave stays what the pipeline's last run gave
+	Elsewhere []Elsewhere            // asked for what the store lacks, in this order
+	Context   context.Context        // ends what Plan asks of them
 
 	// What predictions take, each of which may be left out: a machine's figures, rows of a dataset's folder or of a data.load's source, the
 	// shape of a model's folder or file, and the price of an hour.
@@ -143,13 +144,9 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 		sources: opts.Sources, ref: store.RefID(g.Dir, g.Package), hashes: map[string]string{}, logs: map[string]string{}, shapes: map[string]glimpse{},
 		away: map[string]distant{}, unfit: map[string]bool{},
 	}
-	r.history = sync.OnceValue(func() []*store.Record {
-		records, err := st.AllRecords()
-		if err != nil {
-			return nil // then why has nothing to compare with
-		}
-		return records
-	})
+	if r.history = opts.History; r.history == nil {
+		r.history = History(st)
+	}
 	r.moved = sync.OnceValue(func() []string {
 		if len(ref.Stages) > 0 { // a folder with a past of its own is no other's, though it was copied from there
 			return ref.Moved
@@ -161,6 +158,17 @@ func New(g *pipelines.Graph, st *store.Store, opts Options) (*Runner, error) {
 		return former
 	})
 	return r, nil
+}
+
+// History reads the records of a store, when they are asked for first.
+func History(st *store.Store) func() []*store.Record {
+	return sync.OnceValue(func() []*store.Record {
+		records, err := st.AllRecords()
+		if err != nil {
+			return nil // then why has nothing to compare with
+		}
+		return records
+	})
 }
 
 // UnknownStageError is a name that the pipeline has no stage of.

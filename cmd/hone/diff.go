@@ -130,12 +130,16 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 		return nil, err
 	}
 	d := &comparison{Base: base, Head: head, Pipelines: []diffPipeline{}}
-	before, drop, err := f.side(ctx, repo, base)
+	after, drop, err := f.side(ctx, repo, head)
 	if err != nil {
 		return nil, err
 	}
 	defer drop()
-	after, drop, err := f.side(ctx, repo, head)
+	same, err := after.unchanged(ctx, repo, base)
+	if err != nil {
+		return nil, err
+	}
+	before, drop, err := f.side(ctx, repo, base, same...)
 	if err != nil {
 		return nil, err
 	}
@@ -146,14 +150,14 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 	for _, e := range before.placed(before.invalid) {
 		d.warnings = append(d.warnings, "as of "+base[:12]+", "+e.Error())
 	}
-	sources := st.Sources()
+	shared := runner.Options{Sources: st.Sources(), History: runner.History(st)}
 	within, stop := context.WithTimeout(ctx, comparing)
 	defer stop()
 	for _, pair := range paired(before.pipelines, after.pipelines) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		p, err := f.comparePipeline(ctx, within, pair[0], pair[1], before, after, st, sources)
+		p, err := f.comparePipeline(ctx, within, pair[0], pair[1], before, after, st, shared)
 		if err != nil {
 			return nil, err
 		}
@@ -177,7 +181,7 @@ func contentOf(sources *store.Sources) func(pipelines.Source) string {
 }
 
 // comparePipeline compares one pipeline; the one or the other is nil where it is only on one side.
-func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, before, after *side, st *store.Store, sources *store.Sources) (*diffPipeline, error) {
+func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, before, after *side, st *store.Store, shared runner.Options) (*diffPipeline, error) {
 	if b == nil {
 		p := &diffPipeline{Path: a.path, Name: a.Name, Change: "removed", Stages: []diffStage{}, Advice: []finding{}, graph: a.Graph}
 		for _, s := range a.Stages {
@@ -202,7 +206,7 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 			p.Change = "changed"
 		}
 	}
-	r, err := f.runnerOf(b.Graph, st, runner.Options{Sources: sources})
+	r, err := f.runnerOf(b.Graph, st, shared)
 	if err != nil {
 		return nil, err
 	}
@@ -210,8 +214,11 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 	if err != nil {
 		return nil, err
 	}
-	r.Predict(plan)
-	for _, c := range pipelines.Diff(old, b.Graph, contentOf(sources)) {
+	changes := pipelines.Diff(old, b.Graph, contentOf(shared.Sources))
+	if slices.ContainsFunc(changes, func(c pipelines.StageChange) bool { return c.Differs() }) {
+		r.Predict(plan)
+	}
+	for _, c := range changes {
 		s := stageOf(&c, before, after)
 		if f := s.field("source"); f != nil && c.Old != nil && c.New != nil {
 			if old, now := rowsFrom(c.Old), rowsFrom(c.New); old != nil && now != nil {

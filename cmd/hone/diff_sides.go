@@ -65,8 +65,9 @@ func usageUnless(ctx context.Context, err error) error {
 	return usage("%w", err)
 }
 
-// side reads the pipelines of a commit, or of the work tree. What it wrote for that is removed by drop.
-func (f *flags) side(ctx context.Context, repo *git.Repository, commit string) (s *side, drop func(), err error) {
+// side reads the pipelines of a commit, or of the work tree; those in same are the same as in another. What it wrote for that is
+// removed by drop.
+func (f *flags) side(ctx context.Context, repo *git.Repository, commit string, same ...*located) (s *side, drop func(), err error) {
 	s, drop = &side{root: repo.Root, commit: commit}, func() {}
 	if commit != "" {
 		if s.root, err = os.MkdirTemp("", "hone-diff-"); err != nil {
@@ -78,15 +79,20 @@ func (f *flags) side(ctx context.Context, repo *git.Repository, commit string) (
 			return nil, nil, err
 		}
 	}
-	if err := f.read(ctx, repo, s); err != nil {
+	if err := f.read(ctx, repo, s, same); err != nil {
 		drop()
 		return nil, nil, err
 	}
 	return s, drop, nil
 }
 
-func (f *flags) read(ctx context.Context, repo *git.Repository, s *side) error {
-	all, err := evaluate(s.root+"/...", pipelines.Options{Tags: f.tags, Absent: true})
+func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, same []*located) error {
+	opts := pipelines.Options{Tags: f.tags, Absent: true}
+	for _, p := range same {
+		opts.Except = append(opts.Except, filepath.Join(s.root, filepath.FromSlash(p.path)))
+	}
+	s.pipelines = same
+	all, err := evaluate(s.root+"/...", opts)
 	var none *pipelines.NoPipelineError
 	if errors.As(err, &none) {
 		return nil
