@@ -108,19 +108,93 @@ def line(what, found):
     print(f"{what}: {', '.join(parts)}; hone {1000 * median(ours, 'cpu'):,.1f} ms of processor, {median(ours, 'peak'):.0f} MB", flush=True)
 
 
+def seconds(argv, cwd, env=None):
+    start = time.perf_counter()
+    subprocess.run(argv, cwd=cwd, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def review(folder, pipelines, repeats):
+    """hone diff over a repository of copies of the quickstart, two of which change; hone vet of the quickstart itself."""
+    quickstart = ROOT / "examples" / "quickstart"
+    folder.mkdir()
+    for i in range(pipelines):
+        at = folder / f"p{i}"
+        shutil.copytree(quickstart, at, ignore=shutil.ignore_patterns("models", "cue.mod", "*.md"))
+        for path in at.glob("*.cue"):
+            path.write_text(path.read_text().replace("package quickstart", f"package p{i}").replace('name: "quickstart"', f'name: "p{i}"'))
+        (at / "models").mkdir()
+        (at / "models" / "smollm2-135m-instruct.gguf").write_text("a stand-in: nothing reads it\n")
+    commit = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "-m", "all"]
+    for step in (["git", "init", "-q"], ["git", "add", "-A"], commit):
+        subprocess.run(step, cwd=folder, check=True)
+    for i in range(2):
+        for path in (folder / f"p{i}").glob("*.cue"):
+            path.write_text(path.read_text().replace("learningRate: 1e-3", "learningRate: 2e-3"))
+    env = {**os.environ, "HONE_STORE": str(folder.parent / "review-store")}
+    diff = [seconds([HONE, "diff", "HEAD"], folder, env) for _ in range(repeats)]
+    vet = [seconds([HONE, "vet", "p5"], folder, env) for _ in range(repeats)]
+    print(f"hone diff over {pipelines} pipelines: {statistics.median(diff):.2f} s; hone vet of one: {1000 * statistics.median(vet):.0f} ms", flush=True)
+
+
+def storing(folder, gigabytes, repeats):
+    """A file of random bytes in the page cache: copied and synced, stored by hone, added by dvc; hashed by hone and by BLAKE3's own library."""
+    folder.mkdir()
+    big = folder / "big"
+    with open(big, "wb") as f:
+        for _ in range(gigabytes * 16):
+            f.write(os.urandom(1 << 26))
+    os.sync()
+    env = {**os.environ, "PATH": f"{PEERS}:{os.environ['PATH']}", "HONE_STORE": str(folder / "store"), "DVC_NO_ANALYTICS": "1"}
+    head = 'package p\n\nimport "github.com/hone-ml/hone/schemas"\n\nschemas.#Pipeline\n\nname: "p"\n'
+    found = {name: [] for name in ("cp and sync", "hone", "dvc add", "hone hashes", "BLAKE3 hashes")}
+    for i in range(repeats):
+        copy = folder / "copy"
+        found["cp and sync"].append(seconds(["sh", "-c", f"cp {big} {copy} && sync {copy}"], folder))
+        copy.unlink()
+        at = folder / f"h{i}"
+        at.mkdir()
+        (at / "p.cue").write_text(head + f'stages: a: {{kind: "exec", command: ["cp", "{big}", "out/o/big"], out: o: kind: "files", env: TURN: "{i}"}}\n')
+        found["hone"].append(seconds([HONE, "run"], at, env))
+        subprocess.run(["chmod", "-R", "u+w", folder / "store"], check=True)
+        shutil.rmtree(folder / "store")
+        at = folder / f"d{i}"
+        at.mkdir()
+        for step in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+            subprocess.run(step, cwd=at, env=env, check=True, stdout=subprocess.DEVNULL)
+        os.link(big, at / "big")
+        found["dvc add"].append(seconds(["dvc", "add", "-q", "big"], at, env))
+        shutil.rmtree(at)
+        at = folder / f"s{i}"
+        at.mkdir()
+        os.link(big, at / "big")
+        (at / "p.cue").write_text(head + 'stages: a: {kind: "exec", command: ["true"], files: ["big"], out: o: kind: "files"}\n')
+        found["hone hashes"].append(seconds([HONE, "plan"], at, {**env, "HONE_STORE": str(folder / f"none{i}")}))
+        code = f"import blake3; h = blake3.blake3(max_threads=blake3.blake3.AUTO); h.update_mmap({str(big)!r}); h.digest()"
+        found["BLAKE3 hashes"].append(seconds([PEERS / "python", "-c", code], folder))
+    said = ", ".join(f"{name} {statistics.median(runs):.2f} s" for name, runs in found.items())
+    print(f"{gigabytes} GiB from the page cache: {said} (hone's hashing with its start and the pipeline's evaluation)", flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--stages", type=int, default=1000)
     p.add_argument("--repeats", type=int, default=3)
     p.add_argument("--tools", default="ninja,snakemake,dvc", help="the peers, by commas")
     p.add_argument("--shapes", default="fan,chain")
+    p.add_argument("--pipelines", type=int, default=100, help="that hone diff compares; 0: none")
+    p.add_argument("--gigabytes", type=int, default=4, help="that are stored; 0: none")
     p.add_argument("--out", help="also as JSON")
     a = p.parse_args()
     print(surroundings.processor())
     surroundings.warn_if_busy()
     results = {}
     with tempfile.TemporaryDirectory() as tmp:
-        for shape in a.shapes.split(","):
+        if a.pipelines:
+            review(pathlib.Path(tmp) / "review", a.pipelines, a.repeats)
+        if a.gigabytes:
+            storing(pathlib.Path(tmp) / "storing", a.gigabytes, a.repeats)
+        for shape in filter(None, a.shapes.split(",")):
             names = ["hone", *filter(None, a.tools.split(","))]
             tools = [Tool(name, *TOOLS[name], pathlib.Path(tmp) / shape, shape, a.stages) for name in names]
             cold, still = {}, {t.name: [] for t in tools}

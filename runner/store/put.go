@@ -127,6 +127,9 @@ func (s *Store) putFile(dir, rel string) (entry, error) {
 	if err := os.Chmod(path, mode); err != nil {
 		return entry{}, err
 	}
+	if id.Size >= shared {
+		soon(path)
+	}
 	hash, id, err := hashFile(path)
 	if err != nil {
 		return entry{}, err

@@ -28,3 +28,6 @@ func flush(dir string) error {
 		return f.Sync()
 	})
 }
+
+// soon does nothing: other systems cannot begin to write a file and go on.
+func soon(string) {}
