@@ -183,6 +183,9 @@ func total(stages []*StagePlan) *Cost {
 	if len(unknowns) > 0 {
 		said = append(said, fmt.Sprintf("%d unknown (%s)", len(unknowns), strings.Join(unknowns, ", ")))
 	}
+	if len(currencies) > 1 {
+		said = append(said, "prices in "+strings.Join(slices.Sorted(maps.Keys(currencies)), " and ")+" are not added up")
+	}
 	sum.Basis = strings.Join(said, ", ")
 	return sum
 }

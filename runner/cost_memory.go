@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cuelang.org/go/cue/token"
@@ -17,8 +18,11 @@ import (
 // not made yet are as the stages before them say; of one that nobody can know the shape of, nothing is said.
 func (r *Runner) Fit() (errs, advice pipelines.Errors) {
 	f := &forecast{Runner: r, outputs: map[string]Outputs{}}
-	for _, s := range r.stages { // what the last run made is a good guess at what is made of it now
-		if rec := r.lastRun(s.Name); rec != nil && rec.Kind == s.Kind {
+	for _, s := range r.stages { // what the last run made is a good guess where the stage, and those before it, say what they said then
+		rec := r.lastRun(s.Name)
+		config, err := ingredients(s, nil, nil)
+		before := slices.ContainsFunc(s.Inputs, func(in pipelines.Input) bool { return f.outputs[in.Edge.From] == nil })
+		if err == nil && !before && rec != nil && rec.Kind == s.Kind && sameConfig(rec.Ingredients, config) {
 			f.outputs[s.Name] = rec.Outputs
 		}
 	}

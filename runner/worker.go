@@ -223,7 +223,7 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	case ctx.Err() != nil:
 		return nil, errInterrupted
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
-		return nil, fail("the worker was killed (signal 9)%s", w.spare(exit))
+		return nil, fail("the worker was killed (signal 9)%s", w.spare(taken(exit.ProcessState), memory.Limit()))
 	case status.Signaled():
 		return nil, fail("the worker crashed: %v", status.Signal())
 	case status.ExitStatus() == 130:
@@ -234,14 +234,17 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	return nil, fail("the worker ended without a result")
 }
 
-// spare says of a killed process how much memory it had taken, of how much, and which fields take less.
-func (w *worker) spare(exit *exec.ExitError) string {
+// spare says of a killed process how much memory it had taken, of how much, and which fields take less where that was much.
+func (w *worker) spare(most, limit int64) string {
 	said := ""
-	if most := taken(exit.ProcessState); most > 0 {
+	if most > 0 {
 		said = " when it had taken " + store.Size(most)
-		if limit := memory.Limit(); limit > 0 {
+		if limit > 0 {
 			said += " of " + store.Size(limit)
 		}
+	}
+	if most > 0 && most < limit/4 {
+		return said + ": by somebody, or by " + kernel() + " where others had taken the memory"
 	}
 	said += ": " + kernel() + " ends processes so when memory runs out"
 	if _, advice := schemas.Spares(w.stage.Kind, w.stage.Config); advice != "" {

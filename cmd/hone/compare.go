@@ -242,6 +242,11 @@ func (c *comparer) revisions(ctx context.Context, where string, args []string, g
 	} else if err != nil {
 		return nil, err
 	}
+	in, below, err := placeIn(repo.Root, where)
+	if err != nil {
+		return nil, err
+	}
+	wanted := func(p string) bool { return p == in || below && (in == "." || strings.HasPrefix(p, in+"/")) }
 	var sides []*side
 	for _, commit := range commits {
 		if commit == "" && invalid != nil {
@@ -252,17 +257,17 @@ func (c *comparer) revisions(ctx context.Context, where string, args []string, g
 			return nil, err
 		}
 		defer drop()
-		if len(s.invalid) > 0 {
-			return nil, s.placed(s.invalid)
+		bad := s.placed(s.invalid)
+		if len(bad) > 0 && !slices.ContainsFunc(s.pipelines, func(p *located) bool { return wanted(p.path) }) {
+			return nil, bad // it may lie in what the pipeline imports
+		}
+		if bad = slices.DeleteFunc(bad, func(e pipelines.Error) bool { return !wanted(path.Dir(e.Pos.Filename)) }); len(bad) > 0 {
+			return nil, bad
 		}
 		sides = append(sides, s)
 	}
-	in, below, err := placeIn(repo.Root, where)
-	if err != nil {
-		return nil, err
-	}
 	var tables []*comparedRuns
-	for _, columns := range aligned(sides, func(p string) bool { return p == in || below && (in == "." || strings.HasPrefix(p, in+"/")) }) {
+	for _, columns := range aligned(sides, wanted) {
 		t := &comparedRuns{}
 		for i, l := range columns {
 			if l == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -57,7 +58,16 @@ does not have it, that is said. It executes nothing, and needs no network but th
 			for _, w := range d.warnings {
 				fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", w)
 			}
-			return print(c, d)
+			if len(d.invalid) > 0 && format == "json" { // as every verb's
+				return d.invalid
+			}
+			if err := print(c, d); err != nil {
+				return err
+			}
+			if len(d.invalid) > 0 {
+				return d.invalid
+			}
+			return nil
 		},
 	}
 	f.register(c, "json", "store", "tags", "device", "threads", "numerics", "remote", "records")
@@ -72,6 +82,7 @@ type comparison struct {
 	Pipelines []diffPipeline `json:"pipelines"`
 
 	warnings []string
+	invalid  pipelines.Errors // of pipelines that are wrong now, and so not among them
 }
 
 type diffPipeline struct {
@@ -144,9 +155,7 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 		return nil, err
 	}
 	defer drop()
-	if len(after.invalid) > 0 {
-		return nil, after.placed(after.invalid)
-	}
+	d.invalid = after.placed(after.invalid)
 	for _, e := range before.placed(before.invalid) {
 		d.warnings = append(d.warnings, "as of "+base[:12]+", "+e.Error())
 	}
@@ -156,6 +165,9 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 	for _, pair := range paired(before.pipelines, after.pipelines) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if pair[1] == nil && slices.ContainsFunc(d.invalid, func(e pipelines.Error) bool { return path.Dir(e.Pos.Filename) == pair[0].path }) {
+			continue // it is not gone
 		}
 		p, err := f.comparePipeline(ctx, within, pair[0], pair[1], before, after, st, shared)
 		if err != nil {

@@ -40,6 +40,13 @@ func diffMarkdown(c *cobra.Command, d *comparison) error {
 func (d *comparison) markdown(how detail) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### hone diff\n\n%s\n", d.summary())
+	for i, e := range d.invalid {
+		if i == 10 {
+			fmt.Fprintf(&b, "\n> and %s more: hone vet ./...\n", count(len(d.invalid)-i, "error"))
+			break
+		}
+		fmt.Fprintf(&b, "\n> **invalid** `%s` %s: %s\n", withoutColumn(e.Place()), code(e.Path), escaped(e.Message()))
+	}
 	shown, more := 0, 0
 	for i := range d.Pipelines {
 		p := &d.Pipelines[i]

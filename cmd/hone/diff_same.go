@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,7 +74,7 @@ func (s *side) stands(p *located, changed, tracked, folders map[string]bool) boo
 // folderStands says of a source that is a folder that git has all of it, unchanged.
 func (s *side) folderStands(path string, changed, tracked map[string]bool) bool {
 	rel := s.rel(path)
-	if !filepath.IsLocal(rel) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() || !filepath.IsLocal(rel) {
 		return false
 	}
 	for at := range changed {

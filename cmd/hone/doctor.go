@@ -171,6 +171,10 @@ func examineStore(flag string) checkup {
 		f.Found = err.Error()
 		return f
 	}
+	if _, err := store.Open(dir); err != nil {
+		f.Found = err.Error()
+		return f
+	}
 	there := dir // the store itself is made by the first run: nothing is written here
 	for {
 		info, err := os.Stat(there)

@@ -38,7 +38,7 @@ func (t *table) row(cells ...string) {
 }
 
 // narrowest is the columns of a reason where names leave it less.
-const narrowest = 40
+const narrowest = 28
 
 // reasons is a row with reasons in its last column, each wrapped and on lines of its own. The column has so many columns of the terminal.
 func (t *table) reasons(head, reasons []string, columns int) {

@@ -20,7 +20,7 @@ import (
 
 // What vet --data reads and waits for without --all.
 const (
-	vetRows  = 200
+	vetRows  = 2000
 	vetBytes = 1 << 30
 	vetTime  = 5 * time.Minute
 )
@@ -52,8 +52,8 @@ func (d *dataFlags) check(c *cobra.Command) error {
 		return usage("--rows %d: below 1; --all looks at all", d.rows)
 	case d.all && c.Flags().Changed("rows"):
 		return usage("--all and --rows %d: one of them", d.rows)
-	case d.examples < 0:
-		return usage("--examples %d: below 0", d.examples)
+	case d.examples < 0, d.examples > 3:
+		return usage("--examples %d: 0 to 3", d.examples)
 	}
 	if file, ok := c.OutOrStdout().(*os.File); ok && !c.Flags().Changed("examples") && term.IsTerminal(int(file.Fd())) {
 		d.examples = 2
@@ -273,6 +273,7 @@ var everyProof = []string{job.ProofForm, job.ProofRender, job.ProofPrefix, job.P
 // refused tells why the stage that proves did not: a stage before it refused the data, or the machine lacks something.
 func (v *proven) refused(ctx context.Context, p *pipelines.Proof, g *pipelines.Graph, result *runner.Result) {
 	why := result.Stage(p.By.Name)
+	beside := "" // an eval's rows, which are only compared with
 	for s := p.By; why.Status == runner.Skipped; { // the first on the way that failed
 		i := slices.IndexFunc(s.Inputs, func(in pipelines.Input) bool {
 			status := result.Stage(in.Edge.From).Status
@@ -280,6 +281,9 @@ func (v *proven) refused(ctx context.Context, p *pipelines.Proof, g *pipelines.G
 		})
 		if i < 0 {
 			break
+		}
+		if strings.HasPrefix(s.Inputs[i].Field, "against") {
+			beside = "its rows are to be compared with those of " + s.Inputs[i].Edge.From + ": "
 		}
 		s = g.Stage(s.Inputs[i].Edge.From)
 		why = result.Stage(s.Name)
@@ -290,6 +294,8 @@ func (v *proven) refused(ctx context.Context, p *pipelines.Proof, g *pipelines.G
 		x.Message = errSlow.Error()
 	case why.Code() == exitEnvironment || why.Code() == exitDamaged:
 		v.code, v.lacks = why.Code(), why.Error
+	case beside != "":
+		x.Message = beside + why.Error
 	default:
 		x.Data = strings.TrimSuffix(x.Data, "/vet")
 		v.Proofs = append(v.Proofs, x)

@@ -94,7 +94,11 @@ func (f *Facts) front() front {
 	}
 	entry := index{Name: f.Name()}
 	for _, e := range f.Evals {
-		r := result{Metrics: []metric{{e.metric(), e.After.Value, e.metric() + " of " + e.Suite}}}
+		name := e.metric()
+		if name != e.Suite {
+			name += " of " + e.Suite
+		}
+		r := result{Metrics: []metric{{e.metric(), e.After.Value, name}}}
 		r.Task.Type = "text-generation"
 		r.Dataset.Name, r.Dataset.Type = e.Suite, e.rowsName()
 		entry.Results = append(entry.Results, r)
@@ -183,7 +187,11 @@ func (f *Facts) training(b *bytes.Buffer, t *Run, i int) {
 		return slices.ContainsFunc(t.Inputs, func(in Input) bool { return in.Field+".kind" == s.Field })
 	})
 	for _, s := range settings[:min(cardRows, len(settings))] {
-		fmt.Fprintf(b, "| %s | %s |\n", code(s.Field), code(text(s.Value)))
+		label := code(s.Field)
+		if s.Field == "date" {
+			label += ", which templates read as today"
+		}
+		fmt.Fprintf(b, "| %s | %s |\n", label, code(text(s.Value)))
 	}
 	more(b, len(settings))
 	var said []string
@@ -226,7 +234,7 @@ func (f *Facts) dataTable(b *bytes.Buffer) {
 
 func (f *Facts) made(b *bytes.Buffer) {
 	fmt.Fprintf(b, "\n## How it was made\n\nThe stages of the pipeline %s, the last first. A key is the hash of all that decides a stage's result;\n"+
-		"`hone plan` in the pipeline's folder shows the same keys where nothing has changed, and `hone run` makes the same again.\n\n"+
+		"`hone plan --json` in the pipeline's folder shows the same keys where nothing has changed, and `hone run` makes the same again.\n\n"+
 		"| stage | kind | key | made |\n|---|---|---|---|\n", code(f.Made.Pipeline))
 	for _, r := range f.Runs[:min(cardRows, len(f.Runs))] {
 		var made []string

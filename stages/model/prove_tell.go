@@ -77,7 +77,11 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 		proof(job.ProofPrefix, proven, begins, job.Advice, "begin otherwise than the model sees them when it answers")
 	}
 	if taught {
-		proof(job.ProofMask, fmt.Sprintf("%d of %d tokens train (%s)", set.Trained, set.Tokens, percent(set.Trained, set.Tokens)), nil, "", "")
+		before := ""
+		if len(which(func(l *looked) (bool, string) { return l.cut || l.dropped, "" })) > 0 {
+			before = ", before the cut at maxLength"
+		}
+		proof(job.ProofMask, fmt.Sprintf("%d of %d tokens train (%s)%s", set.Trained, set.Tokens, percent(set.Trained, set.Tokens), before), nil, "", "")
 		p.tellEnds(proof, which, chats)
 	}
 	if p.c.Kind != "model.pretrain" { // which cuts texts into rows of that length
@@ -126,7 +130,7 @@ func (p *prover) tellEnds(proof telling, which choosing, chats bool) {
 	proof(job.ProofEnd, end+" ends what is answered, and trains", found, job.Advice, missing)
 }
 
-// tellLength says what maxLength leaves of the rows. It fails where that is nothing.
+// tellLength says what maxLength leaves of the rows. It fails where that is less than half of them.
 func (p *prover) tellLength(proof telling, which choosing, set *job.Rows, rows int64) {
 	limit := p.c.MaxLength
 	var gone, cut int64
@@ -146,9 +150,12 @@ func (p *prover) tellLength(proof telling, which choosing, set *job.Rows, rows i
 	if p.c.Kind == "train.grpo" {
 		because = "a prompt is not cut"
 	}
+	if 2*gone > rows { // what is left is another data set
+		state = job.Fails
+	}
 	switch {
 	case gone == rows:
-		state, message = job.Fails, "are dropped: "+because
+		message = "are dropped: " + because
 	case cut == 0:
 		message = "are dropped: " + because
 	case gone > 0:
