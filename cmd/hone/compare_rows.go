@@ -192,7 +192,7 @@ func (c *comparer) valueOf(s *pipelines.Stage, path string) any {
 		if source.Field != path || source.Hub != "" {
 			continue
 		}
-		if hash := contentOf(c.sources)(source); hash != "" {
+		if hash := (&content{sources: c.sources}).of(source); hash != "" {
 			return fmt.Sprintf("%s (%.8s)", source.Written, hash)
 		}
 		return source.Written

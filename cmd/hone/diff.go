@@ -178,20 +178,6 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 	return d, nil
 }
 
-// contentOf hashes source files, nothing where one is not there.
-func contentOf(sources *store.Sources) func(pipelines.Source) string {
-	return func(s pipelines.Source) string {
-		if s.Path == "" || s.Absent {
-			return ""
-		}
-		hash, err := sources.Hash(s.Path)
-		if err != nil {
-			return ""
-		}
-		return hash
-	}
-}
-
 // comparePipeline compares one pipeline; the one or the other is nil where it is only on one side.
 func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, before, after *side, st *store.Store, shared runner.Options) (*diffPipeline, error) {
 	if b == nil {
@@ -226,12 +212,14 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 	if err != nil {
 		return nil, err
 	}
-	changes := pipelines.Diff(old, b.Graph, contentOf(shared.Sources))
+	files := &content{sources: shared.Sources, known: map[string]string{}}
+	files.recall(old, shared.History)
+	changes := pipelines.Diff(old, b.Graph, files.of)
 	if slices.ContainsFunc(changes, func(c pipelines.StageChange) bool { return c.Differs() }) {
 		r.Predict(plan)
 	}
 	for _, c := range changes {
-		s := stageOf(&c, before, after)
+		s := stageOf(&c, before, after, files)
 		if f := s.field("source"); f != nil && c.Old != nil && c.New != nil {
 			if old, now := rowsFrom(c.Old), rowsFrom(c.New); old != nil && now != nil {
 				if f.Rows, err = compareRows(ctx, within, old, now); err != nil {
@@ -259,7 +247,7 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 	return p, nil
 }
 
-func stageOf(c *pipelines.StageChange, before, after *side) diffStage {
+func stageOf(c *pipelines.StageChange, before, after *side, files *content) diffStage {
 	s := diffStage{Name: c.Name(), Fields: []diffField{}, Change: "same"}
 	of := c.New
 	switch {
@@ -280,7 +268,7 @@ func stageOf(c *pipelines.StageChange, before, after *side) diffStage {
 		s.Cause = &c.Cause
 	}
 	for _, source := range append(slices.Clone(of.Sources), sourcesOf(c.Old)...) {
-		if source.Absent && !slices.Contains(s.Unknown, source.Written) {
+		if source.Absent && files.known[source.Path] == "" && !slices.Contains(s.Unknown, source.Written) {
 			s.Unknown = append(s.Unknown, source.Written)
 		}
 	}

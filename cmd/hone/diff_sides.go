@@ -119,6 +119,9 @@ func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, same []
 			s.pipelines = append(s.pipelines, &located{g, s.rel(g.Dir)})
 		}
 	}
+	if err := follow(ctx, repo, s.pipelines); err != nil {
+		return err
+	}
 	s.invalid = slices.DeleteFunc(all.Errors, func(e pipelines.Error) bool { return slices.Contains(ignored, folder(e)) })
 	return nil
 }

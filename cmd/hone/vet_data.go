@@ -273,7 +273,7 @@ var everyProof = []string{job.ProofForm, job.ProofRender, job.ProofPrefix, job.P
 // refused tells why the stage that proves did not: a stage before it refused the data, or the machine lacks something.
 func (v *proven) refused(ctx context.Context, p *pipelines.Proof, g *pipelines.Graph, result *runner.Result) {
 	why := result.Stage(p.By.Name)
-	beside := "" // an eval's rows, which are only compared with
+	beside := ""                                   // an eval's rows, which are only compared with
 	for s := p.By; why.Status == runner.Skipped; { // the first on the way that failed
 		i := slices.IndexFunc(s.Inputs, func(in pipelines.Input) bool {
 			status := result.Stage(in.Edge.From).Status

@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 )
 
@@ -52,4 +53,10 @@ func (r *Repository) paths(ctx context.Context, args ...string) (map[string]bool
 		}
 	}
 	return all, nil
+}
+
+// Common is the folder of what all work trees of the repository share.
+func (r *Repository) Common(ctx context.Context) (string, error) {
+	out, err := run(ctx, r.Root, nil, nil, "rev-parse", "--path-format=absolute", "--git-common-dir")
+	return filepath.FromSlash(line(out)), err
 }
