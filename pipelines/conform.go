@@ -12,6 +12,7 @@ import (
 	"cuelang.org/go/cue/errors"
 	cuejson "cuelang.org/go/encoding/json"
 
+	"github.com/hone-ml/hone/internal/near"
 	"github.com/hone-ml/hone/schemas"
 )
 
@@ -213,7 +214,17 @@ func (c *compiler) plain(msg string, s *stage, parts []string, path string) stri
 		return msg + Suggest(label, have)
 	}
 	if all := choices(c.definition(s, parts)); all != "" && x != nil {
-		return valueAt(x, "") + " is not " + all
+		meant := ""
+		if text, ok := x.(string); ok && len(text) > 3 { // of three letters any is near any
+			var names []string
+			for name := range strings.SplitSeq(strings.ReplaceAll(all, " or ", ", "), ", ") {
+				names = append(names, strings.Trim(name, `"`))
+			}
+			if near := near.Name(text, names); near != "" {
+				meant = fmt.Sprintf(" (did you mean %q?)", near)
+			}
+		}
+		return valueAt(x, "") + " is not " + all + meant
 	}
 	if wanted != "" {
 		return wanted
@@ -238,19 +249,34 @@ func choices(def cue.Value) string {
 	if op != cue.OrOp {
 		return ""
 	}
-	var text []string
+	text := alternatives(parts)
+	last := len(text) - 1
+	return strings.Join(text[:last], ", ") + " or " + text[last]
+}
+
+// alternatives writes each of a disjunction's.
+func alternatives(parts []cue.Value) (text []string) {
 	for _, part := range parts {
+		if op, inner := cue.Dereference(part).Expr(); op == cue.OrOp { // a definition that is one itself
+			text = append(text, alternatives(inner)...)
+			continue
+		}
 		switch b, err := part.MarshalJSON(); {
 		case part.IncompleteKind() == cue.ListKind:
 			text = append(text, "a list")
+		case part.IncompleteKind() == cue.StructKind:
+			var names []string
+			for _, f := range fieldsOf(part) {
+				names = append(names, f.name)
+			}
+			text = append(text, "{"+strings.Join(names, ", ")+"}")
 		case err == nil:
 			text = append(text, string(b))
 		default:
 			text = append(text, fmt.Sprint(part))
 		}
 	}
-	last := len(text) - 1
-	return strings.Join(text[:last], ", ") + " or " + text[last]
+	return text
 }
 
 // withoutCommon drops what is no part of a kind's configuration: kind, description, needs, resources and ports.
