@@ -365,7 +365,7 @@ func TestTrainingInterrupted(t *testing.T) {
 		if took := time.Since(began); took > 9*time.Second {
 			t.Errorf("ended after %v", took)
 		}
-		if said := string(disturbed.hone("plan")); !regexp.MustCompile(`(?m)^> full .* resume +interrupted at step \d+ of \d+, saved at \d+$`).MatchString(said) {
+		if said := string(disturbed.hone("plan")); !regexp.MustCompile(`(?m)^> full .* resume +interrupted at step \d+ of \d+,\s+saved at \d+$`).MatchString(said) {
 			t.Errorf("plan says\n%s", said)
 		}
 		states := disturbed.find("step-*.bin")

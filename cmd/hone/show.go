@@ -195,12 +195,12 @@ func showAll(c *cobra.Command, f *flags, plan *runner.Plan) error {
 // dayAndTime is short enough for a table; a record has the whole.
 const dayAndTime = "Jan 02 15:04"
 
-// metricsLine is the most telling metrics of a stage, as many as there is room for: two in any case, four at most.
+// metricsLine is the most telling metrics of a stage, as many as there is room for: one in any case, four at most.
 func metricsLine(metrics map[string]float64, columns int) string {
 	line := ""
 	for i, name := range byImportance(slices.Sorted(maps.Keys(metrics))) {
 		next := fmt.Sprintf("%s %.4g", strings.TrimPrefix(name, "rewards/"), metrics[name])
-		if i > 1 && (i == 4 || len([]rune(line+next))+len(", , …") > columns) {
+		if i > 0 && (i == 4 || len([]rune(line+next))+len(", , …") > columns) {
 			return line + ", …"
 		}
 		line = strings.TrimPrefix(line+", "+next, ", ")

@@ -106,7 +106,7 @@ func (v *proven) printRows(w io.Writer, gap string, p *job.Proof) {
 		if f.Message != "" {
 			line += ": " + printable(f.Message)
 		}
-		fmt.Fprintln(w, gap+line+andMore(f))
+		fmt.Fprintln(w, gap+folded(line+andMore(f), gap+"  "))
 	}
 	if more := unnamed(p, told); more > 0 {
 		fmt.Fprintf(w, "%sand %d more rows\n", gap, more)
