@@ -43,7 +43,7 @@ const (
 func (r *Runner) Predict(plan *Plan) {
 	outputs := map[string]Outputs{}
 	for _, s := range plan.Stages {
-		if s.Action == Reuse {
+		if s.Action == Reuse && s.Record != nil {
 			outputs[s.Name] = s.Record.Outputs
 		}
 	}

@@ -79,12 +79,21 @@ func (r *Runner) Plan() (*Plan, error) {
 	defer r.sources.Save()
 	plan := &Plan{Pipeline: r.graph.Name}
 	outputs := map[string]Outputs{}
+	making := map[string]string{} // by key, the first stage that is to give its result
 	for _, s := range r.stages {
 		p, res, err := r.planStage(s, plan, outputs)
 		if err != nil {
 			return nil, err
 		}
-		if p.Action == Reuse {
+		if p.Key != nil && (p.Action == Run || p.Action == Resume) {
+			if twin := making[*p.Key]; twin != "" && !slices.Contains(r.opts.Force, s.Name) {
+				p.Action, p.Unfinished = Reuse, nil
+				p.Why = []Change{{Field: "kind", New: twin + " makes the same", Pos: position(s, "kind"), Says: true}}
+			} else {
+				making[*p.Key] = s.Name
+			}
+		}
+		if p.Record != nil && p.Action == Reuse {
 			outputs[s.Name] = res.record.Outputs
 		}
 		plan.Stages = append(plan.Stages, p)

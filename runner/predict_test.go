@@ -280,8 +280,8 @@ func (w *world) try() {
 	}
 }
 
-// foretold says whether a stage did what was planned. One whose key was not known may turn out to be there, of those with one key the
-// first to start does it for all, and one may fail.
+// foretold says whether a stage did what was planned. One whose key was not known may turn out to be there, and one may fail, with those
+// that were to reuse what it makes.
 func (w *world) foretold(p *runner.StagePlan, s *runner.StageResult, result *runner.Result) bool {
 	upstreamFailed := slices.ContainsFunc(p.Stage.Edges(), func(e pipelines.Edge) bool {
 		up := result.Stage(e.From).Status
@@ -290,14 +290,11 @@ func (w *world) foretold(p *runner.StagePlan, s *runner.StageResult, result *run
 	fails := slices.ContainsFunc(w.stages, func(m *made) bool { return m.name == p.Name && m.fails })
 	switch s.Status {
 	case runner.Reused:
-		twin := slices.ContainsFunc(result.Stages, func(o *runner.StageResult) bool {
-			return o != s && o.Status == runner.Ran && p.Key != nil && *o.Key == *p.Key
-		})
-		return p.Action == runner.Reuse || p.Action == runner.Run && (p.Key == nil || twin)
+		return p.Action == runner.Reuse || p.Action == runner.Run && p.Key == nil
 	case runner.Ran:
 		return p.Action == runner.Run && !fails
 	case runner.Failed:
-		return p.Action == runner.Run && fails
+		return (p.Action == runner.Run || p.Record == nil) && fails
 	case runner.Skipped:
 		return p.Action == runner.Run && upstreamFailed
 	}

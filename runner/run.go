@@ -172,6 +172,7 @@ type node struct {
 	res      *resolution
 	result   *StageResult
 	forced   bool // still to be run again whatever the store has
+	twin     bool // it waits for another stage that makes the same
 	stale    bool // an input changed while it ran: look again once it has ended
 	rebuilt  int  // times its artifacts were found damaged
 	brought  bool // its report came from elsewhere

@@ -16,6 +16,7 @@ type schedule struct {
 	nodes   []*node // topological
 	byName  map[string]*node
 	outputs map[string]Outputs
+	making  map[string]int // stages at work, by key
 	reports chan report
 	pending int // attempts that have not sent their last report
 	free    capacity
@@ -35,7 +36,7 @@ type report struct {
 
 func (r *Runner) schedule() *schedule {
 	s := &schedule{
-		r: r, byName: map[string]*node{}, outputs: map[string]Outputs{},
+		r: r, byName: map[string]*node{}, outputs: map[string]Outputs{}, making: map[string]int{},
 		reports: make(chan report, 64), free: machine(r.opts.Jobs),
 	}
 	for _, stage := range r.stages {
@@ -110,6 +111,9 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 	if !n.ready() {
 		return false, nil
 	}
+	if n.twin && !s.twin(n) { // it has ended: what it made is there now
+		n.twin, n.res = false, nil
+	}
 	if n.res == nil {
 		for _, e := range n.stage.Needs {
 			if up := s.byName[e.From]; len(up.result.Failures) > 0 {
@@ -144,6 +148,9 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 		s.end(n, result)
 		return true, nil
 	}
+	if n.twin = s.twin(n); n.twin {
+		return false, nil
+	}
 	if _, err := s.r.refuses(n.stage, n.res); err != nil {
 		result := &StageResult{}
 		result.fail(&job.Error{Message: err.Error(), Code: 6})
@@ -157,6 +164,7 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 	}
 	n.state, n.began, n.stale = running, time.Now(), false
 	s.pending++
+	s.making[n.res.key]++
 	plan := s.r.describe(n.stage, n.res)
 	if n.rebuilt > 0 && plan.Action == Reuse {
 		plan.Action = Run
@@ -166,6 +174,11 @@ func (s *schedule) advance(ctx context.Context, n *node) (bool, error) {
 	s.r.observe(Update{Stage: plan, Event: job.Event{Event: "planned"}})
 	go s.attempt(ctx, n)
 	return true, nil
+}
+
+// twin says whether another stage is at work on what n is to give: it does it for both.
+func (s *schedule) twin(n *node) bool {
+	return n.res != nil && n.res.key != "" && !n.forced && s.making[n.res.key] > 0
 }
 
 // waits says once of a run that was asked for several stages at once why it does not have them.
@@ -227,6 +240,7 @@ func (s *schedule) take(rep report) {
 		return
 	}
 	s.pending--
+	s.making[n.res.key]--
 	if n.state != placed {
 		s.free.give(s.demand(n))
 	}

@@ -87,7 +87,7 @@ says what set off the run that made it.`,
 			}
 			w := c.OutOrStdout()
 			fmt.Fprintf(w, "%s: %s", s.Name, s.Action)
-			if s.Action == runner.Reuse {
+			if s.Action == runner.Reuse && s.Record != nil {
 				fmt.Fprintf(w, " of the run of %s", s.Record.Started.Local().Format("2006-01-02 15:04:05"))
 			}
 			fmt.Fprintln(w)
@@ -96,7 +96,7 @@ says what set off the run that made it.`,
 				return err
 			}
 			switch before := s.Before; {
-			case s.Action == runner.Reuse && before == nil:
+			case s.Action == runner.Reuse && s.Record != nil && before == nil:
 				fmt.Fprintln(w, "  there is no earlier run to compare with")
 			case s.Renamed != "":
 				fmt.Fprintf(w, "  compared with %s, which the pipeline has no longer\n", s.Renamed)
