@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -280,8 +281,8 @@ func (w *world) try() {
 	}
 }
 
-// foretold says whether a stage did what was planned. One whose key was not known may turn out to be there, and one may fail, with those
-// that were to reuse what it makes.
+// foretold says whether a stage did what was planned. One whose key was not known may turn out to be there, one
+// whose artifact was lost too where another stage makes the same bytes, and one may fail, with those that were to reuse what it makes.
 func (w *world) foretold(p *runner.StagePlan, s *runner.StageResult, result *runner.Result) bool {
 	upstreamFailed := slices.ContainsFunc(p.Stage.Edges(), func(e pipelines.Edge) bool {
 		up := result.Stage(e.From).Status
@@ -290,7 +291,10 @@ func (w *world) foretold(p *runner.StagePlan, s *runner.StageResult, result *run
 	fails := slices.ContainsFunc(w.stages, func(m *made) bool { return m.name == p.Name && m.fails })
 	switch s.Status {
 	case runner.Reused:
-		return p.Action == runner.Reuse || p.Action == runner.Run && p.Key == nil
+		mended := p.Gone != nil && slices.ContainsFunc(result.Stages, func(o *runner.StageResult) bool {
+			return o != s && o.Status == runner.Ran && maps.Equal(o.Artifacts, s.Artifacts)
+		})
+		return p.Action == runner.Reuse || p.Action == runner.Run && (p.Key == nil || mended)
 	case runner.Ran:
 		return p.Action == runner.Run && !fails
 	case runner.Failed:
