@@ -44,7 +44,7 @@ func Compile(p *Pipeline) (*Graph, error) {
 	c.senseIntent(g)
 	c.senseOverlap(g)
 	g.Advice = c.advice
-	g.Reads = p.reader.reads(p.overlay)
+	g.Reads = p.reader.reads()
 	return g, nil
 }
 

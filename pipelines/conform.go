@@ -213,18 +213,19 @@ func (c *compiler) plain(msg string, s *stage, parts []string, path string) stri
 		}
 		return msg + Suggest(label, have)
 	}
-	if all := choices(c.definition(s, parts)); all != "" && x != nil {
+	if all := choices(c.definition(s, parts)); all != nil && x != nil {
+		last := len(all) - 1
 		meant := ""
 		if text, ok := x.(string); ok && len(text) > 3 { // of three letters any is near any
 			var names []string
-			for name := range strings.SplitSeq(strings.ReplaceAll(all, " or ", ", "), ", ") {
-				names = append(names, strings.Trim(name, `"`))
+			for _, choice := range all {
+				names = append(names, strings.Trim(choice, `"`))
 			}
-			if near := near.Name(text, names); near != "" {
-				meant = fmt.Sprintf(" (did you mean %q?)", near)
+			if name := near.Name(text, names); name != "" {
+				meant = fmt.Sprintf(" (did you mean %q?)", name)
 			}
 		}
-		return valueAt(x, "") + " is not " + all + meant
+		return valueAt(x, "") + " is not " + strings.Join(all[:last], ", ") + " or " + all[last] + meant
 	}
 	if wanted != "" {
 		return wanted
@@ -235,8 +236,8 @@ func (c *compiler) plain(msg string, s *stage, parts []string, path string) stri
 	return msg
 }
 
-// choices writes a field's alternatives, where it has some: "auto", "float32" or "bfloat16".
-func choices(def cue.Value) string {
+// choices writes each of a field's alternatives, where it has some: "auto", "float32", "bfloat16".
+func choices(def cue.Value) []string {
 	op, parts := def.Expr()
 	if op == cue.AndOp {
 		for _, part := range parts {
@@ -247,11 +248,9 @@ func choices(def cue.Value) string {
 		}
 	}
 	if op != cue.OrOp {
-		return ""
+		return nil
 	}
-	text := alternatives(parts)
-	last := len(text) - 1
-	return strings.Join(text[:last], ", ") + " or " + text[last]
+	return alternatives(parts)
 }
 
 // alternatives writes each of a disjunction's.

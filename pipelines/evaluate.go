@@ -93,7 +93,7 @@ type request struct {
 type answer struct {
 	Packages int
 	Failure  *failure
-	Begins   string // DIR:PACKAGE
+	Begins   string // the folder of a package, as it is shown
 	At       int
 	Outcome  *outcome
 }

@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"bytes"
-	"cmp"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,8 +12,8 @@ import (
 	"cuelang.org/go/cue/token"
 )
 
-// Unformatted names the files at a pattern of LoadAll that cue fmt would write otherwise, at the first line that differs: those
-// of the folder, whichever package they are of. A file that cannot be parsed is LoadAll's to tell of.
+// Unformatted names the files at a pattern of CompileAll that cue fmt would write otherwise, at the first line that differs: those
+// of the folder, whichever package they are of. A file that cannot be parsed is CompileAll's to tell of.
 func Unformatted(pattern string) (Errors, error) {
 	files, err := filesAt(pattern)
 	if err != nil {
@@ -54,11 +53,11 @@ func alike(a, b []byte) int {
 	return n
 }
 
-// filesAt lists the CUE files of the folder that a pattern of LoadAll names, or below.
+// filesAt lists the CUE files of the folder that a pattern of CompileAll names, or below.
 func filesAt(pattern string) (all []string, err error) {
 	root, recursive := strings.CutSuffix(pattern, "...")
 	if recursive {
-		root, err = filepath.Abs(cmp.Or(root, "."))
+		root, err = absolute(root)
 	} else {
 		root, _, err = split(pattern)
 	}

@@ -3,6 +3,7 @@ package pipelines
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"cuelang.org/go/cue/token"
 )
@@ -72,11 +73,7 @@ func (g *Graph) Absent() (all Errors) {
 	for _, s := range g.Stages {
 		for _, f := range s.Sources {
 			if f.Absent && !s.Internal {
-				e := Error{Pos: s.Pos, Path: "stages." + s.Name + "." + f.Field, Msg: f.Written + ": not here", Get: f.Get}
-				if i := slices.IndexFunc(s.Fields, func(leaf Field) bool { return leaf.Path == f.Field }); i >= 0 && s.Fields[i].Pos.IsValid() {
-					e.Pos = s.Fields[i].Pos
-				}
-				all = append(all, e)
+				all = append(all, Error{Pos: s.At(f.Field), Path: "stages." + s.Name + "." + f.Field, Msg: f.Written + ": not here", Get: f.Get})
 			}
 		}
 	}
@@ -125,6 +122,22 @@ func (g *Graph) Stage(name string) *Stage {
 		}
 	}
 	return nil
+}
+
+// At is where the user wrote a field of the stage, else the field that holds it, else the stage.
+func (n *Stage) At(field string) token.Position {
+	if name, ok := strings.CutPrefix(field, "resources."); ok {
+		if pos, ok := n.Resources.Pos[name]; ok {
+			return pos
+		}
+	}
+	for path := field; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
+		i := slices.IndexFunc(n.Fields, func(f Field) bool { return f.Path == path && f.Pos.IsValid() })
+		if i >= 0 {
+			return n.Fields[i].Pos
+		}
+	}
+	return n.Pos
 }
 
 // Base is the edge of the model that the adapter at e adapts; nil where e is no adapter.

@@ -289,7 +289,7 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newReader(dir, o.root)
+	r := newReader(dir, o)
 	instances := load.Instances(what, &load.Config{
 		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags, ParseFile: r.parse,
 	})
@@ -305,7 +305,7 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	for _, f := range inst.BuildFiles {
 		p.Files = append(p.Files, f.Filename)
 	}
-	r.imports(o.root, inst, map[*build.Instance]bool{})
+	r.imports(inst, map[*build.Instance]bool{})
 	p.value = p.context.BuildInstance(inst)
 	if err := p.value.Err(); err != nil && !p.isPipeline() {
 		return nil, p.cueErrors(err)

@@ -66,14 +66,16 @@ func (r *Reads) Same() (same, exactly bool) {
 
 // reader notes what the loader reads.
 type reader struct {
+	over  *overlay // whose files come with hone, and so are not told
 	mu    sync.Mutex
 	files map[string]ReadFile
 	dirs  map[string]ReadFolder
 	lost  bool
 }
 
-func newReader(dir, root string) *reader {
-	r := &reader{files: map[string]ReadFile{}, dirs: map[string]ReadFolder{}}
+func newReader(dir string, o *overlay) *reader {
+	root := o.root
+	r := &reader{over: o, files: map[string]ReadFile{}, dirs: map[string]ReadFolder{}}
 	for d := dir; ; d = filepath.Dir(d) { // a package has files of the folders above it, up to its module's
 		r.folder(d)
 		if d == filepath.Dir(d) || d == root && exists(moduleFile(root)) {
@@ -94,6 +96,9 @@ func exists(path string) bool {
 // parse is the loader's way to read CUE.
 func (r *reader) parse(name string, src any, cfg parser.Config) (*ast.File, error) {
 	b, ok := src.([]byte)
+	if _, ours := r.over.files[name]; ours {
+		return parser.ParseFile(name, src, cfg)
+	}
 	if ok {
 		f := ReadFile{Path: name, Sum: sha256.Sum256(b), Tokens: tokensSum(b)}
 		r.mu.Lock()
@@ -125,7 +130,7 @@ func (r *reader) data(path string) {
 }
 
 // imports notes where the packages that an instance imports lie, and the data that its files embed.
-func (r *reader) imports(root string, inst *build.Instance, seen map[*build.Instance]bool) {
+func (r *reader) imports(inst *build.Instance, seen map[*build.Instance]bool) {
 	if seen[inst] {
 		return
 	}
@@ -146,9 +151,9 @@ func (r *reader) imports(root string, inst *build.Instance, seen map[*build.Inst
 		path, _, _ := strings.Cut(next.ImportPath, "@")
 		path, _, _ = strings.Cut(path, ":")
 		for _, place := range []string{"pkg", "gen", "usr"} {
-			r.folder(filepath.Join(root, "cue.mod", place, filepath.FromSlash(path)))
+			r.folder(filepath.Join(r.over.root, "cue.mod", place, filepath.FromSlash(path)))
 		}
-		r.imports(root, next, seen)
+		r.imports(next, seen)
 	}
 }
 
@@ -174,13 +179,10 @@ func embedded(f *ast.File) (paths []string) {
 }
 
 // reads is what was noted. The files that are read as they are must still be what they were, since they were noted beside their reading.
-func (r *reader) reads(o *overlay) *Reads {
+func (r *reader) reads() *Reads {
 	all := &Reads{Unknown: r.lost}
 	for _, path := range slices.Sorted(maps.Keys(r.files)) {
 		f := r.files[path]
-		if _, ours := o.files[path]; ours && path != moduleFile(o.root) {
-			continue
-		}
 		if f.Tokens == [sha256.Size]byte{} {
 			if b, err := os.ReadFile(path); err != nil || sha256.Sum256(b) != f.Sum {
 				all.Unknown = true
@@ -189,7 +191,7 @@ func (r *reader) reads(o *overlay) *Reads {
 		all.Files = append(all.Files, f)
 	}
 	for _, path := range slices.Sorted(maps.Keys(r.dirs)) {
-		if path != o.schemas {
+		if path != r.over.schemas {
 			all.Folders = append(all.Folders, r.dirs[path])
 		}
 	}

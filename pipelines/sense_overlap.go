@@ -3,8 +3,6 @@ package pipelines
 import (
 	"slices"
 	"strings"
-
-	"cuelang.org/go/cue/token"
 )
 
 // senseOverlap advises where a model is judged by the rows that it was trained on: by an eval of it, or of what came of it, or by the
@@ -26,7 +24,7 @@ func (c *compiler) senseOverlap(g *Graph) {
 		for _, t := range g.trainings(s) {
 			for _, in := range judged {
 				if slices.ContainsFunc(t.Inputs, func(rows Input) bool { return rows.Field == "data" && g.sameRows(rows.Edge, in.Edge) }) {
-					c.advice = append(c.advice, Error{Pos: s.position(in.Field), Path: "stages." + s.Name + "." + in.Field,
+					c.advice = append(c.advice, Error{Pos: s.At(in.Field), Path: "stages." + s.Name + "." + in.Field,
 						Msg: t.Name + " is trained on these rows: how well they are known says little of others (curate.split holds some back)"})
 				}
 			}
@@ -63,15 +61,4 @@ func (g *Graph) sameRows(a, b Edge) bool {
 	}
 	x, y := g.Stage(a.From), g.Stage(b.From)
 	return x != nil && y != nil && x.Kind == "data.load" && y.Kind == "data.load" && string(x.Config) == string(y.Config)
-}
-
-// position is where a field was written, else the stage.
-func (n *Stage) position(field string) (pos token.Position) {
-	pos = n.Pos
-	for _, f := range n.Fields {
-		if f.Path == field && f.Pos.IsValid() {
-			pos = f.Pos
-		}
-	}
-	return pos
 }

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"cuelang.org/go/cue/token"
-
 	"github.com/hone-ml/hone/internal/cost"
 	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner/store"
@@ -41,7 +39,7 @@ func (r *Runner) Fit() (errs, advice pipelines.Errors) {
 		switch {
 		case limit == 0 || e.Memory <= limit:
 		case e.Least > limit:
-			wrong := pipelines.Error{Pos: fieldPos(s, declared), Path: "stages." + s.Name + "." + declared, Msg: f.impossible(s, m, e.Least, limit, of)}
+			wrong := pipelines.Error{Pos: s.At(declared), Path: "stages." + s.Name + "." + declared, Msg: f.impossible(s, m, e.Least, limit, of)}
 			if declared != "" {
 				errs = append(errs, wrong)
 			} else {
@@ -82,7 +80,7 @@ func (f *forecast) short(s *pipelines.Stage, m cost.Machine, peak int64) pipelin
 		return pipelines.Error{}
 	}
 	field, less := schemas.Spares(s.Kind, s.Config)
-	said := pipelines.Error{Pos: fieldPos(s, field), Path: strings.TrimSuffix("stages."+s.Name+"."+field, "."), Msg: fmt.Sprintf("takes about %s of memory, and %s%s", store.Size(peak), of, store.Size(limit))}
+	said := pipelines.Error{Pos: s.At(field), Path: strings.TrimSuffix("stages."+s.Name+"."+field, "."), Msg: fmt.Sprintf("takes about %s of memory, and %s%s", store.Size(peak), of, store.Size(limit))}
 	if less != "" {
 		said.Msg += "; " + less
 	}
@@ -139,19 +137,4 @@ func (f *forecast) impossible(s *pipelines.Stage, m cost.Machine, least, limit i
 		return said + "; a smaller model, or a machine with more memory, would do"
 	}
 	return said + "; " + strings.Join(fits, ", ")
-}
-
-// fieldPos is where the user wrote a field of a stage, or the stage.
-func fieldPos(s *pipelines.Stage, field string) token.Position {
-	if name, ok := strings.CutPrefix(field, "resources."); ok {
-		if pos, ok := s.Resources.Pos[name]; ok {
-			return pos
-		}
-	}
-	for _, f := range s.Fields {
-		if f.Path == field {
-			return f.Pos
-		}
-	}
-	return s.Pos
 }

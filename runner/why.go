@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"cuelang.org/go/cue/token"
-
 	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner/store"
 )
@@ -154,21 +152,10 @@ func (r *Runner) why(s *pipelines.Stage, key string, list []store.Ingredient, un
 	return changes, before, renamed
 }
 
-// position is where the user wrote a field, else the field that holds it, else the stage.
+// position is where the user wrote a field, as a reader goes there; empty where nobody wrote the stage.
 func position(s *pipelines.Stage, field string) string {
-	at := map[string]token.Position{}
-	for _, f := range s.Fields {
-		if f.Pos.IsValid() {
-			at[f.Path] = f.Pos
-		}
-	}
-	for path := field; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
-		if pos, ok := at[path]; ok {
-			return pos.String()
-		}
-	}
-	if s.Pos.IsValid() {
-		return s.Pos.String()
+	if pos := s.At(field); pos.IsValid() {
+		return pos.String()
 	}
 	return ""
 }

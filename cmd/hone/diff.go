@@ -316,12 +316,8 @@ func pinAdvice(c *pipelines.StageChange, unpinned []string, after *side) (advice
 		if !slices.Contains(unpinned, src.Hub) || slices.ContainsFunc(sourcesOf(c.Old), func(o pipelines.Source) bool { return o.Hub == src.Hub }) {
 			continue
 		}
-		for _, f := range c.New.Fields {
-			if f.Path == src.Field {
-				advice = append(advice, finding{after.pos(f.Pos), "stages." + c.Name() + "." + f.Path,
-					src.Hub + " names no commit, and hone.lock has none: what is trained on may change; commit the hone.lock that hone run writes"})
-			}
-		}
+		advice = append(advice, finding{after.pos(c.New.At(src.Field)), "stages." + c.Name() + "." + src.Field,
+			src.Hub + " names no commit, and hone.lock has none: what is trained on may change; commit the hone.lock that hone run writes"})
 	}
 	return advice
 }
