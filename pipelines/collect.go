@@ -34,7 +34,7 @@ func (c *compiler) header() string {
 	}
 	for it.Next() {
 		if label := it.Selector().Unquoted(); !slices.Contains(have, label) {
-			c.errs = append(c.errs, Error{Pos: shown(c.p.pos(it.Value())), Path: label,
+			c.errs = append(c.errs, Error{Pos: c.p.place(it.Value()), Path: label,
 				Msg: "field not allowed" + Suggest(label, have) + "; a helper is written _" + label + ", #" + label + " or let"})
 		}
 	}
@@ -76,7 +76,7 @@ func (c *compiler) collectStages() {
 }
 
 func (c *compiler) collectStage(name string, v cue.Value) {
-	s := &stage{name: name, pos: shown(c.p.pos(v)), tree: map[string]any{}, where: map[string]token.Position{}}
+	s := &stage{name: name, pos: c.p.place(v), tree: map[string]any{}, where: map[string]token.Position{}}
 	c.stages = append(c.stages, s)
 	c.byName[name] = s
 	if !nameRule.MatchString(name) {
@@ -89,7 +89,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 		return
 	}
 	kind := v.LookupPath(cue.MakePath(cue.Str("kind")))
-	written := shown(c.p.pos(kind)) // nowhere, where the user embeds a kind's definition
+	written := c.p.place(kind) // nowhere, where the user embeds a kind's definition
 	if written.IsValid() {
 		s.where["kind"] = written
 	}
@@ -118,11 +118,11 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 			s.outs = c.ports(field)
 			if shape != nil {
 				s.tree[label] = c.collect(s, label, field, shape)
-			} else if pos := shown(c.p.pos(field)); pos.IsValid() {
+			} else if pos := c.p.place(field); pos.IsValid() {
 				s.where[label] = pos
 			}
 		case shape == nil:
-			s.where[label] = shown(c.p.pos(field))
+			s.where[label] = c.p.place(field)
 			c.errorf(s, label, "field not allowed%s", Suggest(label, append(names(s.shape.Fields), names(common)...)))
 		default:
 			s.tree[label] = c.collect(s, label, field, shape)
@@ -134,7 +134,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 // of fields that the shape does not have. A nil shape is free-form.
 func (c *compiler) collect(s *stage, path string, v cue.Value, shape *schemas.Shape) any {
 	if pos := c.p.pos(v); pos.IsValid() {
-		s.where[path] = shown(pos)
+		s.where[path] = c.p.shown(pos)
 	}
 	if shape == nil {
 		shape = &schemas.Shape{}
@@ -211,7 +211,7 @@ func (c *compiler) collectStruct(s *stage, path string, v cue.Value, shape *sche
 				if s.declares(path) && (label == "from" || label == "port") {
 					continue // hone's
 				}
-				s.where[sub] = shown(c.p.pos(field))
+				s.where[sub] = c.p.place(field)
 				c.errorf(s, sub, "field not allowed%s", Suggest(label, names(shape.Fields)))
 				continue
 			}
@@ -287,9 +287,9 @@ func (c *compiler) addCUE(s *stage, path string, v cue.Value, err error) {
 	}
 	for _, e := range errors.Errors(err) {
 		format, args := e.Msg()
-		told := Error{Pos: shown(c.p.userPos(e)), Path: joinPath(e.Path()), Msg: oneLine(format, args)}
+		told := Error{Pos: c.p.shown(c.p.userPos(e)), Path: joinPath(e.Path()), Msg: oneLine(format, args)}
 		if !told.Pos.IsValid() {
-			told.Pos = shown(c.p.pos(v))
+			told.Pos = c.p.place(v)
 		}
 		if !told.Pos.IsValid() && s != nil {
 			told.Pos = s.at(path)

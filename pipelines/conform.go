@@ -29,8 +29,18 @@ func (c *compiler) conform(s *stage) {
 		c.errorf(s, "", "%v", err)
 		return
 	}
-	c.refuseAll(s, tree, c.kinds.LookupPath(kind), v)
-	b, err := v.Unify(c.defaults.LookupPath(kind)).MarshalJSON()
+	def := c.kinds.LookupPath(kind)
+	full, known := c.full[s.kind]
+	if !known {
+		full = def.Unify(c.defaults.LookupPath(kind))
+		c.full[s.kind] = full
+	}
+	whole := v.Unify(full)
+	b, err := whole.MarshalJSON()
+	if err != nil || whole.Validate(cue.Concrete(true)) != nil {
+		c.refuseAll(s, tree, def, v)
+		b, err = v.Unify(c.defaults.LookupPath(kind)).MarshalJSON()
+	}
 	if err == nil {
 		b, err = withoutCommon(b, s.shape)
 	}

@@ -94,16 +94,7 @@ func (es Errors) sorted() error {
 	return slices.Compact(es)
 }
 
-// shown is a position as a user reads it: relative to the working folder where the file lies below it.
-func shown(p token.Pos) token.Position {
-	if !p.IsValid() {
-		return token.Position{}
-	}
-	pos := p.Position()
-	pos.Filename = shownPath(pos.Filename)
-	return pos
-}
-
+// shownPath is a path as a user reads it: relative to the working folder where it lies below that.
 func shownPath(path string) string {
 	wd, err := os.Getwd()
 	if err != nil {

@@ -40,6 +40,7 @@ type Pipeline struct {
 	instance *build.Instance
 	overlay  *overlay
 	reader   *reader
+	names    map[string]string // of files, as they are shown
 }
 
 // Load evaluates the pipeline at path: a folder, FOLDER:PACKAGE, or a file, which means its package. A path that does
@@ -294,7 +295,7 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags, ParseFile: r.parse,
 	})
 	inst := instances[0]
-	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, opts: opts, context: cuecontext.New(), instance: inst, overlay: o, reader: r}
+	p := &Pipeline{Dir: dir, Package: pkg, Warnings: o.warnings, opts: opts, context: cuecontext.New(), instance: inst, overlay: o, reader: r, names: map[string]string{}}
 	if inst.Err != nil {
 		if tag := noTag.FindStringSubmatch(inst.Err.Error()); tag != nil {
 			name := tag[1] + tag[2]

@@ -31,6 +31,24 @@ func (p *Pipeline) pos(v cue.Value) token.Pos {
 	return best
 }
 
+// place is pos as a user reads it.
+func (p *Pipeline) place(v cue.Value) token.Position { return p.shown(p.pos(v)) }
+
+// shown is a position as a user reads it: relative to the working folder where the file lies below it.
+func (p *Pipeline) shown(pos token.Pos) token.Position {
+	if !pos.IsValid() {
+		return token.Position{}
+	}
+	at := pos.Position()
+	name, known := p.names[at.Filename]
+	if !known {
+		name = shownPath(at.Filename)
+		p.names[at.Filename] = name
+	}
+	at.Filename = name
+	return at
+}
+
 // better prefers a place in the pipeline's own folder, then any that is the user's.
 func (p *Pipeline) better(best, pos token.Pos) token.Pos {
 	if !pos.IsValid() || pos.Filename() == "" || p.overlay.owns(pos.Filename()) {
@@ -66,7 +84,7 @@ func (p *Pipeline) cueErrors(err error) error {
 	var all Errors
 	for _, e := range errors.Errors(err) {
 		format, args := e.Msg()
-		told := Error{Pos: shown(p.userPos(e)), Path: joinPath(e.Path()), Msg: oneLine(format, args)}
+		told := Error{Pos: p.shown(p.userPos(e)), Path: joinPath(e.Path()), Msg: oneLine(format, args)}
 		if cause := errors.Unwrap(e); cause != nil { // a package that cannot be loaded: the path is the package's
 			told.Path, told.Msg = "", oneLine("%s: %s", []any{told.Msg, placed.ReplaceAllString(cause.Error(), "")})
 		}

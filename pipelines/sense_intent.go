@@ -23,21 +23,21 @@ func (c *compiler) intent() *Intent {
 		return nil
 	}
 	wrong := func(label string, at cue.Value, format string, args ...any) {
-		c.errs = append(c.errs, Error{Pos: shown(c.p.pos(at)), Path: strings.TrimSuffix("intent."+label, "."), Msg: fmt.Sprintf(format, args...)})
+		c.errs = append(c.errs, Error{Pos: c.p.place(at), Path: strings.TrimSuffix("intent."+label, "."), Msg: fmt.Sprintf(format, args...)})
 	}
 	it, err := v.Fields(cue.Optional(false))
 	if err != nil {
 		wrong("", v, "wants {goal, instructions}")
 		return nil
 	}
-	at := shown(c.p.pos(v))
+	at := c.p.place(v)
 	in := &Intent{Pos: map[string]token.Position{"goal": at, "instructions": at}}
 	for it.Next() {
 		label, field := it.Selector().Unquoted(), it.Value()
 		if !c.p.pos(field).IsValid() {
 			continue // the schema's own: missing
 		}
-		in.Pos[label] = shown(c.p.pos(field))
+		in.Pos[label] = c.p.place(field)
 		said, _ := field.Default()
 		switch label {
 		case "goal":
