@@ -76,7 +76,8 @@ func (c *compiler) collectStages() {
 }
 
 func (c *compiler) collectStage(name string, v cue.Value) {
-	s := &stage{name: name, pos: c.p.place(v), tree: map[string]any{}, where: map[string]token.Position{}}
+	s := &stage{name: name, tree: map[string]any{}, where: map[string]token.Position{}}
+	s.pos = c.place(s, "", v)
 	c.stages = append(c.stages, s)
 	c.byName[name] = s
 	if !nameRule.MatchString(name) {
@@ -89,7 +90,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 		return
 	}
 	kind := v.LookupPath(cue.MakePath(cue.Str("kind")))
-	written := c.p.place(kind) // nowhere, where the user embeds a kind's definition
+	written := c.place(s, "kind", kind) // nowhere, where the user embeds a kind's definition
 	if written.IsValid() {
 		s.where["kind"] = written
 	}
@@ -118,11 +119,11 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 			s.outs = c.ports(field)
 			if shape != nil {
 				s.tree[label] = c.collect(s, label, field, shape)
-			} else if pos := c.p.place(field); pos.IsValid() {
+			} else if pos := c.place(s, label, field); pos.IsValid() {
 				s.where[label] = pos
 			}
 		case shape == nil:
-			s.where[label] = c.p.place(field)
+			s.where[label] = c.place(s, label, field)
 			c.errorf(s, label, "field not allowed%s", Suggest(label, append(names(s.shape.Fields), names(common)...)))
 		default:
 			s.tree[label] = c.collect(s, label, field, shape)
@@ -133,8 +134,8 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 // collect reads a value as JSON would have it. It notes where the user wrote each field, sets edges aside, and tells
 // of fields that the shape does not have. A nil shape is free-form.
 func (c *compiler) collect(s *stage, path string, v cue.Value, shape *schemas.Shape) any {
-	if pos := c.p.pos(v); pos.IsValid() {
-		s.where[path] = c.p.shown(pos)
+	if pos := c.place(s, path, v); pos.IsValid() {
+		s.where[path] = pos
 	}
 	if shape == nil {
 		shape = &schemas.Shape{}
@@ -211,7 +212,7 @@ func (c *compiler) collectStruct(s *stage, path string, v cue.Value, shape *sche
 				if s.declares(path) && (label == "from" || label == "port") {
 					continue // hone's
 				}
-				s.where[sub] = c.p.place(field)
+				s.where[sub] = c.place(s, sub, field)
 				c.errorf(s, sub, "field not allowed%s", Suggest(label, names(shape.Fields)))
 				continue
 			}

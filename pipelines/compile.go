@@ -13,7 +13,10 @@ import (
 
 // Compile makes the graph of a pipeline, or says everything that is wrong with it as Errors.
 func Compile(p *Pipeline) (*Graph, error) {
-	c := &compiler{p: p, kinds: p.definitions("#Stages"), defaults: p.definitions("#Defaults"), full: map[string]cue.Value{}, byName: map[string]*stage{}, choosing: map[string]bool{}}
+	c := &compiler{
+		p: p, kinds: p.definitions("#Stages"), defaults: p.definitions("#Defaults"), full: map[string]cue.Value{}, written: p.written(),
+		byName: map[string]*stage{}, choosing: map[string]bool{},
+	}
 	g := &Graph{Dir: p.Dir, Package: p.Package, Name: c.header()}
 	g.Intent = c.intent()
 	c.collectStages()
@@ -52,6 +55,7 @@ type compiler struct {
 	p               *Pipeline
 	kinds, defaults cue.Value
 	full            map[string]cue.Value // a kind's definition with its defaults
+	written         map[string]token.Pos
 	stages          []*stage // as written
 	byName          map[string]*stage
 	choosing        map[string]bool // structs that lack one field of several, or have too many

@@ -1,0 +1,56 @@
+package pipelines
+
+import (
+	"path/filepath"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/token"
+)
+
+// written is where the fields stand that the package's own files write out, by path: stages.tune.learningRate. What stands in several
+// places, or comes by a reference, a pattern or a comprehension, is not in it: of that pos tells, which evaluates a value again.
+func (p *Pipeline) written() map[string]token.Pos {
+	at := map[string]token.Pos{}
+	for _, f := range p.instance.Files {
+		if filepath.Dir(f.Filename) == p.Dir {
+			addWritten(at, "", f.Decls)
+		}
+	}
+	return at
+}
+
+func addWritten(at map[string]token.Pos, around string, decls []ast.Decl) {
+	for _, d := range decls {
+		field, ok := d.(*ast.Field)
+		if !ok || field.Constraint != token.ILLEGAL {
+			continue
+		}
+		label, _, err := ast.LabelName(field.Label)
+		if err != nil {
+			continue
+		}
+		path := around + label
+		if _, twice := at[path]; twice {
+			at[path] = token.NoPos
+		} else {
+			at[path] = field.Pos()
+		}
+		if inner, ok := field.Value.(*ast.StructLit); ok {
+			addWritten(at, path+".", inner.Elts)
+		}
+	}
+}
+
+// place is where the user wrote a stage's field, or the stage where path is empty, whose value is v.
+func (c *compiler) place(s *stage, path string, v cue.Value) token.Position {
+	full := "stages." + s.name
+	if path != "" {
+		full += "." + path
+	}
+	pos := c.written[full]
+	if !pos.IsValid() {
+		pos = c.p.pos(v)
+	}
+	return c.p.shown(pos)
+}
