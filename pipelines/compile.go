@@ -14,8 +14,8 @@ import (
 // Compile makes the graph of a pipeline, or says everything that is wrong with it as Errors.
 func Compile(p *Pipeline) (*Graph, error) {
 	c := &compiler{
-		p: p, kinds: p.definitions("#Stages"), defaults: p.definitions("#Defaults"), full: map[string]cue.Value{}, written: p.written(),
-		byName: map[string]*stage{}, choosing: map[string]bool{},
+		p: p, definitions: p.definitions(p.context), written: p.written(),
+		byName: map[string]*stage{}, choosing: map[string]bool{}, programs: map[string]error{},
 	}
 	g := &Graph{Dir: p.Dir, Package: p.Package, Name: c.header()}
 	g.Intent = c.intent()
@@ -24,8 +24,8 @@ func Compile(p *Pipeline) (*Graph, error) {
 		c.resolveEdges(s)
 		c.resolveSources(s)
 		c.requireShape(s)
-		c.conform(s)
 	}
+	c.conformAll()
 	for _, s := range c.stages {
 		if s.config != nil {
 			c.requireSense(s)
@@ -52,15 +52,15 @@ func Compile(p *Pipeline) (*Graph, error) {
 }
 
 type compiler struct {
-	p               *Pipeline
-	kinds, defaults cue.Value
-	full            map[string]cue.Value // a kind's definition with its defaults
-	written         map[string]token.Pos
-	stages          []*stage // as written
-	byName          map[string]*stage
-	choosing        map[string]bool // structs that lack one field of several, or have too many
-	errs            Errors
-	advice          Errors
+	*definitions
+	p        *Pipeline
+	written  map[string]token.Pos
+	stages   []*stage // as written
+	byName   map[string]*stage
+	choosing map[string]bool  // structs that lack one field of several, or have too many
+	programs map[string]error // by name and PATH: why the machine has none
+	errs     Errors
+	advice   Errors
 }
 
 // stage is a stage on its way from CUE to a node of the graph.

@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/errors"
 	cuejson "cuelang.org/go/encoding/json"
 
@@ -16,12 +20,83 @@ import (
 	"github.com/hone-ml/hone/schemas"
 )
 
-// conform holds what the user said of a stage against its kind's definition, fills in defaults and decodes. What can
-// be decoded in spite of a mistake is, so that what holds between fields is judged at once too.
-func (c *compiler) conform(s *stage) {
-	if s.kind == "" {
-		return
+// definitions is what the schemas say of each kind. No two goroutines may use those of one context at once.
+type definitions struct {
+	context         *cue.Context
+	kinds, defaults cue.Value
+	full            map[string]cue.Value // a kind's definition with its defaults
+}
+
+func (p *Pipeline) definitions(context *cue.Context) *definitions {
+	v := context.BuildInstance(p.schemas())
+	return &definitions{context, v.LookupPath(cue.ParsePath("#Stages")), v.LookupPath(cue.ParsePath("#Defaults")), map[string]cue.Value{}}
+}
+
+// few is how many stages are conformed before another core is worth definitions of its own.
+const few = 50
+
+// conformAll holds what the user said of each stage against its kind's definition, fills in defaults and decodes. Those that nothing is
+// wrong with, nearly all, are shared among the cores. The others are told off one after the other; what can be decoded of one in
+// spite of a mistake is, so that what holds between fields is judged at once too.
+func (c *compiler) conformAll() {
+	var group sync.WaitGroup
+	var next atomic.Int64
+	conform := func(d *definitions) {
+		for i := next.Add(1) - 1; int(i) < len(c.stages); i = next.Add(1) - 1 {
+			if s := c.stages[i]; s.kind != "" {
+				s.config = d.conform(s)
+			}
+		}
 	}
+	for range min(runtime.GOMAXPROCS(0), 4, len(c.stages)/few) - 1 {
+		d := c.p.definitions(cuecontext.New()) // builds upon the same syntax: not at the same time as another
+		group.Go(func() { conform(d) })
+	}
+	conform(c.definitions)
+	group.Wait()
+	for _, s := range c.stages {
+		if s.kind != "" && s.config == nil {
+			c.refuseStage(s)
+		}
+	}
+}
+
+// conform is the configuration of a stage that nothing is wrong with, else nil.
+func (d *definitions) conform(s *stage) any {
+	kind := cue.MakePath(cue.Str(s.kind))
+	full, known := d.full[s.kind]
+	if !known {
+		full = d.kinds.LookupPath(kind).Unify(d.defaults.LookupPath(kind))
+		d.full[s.kind] = full
+	}
+	v, err := d.encode(s.written())
+	if err != nil {
+		return nil
+	}
+	v = v.Unify(full)
+	if v.Validate(cue.Concrete(true)) != nil {
+		return nil
+	}
+	config, err := s.decode(v)
+	if err != nil {
+		return nil
+	}
+	return config
+}
+
+func (s *stage) decode(v cue.Value) (any, error) {
+	b, err := v.MarshalJSON()
+	if err == nil {
+		b, err = withoutCommon(b, s.shape)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return schemas.Decode(s.kind, b)
+}
+
+// refuseStage tells what is wrong with a stage.
+func (c *compiler) refuseStage(s *stage) {
 	kind := cue.MakePath(cue.Str(s.kind))
 	tree := s.written()
 	v, err := c.encode(tree)
@@ -29,25 +104,8 @@ func (c *compiler) conform(s *stage) {
 		c.errorf(s, "", "%v", err)
 		return
 	}
-	def := c.kinds.LookupPath(kind)
-	full, known := c.full[s.kind]
-	if !known {
-		full = def.Unify(c.defaults.LookupPath(kind))
-		c.full[s.kind] = full
-	}
-	whole := v.Unify(full)
-	b, err := whole.MarshalJSON()
-	if err != nil || whole.Validate(cue.Concrete(true)) != nil {
-		c.refuseAll(s, tree, def, v)
-		b, err = v.Unify(c.defaults.LookupPath(kind)).MarshalJSON()
-	}
-	if err == nil {
-		b, err = withoutCommon(b, s.shape)
-	}
-	if err == nil {
-		s.config, err = schemas.Decode(s.kind, b)
-	}
-	if err != nil && !c.broken(s) {
+	c.refuseAll(s, tree, c.kinds.LookupPath(kind), v)
+	if s.config, err = s.decode(v.Unify(c.defaults.LookupPath(kind))); err != nil && !c.broken(s) {
 		c.errorf(s, "", "%v", err)
 	}
 }
@@ -112,7 +170,7 @@ func (s *stage) written() map[string]any {
 }
 
 // encode makes a CUE value of a tree.
-func (c *compiler) encode(tree any) (cue.Value, error) {
+func (d *definitions) encode(tree any) (cue.Value, error) {
 	b, err := json.Marshal(tree)
 	if err != nil {
 		return cue.Value{}, err
@@ -121,7 +179,7 @@ func (c *compiler) encode(tree any) (cue.Value, error) {
 	if err != nil {
 		return cue.Value{}, err
 	}
-	v := c.p.context.BuildExpr(expr)
+	v := d.context.BuildExpr(expr)
 	return v, v.Err()
 }
 

@@ -332,8 +332,8 @@ var pipelineMark = cue.MakePath(cue.Hid("_pipeline", schemas.ImportPath))
 
 func (p *Pipeline) isPipeline() bool { return p.value.LookupPath(pipelineMark).Exists() }
 
-// definitions is a struct of the schemas that the pipeline was evaluated with, in the pipeline's own context.
-func (p *Pipeline) definitions(name string) cue.Value {
+// schemas is the schemas that the pipeline was evaluated with.
+func (p *Pipeline) schemas() *build.Instance {
 	seen := map[*build.Instance]bool{}
 	var find func(i *build.Instance) *build.Instance
 	find = func(i *build.Instance) *build.Instance {
@@ -355,7 +355,7 @@ func (p *Pipeline) definitions(name string) cue.Value {
 	if inst == nil {
 		panic("a pipeline imports the schemas") // it embeds #Pipeline
 	}
-	return p.context.BuildInstance(inst).LookupPath(cue.ParsePath(name))
+	return inst
 }
 
 // embedsPipeline says whether a file's text embeds a #Pipeline. It chooses among packages of one folder; whether the

@@ -217,7 +217,7 @@ func TestCommonAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	for def, have := range map[string]map[string]*schemas.Shape{"#Stage": common, "#Resources": common["resources"].Fields} {
-		it, err := p.definitions(def).Fields(cue.Optional(true))
+		it, err := p.context.BuildInstance(p.schemas()).LookupPath(cue.ParsePath(def)).Fields(cue.Optional(true))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -249,7 +249,7 @@ func (c *compiler) requireProgram(s *stage, path string, command, files []string
 		return
 	}
 	if !strings.Contains(name, "/") || filepath.IsAbs(name) {
-		if _, err := program.Find(command, "", program.Environment(0, env)); err != nil {
+		if err := c.lacks(name, program.Environment(0, env)); err != nil {
 			c.advisef(s, path+"[0]", "%v here; the machine that runs the stage needs it", err)
 		}
 		return
@@ -261,6 +261,17 @@ func (c *compiler) requireProgram(s *stage, path string, command, files []string
 	}) {
 		c.errorf(s, path+"[0]", "%s is not among files, and the stage's folder holds nothing else", command[0])
 	}
+}
+
+// lacks says why the machine has no program of that name.
+func (c *compiler) lacks(name string, env map[string]string) error {
+	asked := name + "\x00" + env["PATH"]
+	err, known := c.programs[asked]
+	if !known {
+		_, err = program.Find([]string{name}, "", env)
+		c.programs[asked] = err
+	}
+	return err
 }
 
 // senseGrader compiles what a grader would: a mistake in it is found before anything has run.
