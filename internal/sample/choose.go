@@ -97,31 +97,47 @@ func pick(candidates []candidate, draw float64) int32 {
 	return candidates[len(candidates)-1].token
 }
 
-// whole is pick of the distribution where nothing is cut off it, without sorting all of the vocabulary: only the tokens that
-// are likely enough, unless the draw falls beyond them.
+// whole is pick of the distribution where nothing is cut off it. Not all of the vocabulary is sorted: tokens fall into bands of
+// likelihood, and those of the band that the draw falls into are.
 func (c *chooser) whole(logits []float32, draw float64) (token int32, ok bool) {
-	const near = 10 // tokens are likely whose logits are so close to the largest
+	const perNat, last = 16, 16*40 - 1 // bands; the last has all that is unlikelier by more
 	tempered := func(l float32) float64 { return float64(float32(float64(l) / c.Temperature)) }
 	top := tempered(logits[argmax(logits)])
-	var sum float64
-	var likely []candidate
-	for t, l := range logits {
-		x := tempered(l) - top
-		p := math.Exp(x)
-		sum += p
-		if x > -near {
-			likely = append(likely, candidate{token: int32(t), logit: l, p: p})
+	band := func(below float64) int {
+		if below < last/perNat {
+			return int(below * perNat)
 		}
+		return last
+	}
+	var mass [last + 1]float64
+	for _, l := range logits {
+		below := top - tempered(l)
+		mass[band(below)] += math.Exp(-below)
+	}
+	var sum float64
+	for _, m := range mass {
+		sum += m
 	}
 	if math.IsNaN(sum) || math.IsInf(sum, 0) {
 		return 0, false
 	}
-	byLikelihood(likely)
-	var reached float64
-	for _, x := range likely {
-		if reached += x.p / sum; draw < reached {
-			return x.token, true
+	left := draw * sum
+	for b, m := range mass {
+		if left >= m && b < last {
+			left -= m
+			continue
 		}
+		var here []candidate
+		for t, l := range logits {
+			if below := top - tempered(l); band(below) == b {
+				here = append(here, candidate{token: int32(t), logit: l, p: math.Exp(-below)})
+			}
+		}
+		if len(here) == 0 { // rounding has led beyond the last
+			return 0, false
+		}
+		byLikelihood(here)
+		return pick(here, left), true
 	}
 	return 0, false
 }

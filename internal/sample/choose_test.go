@@ -10,7 +10,7 @@ import (
 	"github.com/hone-ml/hone/internal/tensor"
 )
 
-// The short way to a token of the whole distribution takes the one that the sorted distribution gives, far ones too.
+// A draw by bands takes the token that the sorted distribution gives, far ones too.
 func TestWhole(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	logits := make([]float32, 3000)
@@ -20,26 +20,34 @@ func TestWhole(t *testing.T) {
 	logits[7], logits[8] = logits[9], float32(math.Inf(-1)) // a tie, and what cannot be drawn
 	c := newChooser(Options{Temperature: 1.3}, nil)
 	sorted := c.distribution(logits)
-	fell := 0
 	for i := range 2000 {
 		draw := r.Float64()
 		if i%10 == 0 {
 			draw = 1 - math.Pow(10, -1-6*draw) // where the unlikely are
 		}
 		token, ok := c.whole(logits, draw)
-		if !ok {
-			fell++
-			continue
+		if want := pick(sorted, draw); !ok || token != want {
+			t.Errorf("draw %v: token %d %v, sorted %d", draw, token, ok, want)
 		}
-		if want := pick(sorted, draw); token != want {
-			t.Errorf("draw %v: token %d, sorted %d", draw, token, want)
-		}
-	}
-	if fell == 0 || fell > 200 {
-		t.Errorf("%d of 2000 draws fell beyond the likely", fell)
 	}
 	if _, ok := c.whole([]float32{float32(math.NaN()), 1}, 0.5); ok {
 		t.Error("drew from what is no distribution")
+	}
+}
+
+func BenchmarkWhole(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for name, spread := range map[string]float64{"flat": 0.1, "steep": 3} {
+		logits := make([]float32, 49152)
+		for i := range logits {
+			logits[i] = float32(spread * r.NormFloat64())
+		}
+		c := newChooser(Options{Temperature: 1}, nil)
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				c.whole(logits, r.Float64())
+			}
+		})
 	}
 }
 
