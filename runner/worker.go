@@ -45,6 +45,8 @@ func (a *attempt) start(ctx context.Context) (*ending, error) {
 	if err != nil {
 		return nil, err
 	}
+	stop := store.Behind(filepath.Join(a.dir, "out"))
+	defer stop()
 	w := &worker{attempt: a, process: p, noted: time.Now()}
 	w.follow(ctx)
 	var waited error
