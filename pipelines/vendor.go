@@ -9,6 +9,7 @@ import (
 
 	"cuelang.org/go/mod/modfile"
 
+	"github.com/hone-ml/hone/internal/atomicfile"
 	"github.com/hone-ml/hone/schemas"
 )
 
@@ -94,25 +95,10 @@ func moduleOf(dir string) string {
 	return fmt.Sprintf("module: \"pipeline.local/%s@v0\"\nlanguage: version: \"%s\"\n", name, language)
 }
 
-// writeFile replaces a file as a whole, so that no reader meets half of one.
+// writeFile replaces a file, whose folder it makes.
 func writeFile(path, content string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(content)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, []byte(content), 0o644)
 }

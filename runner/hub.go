@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/hone-ml/hone/internal/atomicfile"
 )
 
 // hubLock is hone.lock: the commit that each hub source meant when it was first run. It is committed with the
@@ -94,15 +95,9 @@ func (l *hubLock) save() error {
 	if err := e.Encode(l); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(l.path), ".hone.lock-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b.Bytes())
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if err := atomicfile.Write(l.path, b.Bytes(), 0o644); err != nil {
 		return err
 	}
 	l.dirty = false
-	return os.Rename(f.Name(), l.path)
+	return nil
 }

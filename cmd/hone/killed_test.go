@@ -288,9 +288,9 @@ func (t *training) kill(stage string) {
 				return !others[filepath.Dir(path)] && filepath.Base(path) >= fmt.Sprintf("step-%012d.json", (k+1)*every)
 			})
 		}
-		middle, before := i%2 == 1, t.find("writing-*")
+		middle, before := i%2 == 1, t.find(".writing-*")
 		writing := func() bool {
-			return slices.ContainsFunc(t.find("writing-*"), func(path string) bool { return !slices.Contains(before, path) })
+			return slices.ContainsFunc(t.find(".writing-*"), func(path string) bool { return !slices.Contains(before, path) })
 		}
 		if !until(ended, func() bool { return saved() && (!middle || writing()) }) {
 			t.Fatalf("%s ended before kill %d\n%s%s", stage, i+1, stdout, stderr)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hone-ml/hone/internal/atomicfile"
 	"github.com/hone-ml/hone/internal/bounded"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/runner"
@@ -20,7 +21,7 @@ import (
 // planLimit is how large a plan's file may be; 10,000 stages make some 20 MB.
 const planLimit = 256 << 20
 
-// savePlan writes a plan to a file by a rename, so that hone run finds all of it or none.
+// savePlan writes a plan to a file.
 func (f *flags) savePlan(r *runner.Runner, plan *runner.Plan, file string) error {
 	if filepath.Ext(file) == ".cue" {
 		return usage("--out %s: a .cue file is a pipeline's", file)
@@ -49,16 +50,10 @@ func (f *flags) savePlan(r *runner.Runner, plan *runner.Plan, file string) error
 	if err := e.Encode(saved); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, ".hone-plan-")
-	if err != nil {
+	if err := atomicfile.Write(file, b.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b.Bytes())
-	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
+	return nil
 }
 
 // errPlan is of a file that is a plan, and cannot be carried out.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hone-ml/hone/internal/atomicfile"
 	"github.com/hone-ml/hone/internal/bounded"
 )
 
@@ -149,5 +150,5 @@ func (m Machine) Write(dir string) (path string, err error) {
 		return "", err
 	}
 	path = Profile(dir, m.Device, m.Threads)
-	return path, os.WriteFile(path, append(b, '\n'), 0o644)
+	return path, atomicfile.Write(path, append(b, '\n'), 0o644)
 }

@@ -13,7 +13,6 @@ package hub
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -24,6 +23,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hone-ml/hone/internal/atomicfile"
 )
 
 // Client is access to one hub and one cache. Its fields may be changed before the first call.
@@ -188,19 +189,10 @@ func (c *Client) folder(repository string) string {
 	return filepath.Join(c.Cache, "models--"+strings.ReplaceAll(repository, "/", "--"))
 }
 
-// writeFile writes a small file of the cache whole or not at all.
+// writeFile writes a small file of the cache, whose folder it makes.
 func writeFile(path, text string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, []byte(text), 0o644)
 }

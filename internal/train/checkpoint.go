@@ -1,7 +1,6 @@
 package train
 
 import (
-	"bufio"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/zeebo/blake3"
 
+	"github.com/hone-ml/hone/internal/atomicfile"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/tensor"
 )
@@ -51,7 +51,7 @@ func (s *State) Save(dir string, keep int) error {
 		return err
 	}
 	h := blake3.New()
-	err := Durable(stem(dir, s.Step)+bufferSuffix, func(w io.Writer) error {
+	err := atomicfile.Stream(stem(dir, s.Step)+bufferSuffix, 0o600, func(w io.Writer) error {
 		both := io.MultiWriter(w, h)
 		for _, b := range s.Buffers {
 			bytes := b.Bytes()
@@ -74,7 +74,7 @@ func (s *State) Save(dir string, keep int) error {
 	if err != nil {
 		return err
 	}
-	if err := Durable(stem(dir, s.Step)+stateSuffix, func(w io.Writer) error { _, err := w.Write(state); return err }); err != nil {
+	if err := atomicfile.Write(stem(dir, s.Step)+stateSuffix, state, 0o600); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	steps, err := saved(dir)
@@ -100,42 +100,6 @@ func remove(dir string, step int64) error {
 	return nil
 }
 
-// Durable writes a file whole or not at all, and has it on the disk before it returns.
-func Durable(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "writing-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	if err := write(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
 // saved is the steps of the checkpoints in dir, ascending.
 func saved(dir string) ([]int64, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "step-*"+stateSuffix))
@@ -156,11 +120,8 @@ func saved(dir string) ([]int64, error) {
 // Restore fills the buffers from the newest whole checkpoint in dir and reports whether there is one. Damaged ones are told
 // to warn and passed over. One made under other numerics is an error: its bits could not be those of an uninterrupted run.
 func (s *State) Restore(dir string, warn func(format string, args ...any)) (bool, error) {
-	scraps, _ := filepath.Glob(filepath.Join(dir, "writing-*")) // of a process that was killed
-	for _, p := range scraps {
-		if err := os.Remove(p); err != nil {
-			return false, err
-		}
+	if err := atomicfile.Sweep(dir); err != nil {
+		return false, err
 	}
 	steps, err := saved(dir)
 	if err != nil {

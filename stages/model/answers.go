@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hone-ml/hone/internal/atomicfile"
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/sample"
-	"github.com/hone-ml/hone/internal/train"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
 )
@@ -136,7 +136,7 @@ func (a *asking) keep(dir string, from int, c *chunk) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return train.Durable(a.file(dir, a.next(from)), func(w io.Writer) error { return json.NewEncoder(w).Encode(c) })
+	return atomicfile.Stream(a.file(dir, a.next(from)), 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(c) })
 }
 
 // kept is what an earlier attempt kept, up to the first chunk that is missing or none of these rows.

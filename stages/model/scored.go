@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/hone-ml/hone/internal/atomicfile"
 	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/train"
 	"github.com/hone-ml/hone/stages"
@@ -33,7 +34,7 @@ func scored(ctx context.Context, j *stages.Job, m *model.Model, examples []train
 		if err := os.MkdirAll(j.Checkpoints, 0o755); err != nil {
 			return err
 		}
-		if err := train.Durable(file, func(w io.Writer) error { return binary.Write(w, binary.LittleEndian, scores) }); err != nil {
+		if err := atomicfile.Stream(file, 0o600, func(w io.Writer) error { return binary.Write(w, binary.LittleEndian, scores) }); err != nil {
 			return err
 		}
 		last = time.Now()
