@@ -241,3 +241,10 @@ func (r *Runner) observe(u Update) {
 
 // Graph is what the runner carries out.
 func (r *Runner) Graph() *pipelines.Graph { return r.graph }
+
+func (r *Runner) ctx() context.Context {
+	if r.opts.Context != nil {
+		return r.opts.Context
+	}
+	return context.Background()
+}
