@@ -126,26 +126,22 @@ func (r *Runner) pin(ctx context.Context, sources []string) error {
 
 // setRef makes the keys of this run roots of GC. Stages of the pipeline that the run left out keep theirs.
 func (r *Runner) setRef(keys map[string]string) error {
-	ref, err := r.store.Ref(r.graph.Dir, r.graph.Package)
-	if err != nil {
-		return err
-	}
-	ref.Pipeline, ref.Moved = r.graph.Name, r.moved()
-	before := maps.Clone(ref.Stages)
-	for name, key := range keys {
-		if !r.opts.Look || ref.Stages[name] == "" || pipelines.Vetted(name) {
-			ref.Stages[name] = key
+	moved := r.moved()
+	return r.store.ChangeRef(r.graph.Dir, r.graph.Package, func(ref *store.Ref) bool {
+		ref.Pipeline, ref.Moved = r.graph.Name, moved
+		before := maps.Clone(ref.Stages)
+		for name, key := range keys {
+			if !r.opts.Look || ref.Stages[name] == "" || pipelines.Vetted(name) {
+				ref.Stages[name] = key
+			}
 		}
-	}
-	for name := range ref.Stages {
-		if r.graph.Stage(name) == nil {
-			delete(ref.Stages, name)
+		for name := range ref.Stages {
+			if r.graph.Stage(name) == nil {
+				delete(ref.Stages, name)
+			}
 		}
-	}
-	if maps.Equal(before, ref.Stages) {
-		return nil
-	}
-	return r.store.SetRef(ref)
+		return !maps.Equal(before, ref.Stages)
+	})
 }
 
 // fail is a stage's failure with its exit code. A full disk is the environment's, whoever met it.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -21,13 +22,24 @@ type Ref struct {
 // RefID names a pipeline's folder and package.
 func RefID(dir, pkg string) string { return Sum([]byte(dir + "\x00" + pkg)) }
 
-// SetRef writes a ref.
-func (s *Store) SetRef(r Ref) error {
+// ChangeRef changes the ref of a folder, and writes it where change says that it did. Runs of one folder may be under way at once:
+// none sees a ref that another is about to replace.
+func (s *Store) ChangeRef(dir, pkg string, change func(*Ref) bool) error {
+	id := RefID(dir, pkg)
+	lock, err := s.Lock(context.Background(), "ref-"+id, nil) // held for moments; an interrupted run has a ref too
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	r, err := s.Ref(dir, pkg)
+	if err != nil || !change(&r) {
+		return err
+	}
 	b, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err
 	}
-	return s.writeFile(s.path("refs", RefID(r.Dir, r.Package)), b, 0o644)
+	return s.writeFile(s.path("refs", id), b, 0o644)
 }
 
 // Ref reads the ref of a folder; an empty one where there is none.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,12 +51,8 @@ func put(t *testing.T, s *store.Store, dir, stage, text string, refer bool) stri
 		t.Fatal(err)
 	}
 	if refer {
-		ref, err := s.Ref(dir, "p")
+		err := s.ChangeRef(dir, "p", func(ref *store.Ref) bool { ref.Stages[stage] = r.Key; return true })
 		if err != nil {
-			t.Fatal(err)
-		}
-		ref.Stages[stage] = r.Key
-		if err := s.SetRef(ref); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -195,6 +192,36 @@ func TestLockWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.Close()
+}
+
+// Runs of one folder that add their stages to its ref at once all find theirs there: gc would take the others' artifacts.
+func TestRefOfManyRuns(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "store"))
+	const runs = 4
+	errs := make(chan error, runs)
+	for i := range runs {
+		go func() {
+			own, err := store.Open(s.Dir) // as a process of its own has it
+			if err == nil {
+				err = own.ChangeRef(dir, "p", func(ref *store.Ref) bool {
+					time.Sleep(20 * time.Millisecond) // all have read what there was
+					ref.Stages[fmt.Sprint("stage", i)] = "key"
+					return true
+				})
+			}
+			errs <- err
+		}()
+	}
+	for range runs {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	ref, err := s.Ref(dir, "p")
+	if err != nil || len(ref.Stages) != runs {
+		t.Fatalf("%d of %d runs' stages are left: %v, %v", len(ref.Stages), runs, ref.Stages, err)
+	}
 }
 
 func TestFsck(t *testing.T) {
