@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // checked makes a wrong number of arguments a matter of usage, and says what to write instead where that is known.
@@ -34,6 +37,28 @@ func checked(c *cobra.Command) *cobra.Command {
 		checked(sub)
 	}
 	return c
+}
+
+// wrongFlag says what a flag wants that was given something else; the library names Go's functions.
+func wrongFlag(err error) error {
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	flag, value := wrong.GetFlag(), wrong.GetValue()
+	if value == "" {
+		value = `""`
+	}
+	wants, ok := map[string]string{
+		"int": "a whole number", "int64": "a whole number", "uint64": "a whole number, 0 or more", "float64": "a number", "bool": "true or false",
+	}[flag.Value.Type()]
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("--%s %s: too large or too small", flag.Name, value)
+	case !ok:
+		return err
+	}
+	return fmt.Errorf("--%s %s: wants %s", flag.Name, value, wants)
 }
 
 // suggested is the verb that a misspelt one may have meant.

@@ -78,7 +78,7 @@ every verb's --json prints what that of vet does.`,
 	cobra.EnableCommandSorting = false // in the order of use
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage("%w\n%s --help says more", err, c.CommandPath())
+		return usage("%w\n%s --help says more", wrongFlag(err), c.CommandPath())
 	})
 	for _, command := range []func() *cobra.Command{
 		initCommand, vetCommand, planCommand, runCommand, whyCommand,

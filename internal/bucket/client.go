@@ -191,7 +191,11 @@ func (c *client) Size(ctx context.Context, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return strconv.ParseInt(string(b), 10, 64)
+	size, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		return 0, c.fail(fmt.Errorf("%s: no size", name))
+	}
+	return size, nil
 }
 
 func (c *client) Read(ctx context.Context, name string, offset int64) (io.ReadCloser, int64, error) {

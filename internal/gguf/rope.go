@@ -4,7 +4,6 @@ import (
 	"encoding/json/jsontext"
 	"fmt"
 	"math"
-	"strconv"
 )
 
 // scaling is how positions are stretched: config.json's rope_scaling.
@@ -52,7 +51,7 @@ func llama3Factors(n int, base, factor float64, s *scaling) []float32 {
 // llama3Scaling finds Llama 3's factor in what the frequencies are divided by, and checks that the rest follows from
 // it with the bounds that every release of Llama 3.1 to 3.3 has.
 func llama3Scaling(factors []float32, theta jsontext.Value) (*scaling, error) {
-	base, err := strconv.ParseFloat(string(theta), 64)
+	base, err := float(theta)
 	if err != nil {
 		return nil, fmt.Errorf("rope.freq_base: %w", err)
 	}

@@ -61,7 +61,7 @@ func (n *names) readAdded(v jsontext.Value) error {
 	for key, a := range byID {
 		id, err := strconv.ParseInt(key, 10, 32)
 		if err != nil {
-			return err
+			return fmt.Errorf("a token's id is wanted, not %q", key)
 		}
 		a.ID = int32(id)
 		n.added = append(n.added, a)

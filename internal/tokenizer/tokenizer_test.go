@@ -222,7 +222,7 @@ func TestBrokenFolders(t *testing.T) {
 		{"tokenizer.json", `{"model":{"type":"BPE","vocab":{"a":"b"},"merges":[]}}`, "tokenizer.json: model: "},
 		{"tokenizer.json", `{"model":{"type":"Nonsense","vocab":{"a":0}}}`, "tokenizer.json: "},
 		{"tokenizer_config.json", `{"eos_token": 3}`, "tokenizer_config.json: eos_token: "},
-		{"tokenizer_config.json", `{"added_tokens_decoder": {"x": {"content": "a"}}}`, "added_tokens_decoder: "},
+		{"tokenizer_config.json", `{"added_tokens_decoder": {"x": {"content": "a"}}}`, "added_tokens_decoder: a token's id is wanted, not \"x\""},
 		{"special_tokens_map.json", `nonsense`, "special_tokens_map.json: "},
 		{"generation_config.json", `{"eos_token_id": "a"}`, "generation_config.json: eos_token_id: "},
 	} {
