@@ -46,6 +46,9 @@ What a template needs besides is said at once, with the command that gets it.`,
 			if err != nil {
 				return usage("--template %s: one of %s", template, strings.Join(templates, ", "))
 			}
+			if err := usable(dir); err != nil {
+				return err
+			}
 			written, err := writeTemplate(dir, files)
 			if err != nil {
 				return err
@@ -72,6 +75,18 @@ What a template needs besides is said at once, with the command that gets it.`,
 	c.Flags().StringVar(&template, "template", examples.Default, "`NAME` of the template, of those above")
 	f.register(c, "json")
 	return c
+}
+
+// usable refuses a path where no folder can be.
+func usable(dir string) error {
+	for path := filepath.Clean(dir); ; path = filepath.Dir(path) {
+		switch info, err := os.Stat(path); {
+		case err == nil && !info.IsDir():
+			return usage("%s: a file, not a folder", path)
+		case err == nil || path == filepath.Dir(path):
+			return nil
+		}
+	}
 }
 
 // writeTemplate copies a template to dir. It writes nothing where a file of the template is there already.

@@ -39,7 +39,9 @@ signed by that key (cosign.pub, or another ed25519 or ECDSA key in PEM).`,
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			dir := args[0]
-			if info, err := os.Stat(dir); err != nil {
+			if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+				return usage("%s: no such folder", dir)
+			} else if err != nil {
 				return usage("%w", err)
 			} else if !info.IsDir() {
 				return usage("%s: not a folder", dir)
