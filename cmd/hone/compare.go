@@ -236,9 +236,9 @@ func (c *comparer) revisions(ctx context.Context, where string, args []string, g
 	if err != nil && errors.As(invalid, &wrong) && ctx.Err() == nil {
 		return nil, wrong
 	}
-	if err != nil && exitCode(err) == exitUsage {
-		name, _, _ := strings.Cut(err.Error(), ": ")
-		return nil, usage("%w, and no stage is called so%s", err, c.suggest(graphs, name))
+	if none, ok := errors.AsType[*git.UnknownRevisionError](err); ok {
+		text := fmt.Sprintf("%s: no such revision, and no stage is called so%s\n%s", none.Revision, c.suggest(graphs, none.Revision), none.Next)
+		return nil, usage("%s", strings.TrimSpace(text))
 	} else if err != nil {
 		return nil, err
 	}
