@@ -81,7 +81,7 @@ func (e *noTagError) Unwrap() error { return &e.UsageError }
 
 func usagef(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
 
-// sorted orders errors by place and drops repetitions; nil when there are none.
+// sorted orders errors by place and drops repetitions, those of one line that many stages share too; nil when there are none.
 func (es Errors) sorted() error {
 	if len(es) == 0 {
 		return nil
@@ -91,7 +91,28 @@ func (es Errors) sorted() error {
 			cmp.Compare(a.Pos.Filename, b.Pos.Filename), cmp.Compare(a.Pos.Line, b.Pos.Line),
 			cmp.Compare(a.Pos.Column, b.Pos.Column), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Msg, b.Msg))
 	})
-	return slices.Compact(es)
+	return slices.Compact(es).once()
+}
+
+// once tells what is wrong at one place with the same field of several stages of the first of them, and how many more there are.
+func (es Errors) once() Errors {
+	count := map[Error]int{}
+	said := func(e Error) Error { // of whichever stage
+		if stage, ok := strings.CutPrefix(e.Path, "stages."); ok && e.Pos.IsValid() {
+			_, e.Path, _ = strings.Cut(stage, ".")
+		}
+		return e
+	}
+	all := slices.DeleteFunc(slices.Clone(es), func(e Error) bool { count[said(e)]++; return count[said(e)] > 1 })
+	for i, e := range all {
+		switch n := count[said(e)] - 1; {
+		case n == 1:
+			all[i].Msg += "; so in another stage"
+		case n > 1:
+			all[i].Msg += fmt.Sprintf("; so in %d other stages", n)
+		}
+	}
+	return all
 }
 
 // shownPath is a path as a user reads it: relative to the working folder where it lies below that.
