@@ -11,6 +11,7 @@ import (
 
 	"github.com/hone-ml/hone/runner"
 	"github.com/hone-ml/hone/runner/store"
+	"github.com/hone-ml/hone/schemas"
 )
 
 // marks of how a stage ended.
@@ -24,13 +25,19 @@ func printResult(w io.Writer, st *store.Store, result *runner.Result, seen bool,
 	if err := printStages(w, result, seen); err != nil {
 		return err
 	}
+	var evals []evaluated
 	for _, s := range result.Stages {
 		if s.Internal || s.Status == runner.Failed || s.Status == runner.Skipped {
 			continue
 		}
-		if err := printReports(w, st, s.StagePlan, s.Artifacts); err != nil {
+		found, err := reports(st, s.StagePlan, s.Artifacts)
+		if err != nil {
 			return err
 		}
+		evals = append(evals, found...)
+	}
+	if err := printReports(w, evals); err != nil {
+		return err
 	}
 	count := map[string]int{}
 	for _, s := range result.Stages {
@@ -97,14 +104,21 @@ func duration(d time.Duration) string {
 	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// printReports prints the table of each report that a stage made: before, after and what its gate says.
-func printReports(w io.Writer, st *store.Store, s *runner.StagePlan, outputs runner.Outputs) error {
+// evaluated is a report that an eval made, with what its gate says.
+type evaluated struct {
+	*runner.StagePlan
+	report *runner.Report
+	gate   map[string]schemas.Gate
+}
+
+// reports are what a stage reports; none of another kind than an eval.
+func reports(st *store.Store, s *runner.StagePlan, outputs runner.Outputs) (all []evaluated, err error) {
 	if s.Kind != "eval" {
-		return nil
+		return nil, nil
 	}
 	gate, err := runner.Gate(s.Stage)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, port := range slices.Sorted(maps.Keys(outputs)) {
 		out := outputs[port]
@@ -113,30 +127,63 @@ func printReports(w io.Writer, st *store.Store, s *runner.StagePlan, outputs run
 		}
 		report, err := runner.ReadReport(st.Tree(out.Hash))
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
+		all = append(all, evaluated{s, report, gate})
+	}
+	return all, nil
+}
+
+// comparable says whether two evals measured the same: their suites, and by the same metrics.
+func (e evaluated) comparable(o evaluated) bool {
+	return maps.EqualFunc(e.report.Suites, o.report.Suites, func(a, b runner.Measure) bool { return a.Metric == b.Metric })
+}
+
+// row is a suite's line of a table: before, after and what the gate says.
+func (e evaluated) row(suite string) string {
+	after, before, verdict := e.report.Suites[suite], notThere, notThere
+	if b, ok := e.report.Baseline[suite]; ok {
+		before = measure(b)
+	}
+	if _, ok := e.gate[suite]; ok {
+		verdict = "holds"
+	}
+	if slices.ContainsFunc(e.Failures, func(f runner.Failure) bool { return f.Suite == suite }) {
+		verdict = "fails"
+	}
+	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s\t\n", suite, after.Metric, after.Rows, before, measure(after), verdict)
+}
+
+// printReports prints a table of each eval; those of a sweep, which measure the same, are one.
+func printReports(w io.Writer, all []evaluated) error {
+	for len(all) > 0 {
+		var table, rest []evaluated
+		for _, e := range all {
+			if e.comparable(all[0]) {
+				table = append(table, e)
+			} else {
+				rest = append(rest, e)
+			}
+		}
+		all = rest
 		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintf(t, "\n%s\tmetric\trows\tbefore\tafter\tgate\t\n", s.Name)
-		for _, suite := range slices.Sorted(maps.Keys(report.Suites)) {
-			after := report.Suites[suite]
-			before := "–"
-			if b, ok := report.Baseline[suite]; ok {
-				before = measure(b)
+		head, name := table[0].Name, func(evaluated) string { return "" }
+		if len(table) > 1 {
+			head, name = "eval\tsuite", func(e evaluated) string { return e.Name + "\t" }
+		}
+		fmt.Fprintf(t, "\n%s\tmetric\trows\tbefore\tafter\tgate\t\n", head)
+		for _, suite := range slices.Sorted(maps.Keys(table[0].report.Suites)) {
+			for _, e := range table {
+				fmt.Fprint(t, name(e)+e.row(suite))
 			}
-			verdict := "–"
-			if _, ok := gate[suite]; ok {
-				verdict = "holds"
-			}
-			if slices.ContainsFunc(s.Failures, func(f runner.Failure) bool { return f.Suite == suite }) {
-				verdict = "fails"
-			}
-			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t\n", suite, after.Metric, after.Rows, before, measure(after), verdict)
 		}
 		if err := t.Flush(); err != nil {
 			return err
 		}
-		for _, f := range s.Failures {
-			fmt.Fprintf(w, "the gate of %s fails: %s\n", s.Name, f)
+		for _, e := range table {
+			for _, f := range e.Failures {
+				fmt.Fprintf(w, "the gate of %s fails: %s\n", e.Name, f)
+			}
 		}
 	}
 	return nil

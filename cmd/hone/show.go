@@ -232,7 +232,11 @@ func showStage(w io.Writer, st *store.Store, s *runner.StagePlan) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	if err := printReports(w, st, s, r.Outputs); err != nil {
+	evals, err := reports(st, s, r.Outputs)
+	if err != nil {
+		return err
+	}
+	if err := printReports(w, evals); err != nil {
 		return err
 	}
 	for _, port := range slices.Sorted(maps.Keys(r.Outputs)) {

@@ -23,7 +23,7 @@ func printSmoke(w io.Writer, st *store.Store, result *runner.Result, seen bool, 
 		case runner.Failed, runner.Skipped:
 			others[status]++
 		default:
-			if err := printReports(io.Discard, st, s.StagePlan, s.Artifacts); err != nil {
+			if _, err := reports(st, s.StagePlan, s.Artifacts); err != nil {
 				return err
 			}
 			passed++
