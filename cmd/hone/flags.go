@@ -192,9 +192,9 @@ func (f *flags) nothing(r *runner.Runner, plan *runner.Plan, s *runner.StagePlan
 	case u != nil:
 		message = fmt.Sprintf("%s: %s", s.Name, u.Next())
 	case !r.Ran(s.Name):
-		return fail(exitFailed, "%s: no record of this stage: hone run makes it\nlooked in %s", s.Name, f.place)
+		return fail(exitFailed, "%s: no record of this stage: hone run makes it\n%s\nlooked in %s", s.Name, f.pulled(s.Name), f.place)
 	default:
-		message = fmt.Sprintf("%s: no current %s (%s): hone run makes it", s.Name, what, s.Action)
+		message = fmt.Sprintf("%s: no current %s (%s): hone run makes it\n%s", s.Name, what, s.Action, f.pulled(s.Name))
 	}
 	return fail(exitFailed, "%s", strings.TrimSuffix(message+"\n"+earlier(r, s), "\n"))
 }
@@ -214,12 +214,30 @@ func damaged(plan *runner.Plan, s *runner.StagePlan) *runner.StagePlan {
 	return nil
 }
 
+// pulled says what brings a stage that a colleague or CI has made, and that this store lacks.
+func (f *flags) pulled(stage string) string {
+	at := "URL"
+	if os.Getenv("HONE_REMOTE") != "" {
+		at = "$HONE_REMOTE"
+	}
+	line := "hone pull " + at + " " + word(stage)
+	if f.ran != "" && f.ran != "." {
+		line += " --pipeline " + word(f.ran)
+	}
+	return line + f.options() + " brings it, where a remote has it"
+}
+
 // run is the command line that runs this verb's pipeline, as the user would type it.
 func (f *flags) run() string {
 	line := "hone run"
 	if f.ran != "" && f.ran != "." {
 		line += " " + word(f.ran)
 	}
+	return line + f.options()
+}
+
+// options are this verb's tags and store, as another takes them.
+func (f *flags) options() (line string) {
 	for _, tag := range f.tags {
 		line += " -t " + word(tag)
 	}

@@ -228,20 +228,23 @@ func (f *modelFlags) openStage(name string) (*openedModel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s := plan.Stage(stage); s.Outputs[out.Port] == nil {
-		return nil, f.nothing(r, plan, s, "artifact")
+	artifact := func(stage, port, kind string) (in job.Input, err error) {
+		s := plan.Stage(stage)
+		hash := s.Outputs[port]
+		if hash == nil {
+			return in, f.nothing(r, plan, s, "artifact")
+		}
+		return job.Input{Kind: kind, Path: st.Tree(*hash), Hash: *hash}, nil
 	}
-	in, err := artifact(st, plan, stage, out.Port)
+	in, err := artifact(stage, out.Port, out.Kind)
 	if err != nil {
 		return nil, err
 	}
-	in.Kind = out.Kind
 	if out.Base != nil {
-		base, err := artifact(st, plan, out.Base.From, out.Base.Port)
+		base, err := artifact(out.Base.From, out.Base.Port, "model")
 		if err != nil {
 			return nil, err
 		}
-		base.Kind = "model"
 		in.Base = &base
 	}
 	return made{plan.Stage(stage).Record, out.Port, st}.opened(f.verified(st, name, in))
@@ -309,13 +312,4 @@ func (f *modelFlags) modelPort(g *pipelines.Graph, s *pipelines.Stage, port stri
 		return pipelines.Output{}, usage("%s makes several models: %s", s.Name, strings.Join(names, ", "))
 	}
 	return found[0], nil
-}
-
-func artifact(st *store.Store, plan *runner.Plan, stage, port string) (job.Input, error) {
-	s := plan.Stage(stage)
-	hash := s.Outputs[port]
-	if hash == nil {
-		return job.Input{}, fail(exitFailed, "%s: no current artifact (%s): hone run makes it", stage, s.Action)
-	}
-	return job.Input{Path: st.Tree(*hash), Hash: *hash}, nil
 }
