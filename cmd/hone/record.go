@@ -21,36 +21,73 @@ hash an artifact: hone show STAGE prints them.`
 // prefix is the beginning of a key or hash, and perhaps a port.
 var prefix = regexp.MustCompile(`^([0-9a-f]+)(?:\.(.+))?$`)
 
+// leastPrefix is how many digits the beginning of a key or hash has at least, as in git: fewer could be a stage's name.
+const leastPrefix = 7
+
 // earlierShown is how many earlier runs a stage's are listed.
 const earlierShown = 5
+
+// candidatesShown is how many of those are listed that a beginning of few digits may mean.
+const candidatesShown = 10
 
 // record is the one that a name means which is no stage, but the beginning of a record's key or of an artifact's hash; nil
 // where it is neither. The port is the artifact's, or what the name says behind a dot.
 func (f *flags) record(name, path string) (rec *store.Record, port string, st *store.Store, err error) {
 	m := prefix.FindStringSubmatch(name)
-	if m == nil || len(m[1]) < 7 || len(m[1]) > 64 {
+	if m == nil || len(m[1]) > 64 {
 		return nil, "", nil, nil
 	}
-	if g, err := f.graph([]string{path}); err == nil {
+	g, err := f.graph([]string{path})
+	if err == nil {
 		if stage, _ := splitPort(g, name); g.Stage(stage) != nil {
 			return nil, "", nil, nil
 		}
 	}
+	none := err == nil // for it is no stage
 	if st, err = f.openStore(); err != nil {
 		return nil, "", nil, err
 	}
 	found, err := st.Named(m[1])
-	if err != nil || len(found) == 0 {
+	switch long := len(m[1]) >= leastPrefix; {
+	case err != nil:
 		return nil, "", nil, err
-	}
-	if len(found) > 1 {
-		var said []string
-		for _, n := range found {
-			said = append(said, fmt.Sprintf("%.16s (%s of %s)", n.Hash, n.Record.Stage, n.Record.Pipeline))
-		}
-		return nil, "", nil, usage("%s: it begins several: %s", m[1], strings.Join(said, ", "))
+	case len(found) == 0 && none && long:
+		return nil, "", nil, usage("%s: no such stage, and no key or hash begins so\nlooked in %s", m[1], f.place)
+	case len(found) == 0:
+		return nil, "", nil, nil
+	case !long:
+		return nil, "", nil, usage("%s: no such stage, and the beginning of a key or hash has %d digits or more\n%s", m[1], leastPrefix, candidates(found))
+	case len(found) > 1:
+		return nil, "", nil, usage("%s: several begin so: name more digits\n%s", m[1], candidates(found))
 	}
 	return found[0].Record, cmp.Or(m[2], found[0].Port), st, nil
+}
+
+// candidates are what a prefix may mean, a line each: as many digits as tell all of them apart, and what made it.
+func candidates(found []store.Named) string {
+	digits := 12
+	for i := range found[1:] { // sorted: neighbours have most in common
+		same := 0
+		for same < len(found[i].Hash) && found[i].Hash[same] == found[i+1].Hash[same] {
+			same++
+		}
+		digits = max(digits, same+1)
+	}
+	var b strings.Builder
+	t := newTable(&b)
+	for i, n := range found {
+		if i == candidatesShown {
+			t.row(fmt.Sprintf("  and %d more", len(found)-i))
+			break
+		}
+		what := "the run"
+		if n.Port != "" {
+			what = "out." + n.Port
+		}
+		t.row(fmt.Sprintf("  %.*s", digits, n.Hash), what, n.Record.Stage+" of "+n.Record.Pipeline, n.Record.Started.Local().Format(dayAndTime))
+	}
+	_ = t.flush() // to memory
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // one is the port that a record's name means: the named one, or the only one of those that fit.
