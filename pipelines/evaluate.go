@@ -21,7 +21,8 @@ import (
 // What a package of CUE may take to be evaluated. A few lines can ask for more than any machine has, and the library cannot be
 // stopped: a process of its own evaluates, and is ended.
 const (
-	maxTime   = 10 * time.Second
+	maxTime   = 10 * time.Second // of the processor, which others may be using: of the clock, maxWait
+	maxWait   = 3 * maxTime
 	maxMemory = 1 << 30 // bytes
 )
 
@@ -183,11 +184,11 @@ func (c *child) process(ctx context.Context) (begun *answer, died error) {
 			answers <- a
 		}
 	}()
-	stop := time.NewTimer(maxTime)
+	stop := time.NewTimer(maxWait)
 	for {
 		select {
 		case a, more := <-answers:
-			stop.Reset(maxTime)
+			stop.Reset(maxWait)
 			switch {
 			case !more:
 				ended := cmd.Wait()
@@ -209,16 +210,20 @@ func (c *child) process(ctx context.Context) (begun *answer, died error) {
 			for range answers { // to the end
 			}
 			_ = cmd.Wait()
-			return begun, fmt.Errorf("its CUE takes more than %v to evaluate", maxTime)
+			return begun, errTooLong
 		}
 	}
 }
+
+var errTooLong = fmt.Errorf("its CUE takes more than %v to evaluate", maxTime)
 
 // reason is why a child died.
 func reason(ended error, said string) error {
 	var exit *exec.ExitError
 	first, _, _ := strings.Cut(strings.TrimSpace(said), "\n")
 	switch {
+	case errors.As(ended, &exit) && exit.ExitCode() == tooLong:
+		return errTooLong
 	case errors.As(ended, &exit) && exit.ExitCode() == tooBig, strings.Contains(said, "out of memory"):
 		return fmt.Errorf("its CUE takes more than %d GB of memory to evaluate", maxMemory>>30)
 	case strings.Contains(said, "stack exceeds"), strings.Contains(said, "stack overflow"):
@@ -318,12 +323,15 @@ func (f found) compile(opts Options, one bool) (o outcome) {
 // Serving is the argument with which the program of Evaluate is to call Serve.
 const Serving = "compile"
 
-// tooBig is the exit code of a child that takes more memory than it may.
-const tooBig = 9
+// Exit codes of a child that takes more than it may.
+const (
+	tooBig  = 9  // memory
+	tooLong = 10 // time
+)
 
 // Serve is the other side of Evaluate: it answers the request on in, and ends with it, or when in does.
 func Serve(in io.Reader, out io.Writer) error {
-	restrain()
+	begin := restrain()
 	requests := gob.NewDecoder(in)
 	var r request
 	if err := requests.Decode(&r); err != nil {
@@ -355,6 +363,7 @@ func Serve(in io.Reader, out io.Writer) error {
 		if err := answers.Encode(answer{At: at, Begins: shownPath(f.dir)}); err != nil {
 			return err
 		}
+		begin()
 		o := f.compile(r.Options, one)
 		if err := answers.Encode(answer{At: at, Outcome: &o}); err != nil {
 			return err
