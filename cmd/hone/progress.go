@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"os"
 	"sync"
@@ -23,12 +24,14 @@ func newProgress(w io.Writer) progress {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		return newTerminal(f)
 	}
-	return &jsonLines{log: zerolog.New(w).With().Timestamp().Logger(), said: map[string]time.Time{}}
+	out := bufio.NewWriter(w)
+	return &jsonLines{out: out, log: zerolog.New(out).With().Timestamp().Logger(), said: map[string]time.Time{}}
 }
 
 // jsonLines writes zerolog's JSON, progress of a stage no more than each few seconds.
 type jsonLines struct {
 	mu   sync.Mutex
+	out  *bufio.Writer // holds what is said of stages that are reused, until anything else is
 	log  zerolog.Logger
 	said map[string]time.Time
 }
@@ -36,11 +39,27 @@ type jsonLines struct {
 const progressEvery = 5 * time.Second
 
 func (j *jsonLines) live() bool { return false }
-func (j *jsonLines) close()     {}
+
+func (j *jsonLines) close() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.out.Flush()
+}
+
+// say says a line that is of no stage.
+func (j *jsonLines) say(e *zerolog.Event, line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e.Msg(line)
+	j.out.Flush()
+}
 
 func (j *jsonLines) update(u runner.Update) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if u.Ended == nil || u.Ended.Status != runner.Reused {
+		defer j.out.Flush()
+	}
 	name := u.Stage.Name
 	if s := u.Ended; s != nil {
 		e := j.log.Info()

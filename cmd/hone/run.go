@@ -69,7 +69,7 @@ stays there; hone pull brings it.`,
 			advise := func(advice pipelines.Errors) {
 				for _, a := range advice {
 					if lines, ok := show.(*jsonLines); ok {
-						lines.log.Warn().Str("pos", a.Place()).Str("path", a.Path).Msg("advice: " + a.Msg)
+						lines.say(lines.log.Warn().Str("pos", a.Place()).Str("path", a.Path), "advice: "+a.Msg)
 					} else {
 						fmt.Fprintf(c.ErrOrStderr(), "advice: %v\n", a)
 					}
@@ -147,7 +147,7 @@ func (f *flags) asked(args []string, opts runner.Options) (*runner.Invocation, e
 // tell says a line on standard error as the run's progress is said there.
 func tell(w io.Writer, show progress, line string) {
 	if lines, ok := show.(*jsonLines); ok {
-		lines.log.Info().Msg(line)
+		lines.say(lines.log.Info(), line)
 		return
 	}
 	fmt.Fprintln(w, line)

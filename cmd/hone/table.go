@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -64,14 +65,13 @@ func (t *table) flush() error {
 	if err := t.w.Flush(); err != nil {
 		return err
 	}
+	out := bufio.NewWriter(t.to)
 	n := 0
 	for line := range strings.Lines(t.text.String()) {
 		n++
-		if _, err := io.WriteString(t.to, line+t.more[n]); err != nil {
-			return err
-		}
+		out.WriteString(line + t.more[n]) // Flush tells of an error
 	}
-	return nil
+	return out.Flush()
 }
 
 // indented is lines as they stand below what they belong to.

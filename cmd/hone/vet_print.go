@@ -142,7 +142,7 @@ func newQuiet(w io.Writer) progress {
 	if p := newProgress(w); p.live() {
 		return p
 	}
-	return quiet{&jsonLines{}}
+	return quiet{newProgress(io.Discard)}
 }
 
 func (quiet) update(runner.Update) {}
