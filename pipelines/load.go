@@ -26,6 +26,7 @@ type Options struct {
 	Tags   []string // key=value, or a bare name, as cue's -t
 	Except []string // absolute folders whose packages a pattern of several does not mean
 	Absent bool     // files that stages name need not be there: a revision of the past has those that were committed
+	Within string   // absolute folder that what is said relatively does not leave: of what lies above it nothing is read
 }
 
 // Pipeline is a loaded pipeline: evaluated, its edges wired, not yet judged.
@@ -282,7 +283,7 @@ func (p *Pipeline) unsetTag(v cue.Value, places []token.Pos) string {
 
 // load1 loads and evaluates one package.
 func load1(dir, pkg string, opts Options) (*Pipeline, error) {
-	o, err := newOverlay(dir)
+	o, err := newOverlay(dir, opts.Within)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +291,7 @@ func load1(dir, pkg string, opts Options) (*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newReader(dir, o)
+	r := newReader(dir, o, opts.Within)
 	instances := load.Instances(what, &load.Config{
 		Dir: dir, Package: pkg, ModuleRoot: o.root, Overlay: o.files, Tags: opts.Tags, ParseFile: r.parse,
 	})

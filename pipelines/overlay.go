@@ -26,10 +26,10 @@ type overlay struct {
 	warnings []string // a vendored copy that differs
 }
 
-func newOverlay(dir string) (*overlay, error) {
+func newOverlay(dir, within string) (*overlay, error) {
 	o := &overlay{files: map[string]load.Source{}}
 	module := hone()
-	o.root = moduleRoot(dir)
+	o.root = moduleRoot(dir, within)
 	if o.root == "" {
 		o.root = dir
 		o.add(moduleFile(dir), moduleOf(dir))
@@ -93,14 +93,14 @@ func (o *overlay) addSchemas(warn bool) error {
 // owns says whether a file is one of the schemas'.
 func (o *overlay) owns(file string) bool { return o != nil && filepath.Dir(file) == o.schemas }
 
-// moduleRoot is the nearest folder at dir or above it with cue.mod/module.cue, or empty.
-func moduleRoot(dir string) string {
+// moduleRoot is the nearest folder at dir or above it with cue.mod/module.cue, or empty; none above within, where that is set.
+func moduleRoot(dir, within string) string {
 	for {
 		if _, err := os.Stat(moduleFile(dir)); err == nil {
 			return dir
 		}
 		parent := filepath.Dir(dir)
-		if parent == dir {
+		if parent == dir || dir == within {
 			return ""
 		}
 		dir = parent

@@ -73,12 +73,12 @@ type reader struct {
 	lost  bool
 }
 
-func newReader(dir string, o *overlay) *reader {
+func newReader(dir string, o *overlay, within string) *reader {
 	root := o.root
 	r := &reader{over: o, files: map[string]ReadFile{}, dirs: map[string]ReadFolder{}}
 	for d := dir; ; d = filepath.Dir(d) { // a package has files of the folders above it, up to its module's
 		r.folder(d)
-		if d == filepath.Dir(d) || d == root && exists(moduleFile(root)) {
+		if d == filepath.Dir(d) || d == within || d == root && exists(moduleFile(root)) {
 			break
 		}
 	}

@@ -9,6 +9,15 @@ import (
 
 var hubName = regexp.MustCompile(`^hf://[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[A-Za-z0-9][A-Za-z0-9._/-]*)?$`)
 
+// leaves says whether a path relative to the pipeline leads out of the folder that it is to stay within.
+func (p *Pipeline) leaves(written string) bool {
+	if p.opts.Within == "" || filepath.IsAbs(written) {
+		return false
+	}
+	rel, err := filepath.Rel(p.opts.Within, filepath.Join(p.Dir, written))
+	return err != nil || !filepath.IsLocal(rel)
+}
+
 // resolveSources finds the files, folders and hub names that a stage's fields name.
 func (c *compiler) resolveSources(s *stage) {
 	for i := range s.files {
@@ -34,7 +43,9 @@ func (c *compiler) resolveSources(s *stage) {
 		if !filepath.IsAbs(f.Path) {
 			f.Path = filepath.Join(c.p.Dir, f.Path)
 		}
-		if _, err := os.Stat(f.Path); err != nil && c.p.opts.Absent {
+		if c.p.leaves(f.Written) { // what lies there is another's
+			f.Absent = true
+		} else if _, err := os.Stat(f.Path); err != nil && c.p.opts.Absent {
 			f.Absent = true
 		} else if err != nil {
 			hint := ""

@@ -21,7 +21,7 @@ func Vendor(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root := moduleRoot(dir)
+	root := moduleRoot(dir, "")
 	if root == "" {
 		root = dir
 		if err := writeFile(moduleFile(root), moduleOf(dir)); err != nil {

@@ -64,6 +64,9 @@ func follow(ctx context.Context, repo *git.Repository, graphs []*located) error 
 		for _, s := range g.Stages {
 			for i := range s.Sources {
 				src := &s.Sources[i]
+				if src.Absent {
+					continue
+				}
 				oid := pointedAt(src.Path)
 				if oid == "" {
 					continue

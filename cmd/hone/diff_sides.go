@@ -74,6 +74,10 @@ func (f *flags) side(ctx context.Context, repo *git.Repository, commit string, s
 			return nil, nil, err
 		}
 		drop = func() { _ = os.RemoveAll(s.root) }
+		if s.root, err = filepath.Abs(s.root); err != nil { // TMPDIR may be relative
+			drop()
+			return nil, nil, err
+		}
 		if err := repo.Checkout(ctx, commit, s.root); err != nil {
 			drop()
 			return nil, nil, err
@@ -90,6 +94,9 @@ func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, same []
 	opts := pipelines.Options{Tags: f.tags, Absent: true}
 	for _, p := range same {
 		opts.Except = append(opts.Except, filepath.Join(s.root, filepath.FromSlash(p.path)))
+	}
+	if s.commit != "" {
+		opts.Within = s.root
 	}
 	s.pipelines = same
 	all, err := evaluate(s.root+"/...", opts)

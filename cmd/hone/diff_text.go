@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -114,7 +115,10 @@ func (d *comparison) unknown() (files []string) {
 	for _, p := range d.Pipelines {
 		for _, s := range p.Stages {
 			for _, file := range s.Unknown {
-				files = append(files, path.Join(p.Path, file))
+				if !filepath.IsAbs(file) {
+					file = path.Join(p.Path, file)
+				}
+				files = append(files, file)
 			}
 		}
 	}

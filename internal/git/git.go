@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,20 +108,38 @@ func (r *Repository) unknown(ctx context.Context, revision string) error {
 }
 
 // Checkout writes the files of a commit into dir, an empty folder, as git would check them out; the repository's own index and work
-// tree stay as they are. Files of Git LFS are left as the pointers that were committed: fetching them would need the network.
+// tree stay as they are. Files of Git LFS are left as the pointers that were committed: fetching them would need the network. Relative
+// links out of the repository are left out, since from dir they lead to something else.
 func (r *Repository) Checkout(ctx context.Context, commit, dir string) error {
 	aside, err := os.MkdirTemp("", "hone-index-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(aside)
+	if aside, err = filepath.Abs(aside); err != nil { // git runs elsewhere
+		return err
+	}
 	index := []string{"GIT_INDEX_FILE=" + filepath.Join(aside, "index")}
 	if _, err := run(ctx, r.Root, index, nil, "read-tree", commit); err != nil {
 		return err
 	}
-	_, err = run(ctx, r.Root, index, nil, "-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false",
-		"checkout-index", "--all", "--quiet", "--prefix="+dir+string(filepath.Separator))
-	return err
+	if _, err = run(ctx, r.Root, index, nil, "-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false",
+		"checkout-index", "--all", "--quiet", "--prefix="+dir+string(filepath.Separator)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type() != fs.ModeSymlink {
+			return err
+		}
+		target, err := os.Readlink(path)
+		if err != nil || filepath.IsAbs(target) {
+			return err
+		}
+		if rel, err := filepath.Rel(dir, filepath.Join(filepath.Dir(path), target)); err != nil || !filepath.IsLocal(rel) {
+			return os.Remove(path)
+		}
+		return nil
+	})
 }
 
 // Ignored is those of the paths that the repository's ignore rules leave out.
