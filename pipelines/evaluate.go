@@ -30,7 +30,16 @@ const (
 type Compiled struct {
 	Graphs   []*Graph
 	Errors   Errors // of those that are invalid
+	Invalid  []Invalid
 	Warnings []string
+}
+
+// Invalid is a package that is no valid pipeline. Its errors may lie in other folders: in what it imports.
+type Invalid struct {
+	Dir     string // absolute
+	Package string
+	Errors  Errors
+	Embeds  bool // #Pipeline, as far as its text says, and so it is meant as one
 }
 
 // One is the graph of a pattern that names one pipeline.
@@ -94,13 +103,14 @@ type request struct {
 type answer struct {
 	Packages int
 	Failure  *failure
-	Begins   string // the folder of a package, as it is shown
+	Begins   *found // a package
 	At       int
 	Outcome  *outcome
 }
 
 // outcome is what a package came to. One that is no pipeline has none of it.
 type outcome struct {
+	Of       found
 	Graph    *Graph
 	Errors   Errors
 	Warnings []string
@@ -140,7 +150,7 @@ func (c *child) evaluate(ctx context.Context) {
 			c.err = Errors{{Pos: token.Position{Filename: c.request.Pattern}, Msg: died.Error()}}
 			return
 		}
-		c.outcomes[begun.At] = outcome{Errors: Errors{{Pos: token.Position{Filename: begun.Begins}, Msg: died.Error()}}}
+		c.outcomes[begun.At] = outcome{Of: *begun.Begins, Errors: Errors{{Pos: token.Position{Filename: shownPath(begun.Begins.Dir)}, Msg: died.Error()}}}
 		c.request.From = begun.At + 1
 	}
 }
@@ -198,7 +208,7 @@ func (c *child) process(ctx context.Context) (begun *answer, died error) {
 				return begun, reason(ended, said.String())
 			case a.Failure != nil:
 				c.err = a.Failure.error()
-			case a.Begins != "":
+			case a.Begins != nil:
 				begun = &a
 			case a.Outcome != nil:
 				c.outcomes[a.At], begun = *a.Outcome, nil
@@ -244,7 +254,9 @@ func gather(pattern string, opts Options, all []outcome) (*Compiled, error) {
 		if o.Failure != nil {
 			return nil, o.Failure.error()
 		}
-		c.Errors = append(c.Errors, o.Errors...)
+		if c.Errors = append(c.Errors, o.Errors...); len(o.Errors) > 0 && o.Of.Dir != "" { // else the package is not known
+			c.Invalid = append(c.Invalid, Invalid{o.Of.Dir, o.Of.Package, o.Errors, o.Of.embeds()})
+		}
 		c.Warnings = append(c.Warnings, o.Warnings...)
 		if o.Graph != nil {
 			c.Graphs = append(c.Graphs, o.Graph)
@@ -293,7 +305,7 @@ func find(pattern string, opts Options) (list []found, one bool, err error) {
 	if recursive {
 		if root, err = absolute(root); err == nil {
 			list, err = findBelow(root)
-			list = slices.DeleteFunc(list, func(f found) bool { return slices.Contains(opts.Except, f.dir) })
+			list = slices.DeleteFunc(list, func(f found) bool { return slices.Contains(opts.Except, f.Dir) })
 		}
 		return list, false, err
 	}
@@ -303,6 +315,7 @@ func find(pattern string, opts Options) (list []found, one bool, err error) {
 
 // compile evaluates a package and compiles it where it is a pipeline.
 func (f found) compile(opts Options, one bool) (o outcome) {
+	o.Of = f
 	var p *Pipeline
 	var err error
 	if one {
@@ -360,7 +373,7 @@ func Serve(in io.Reader, out io.Writer) error {
 		if at%r.Shards != r.Shard || at < r.From {
 			continue
 		}
-		if err := answers.Encode(answer{At: at, Begins: shownPath(f.dir)}); err != nil {
+		if err := answers.Encode(answer{At: at, Begins: &f}); err != nil {
 			return err
 		}
 		begin()

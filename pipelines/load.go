@@ -55,13 +55,22 @@ func Load(path string, opts Options) (*Pipeline, error) {
 }
 
 // found is a package that may be a pipeline.
-type found struct{ dir, pkg string }
+type found struct{ Dir, Package string }
+
+// embeds says whether a file of the package embeds #Pipeline, or cannot be read that far.
+func (f found) embeds() bool {
+	packages, err := packagesIn(f.Dir)
+	return err != nil || slices.ContainsFunc(packages[f.Package], func(file string) bool {
+		_, err := parseFile(file)
+		return err != nil || embedsPipeline(file)
+	})
+}
 
 // load is load1 of what must be a pipeline.
 func (f found) load(opts Options) (*Pipeline, error) {
-	p, err := load1(f.dir, f.pkg, opts)
+	p, err := load1(f.Dir, f.Package, opts)
 	if err == nil && !p.isPipeline() {
-		return nil, usagef("%s: package %s is no pipeline: it does not embed #Pipeline of %q", shownPath(f.dir), f.pkg, schemas.ImportPath)
+		return nil, usagef("%s: package %s is no pipeline: it does not embed #Pipeline of %q", shownPath(f.Dir), f.Package, schemas.ImportPath)
 	}
 	return p, err
 }
@@ -116,7 +125,7 @@ func findBelow(root string) (all []found, err error) {
 // loadTagged loads one package of many with those of the tags that it has, which are taken.
 func loadTagged(f found, opts Options) (p *Pipeline, taken []string, err error) {
 	for {
-		p, err := load1(f.dir, f.pkg, opts)
+		p, err := load1(f.Dir, f.Package, opts)
 		var missing *noTagError
 		if !errors.As(err, &missing) {
 			return p, opts.Tags, err

@@ -162,7 +162,7 @@ func TestActionAnnotates(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	for _, want := range []string{"The pipelines are invalid", "p/p.cue:10:1: not as cue fmt", "stages.parts.sed"} {
+	for _, want := range []string{"not compared: 1 pipeline", "p/p.cue:10:1: not as cue fmt", "stages.parts.sed"} {
 		if len(g.comments) != 1 || !strings.Contains(g.last().Body, want) {
 			t.Fatalf("no %q in the comment", want)
 		}

@@ -257,11 +257,7 @@ func (c *comparer) revisions(ctx context.Context, where string, args []string, g
 			return nil, err
 		}
 		defer drop()
-		bad := s.placed(s.invalid)
-		if len(bad) > 0 && !slices.ContainsFunc(s.pipelines, func(p *located) bool { return wanted(p.path) }) {
-			return nil, bad // it may lie in what the pipeline imports
-		}
-		if bad = slices.DeleteFunc(bad, func(e pipelines.Error) bool { return !wanted(path.Dir(e.Pos.Filename)) }); len(bad) > 0 {
+		if bad := s.errors(wanted); len(bad) > 0 {
 			return nil, bad
 		}
 		sides = append(sides, s)

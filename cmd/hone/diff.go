@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -31,6 +30,7 @@ runs again, down the graph:
   ~  changed
   >  renamed
      as it was, and run again because of a stage before it
+  ?  not compared, since its pipeline is invalid in BASE
 
 Comments, formatting, the order of fields, and where files lie mean nothing. A file is compared by its bytes; where a revision
 does not have it, that is said. It executes nothing, and needs no network but that of --remote.`,
@@ -58,16 +58,13 @@ does not have it, that is said. It executes nothing, and needs no network but th
 			for _, w := range d.warnings {
 				fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", w)
 			}
-			if len(d.invalid) > 0 && format == "json" { // as every verb's
-				return d.invalid
-			}
-			if err := print(c, d); err != nil {
+			if err := print(c, d); err != nil || d.Valid {
 				return err
 			}
-			if len(d.invalid) > 0 {
-				return d.invalid
+			if format == "json" { // which has them
+				return &exit{code: exitInvalid}
 			}
-			return nil
+			return d.invalid
 		},
 	}
 	f.register(c, "json", "store", "tags", "device", "threads", "numerics", "remote", "records")
@@ -77,22 +74,27 @@ does not have it, that is said. It executes nothing, and needs no network but th
 
 // comparison is what diff found, as --json prints it.
 type comparison struct {
-	Base      string         `json:"base"` // commit
-	Head      string         `json:"head"` // commit; empty where it is the work tree
+	Base      string         `json:"base"`   // commit
+	Head      string         `json:"head"`   // commit; empty where it is the work tree
+	Valid     bool           `json:"valid"`  // the head, with its errors as vet says it
+	Errors    []finding      `json:"errors"` // of all that is invalid there
 	Pipelines []diffPipeline `json:"pipelines"`
 
 	warnings []string
-	invalid  pipelines.Errors // of pipelines that are wrong now, and so not among them
+	invalid  pipelines.Errors // the same
 }
 
 type diffPipeline struct {
 	Path   string      `json:"path"` // of its folder, from the repository's root
 	Was    string      `json:"was,omitempty"`
 	Name   string      `json:"name"`
-	Change string      `json:"change"` // added, removed, changed or same
+	Change string      `json:"change"` // added, removed, changed or same; uncompared: invalid in the base; invalid: in the head
 	Stages []diffStage `json:"stages"`
 	Advice []finding   `json:"advice"` // that the change brings
 	Intent []diffField `json:"intent,omitempty"`
+
+	Errors     []finding `json:"errors,omitempty"`      // why it is invalid in the head
+	BaseErrors []finding `json:"base_errors,omitempty"` // and in the base
 
 	graph *pipelines.Graph
 }
@@ -102,7 +104,7 @@ type diffStage struct {
 	Was       string         `json:"was,omitempty"` // the name of a renamed one
 	Kind      string         `json:"kind"`
 	Internal  bool           `json:"internal,omitempty"`
-	Change    string         `json:"change"` // added, removed, changed, renamed or same
+	Change    string         `json:"change"` // added, removed, changed, renamed or same; uncompared as its pipeline
 	Action    *runner.Action `json:"action"` // null of a removed one
 	Fields    []diffField    `json:"fields"`
 	Cause     *string        `json:"cause"`             // STAGE.FIELD that changes its key
@@ -140,7 +142,7 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 	if _, err := f.places(ctx, st); err != nil { // an interruption ends what they ask
 		return nil, err
 	}
-	d := &comparison{Base: base, Head: head, Pipelines: []diffPipeline{}}
+	d := &comparison{Base: base, Head: head, Pipelines: []diffPipeline{}, Errors: []finding{}}
 	after, drop, err := f.side(ctx, repo, head)
 	if err != nil {
 		return nil, err
@@ -155,21 +157,22 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 		return nil, err
 	}
 	defer drop()
-	d.invalid = after.placed(after.invalid)
-	for _, e := range before.placed(before.invalid) {
-		d.warnings = append(d.warnings, "as of "+base[:12]+", "+e.Error())
+	d.invalid = after.errors(func(string) bool { return true })
+	d.Errors, d.Valid = findings(d.invalid), len(d.invalid) == 0
+	pairs, rest := paired(before, after)
+	for _, x := range rest {
+		for _, e := range x.errors {
+			d.warnings = append(d.warnings, "as of "+base[:12]+", "+e.Error())
+		}
 	}
 	shared := runner.Options{Sources: st.Sources(), History: runner.History(st)}
 	within, stop := context.WithTimeout(ctx, comparing)
 	defer stop()
-	for _, pair := range paired(before.pipelines, after.pipelines) {
+	for _, pair := range pairs {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if pair[1] == nil && slices.ContainsFunc(d.invalid, func(e pipelines.Error) bool { return path.Dir(e.Pos.Filename) == pair[0].path }) {
-			continue // it is not gone
-		}
-		p, err := f.comparePipeline(ctx, within, pair[0], pair[1], before, after, st, shared)
+		p, err := f.comparePipeline(ctx, within, pair, before, after, st, shared)
 		if err != nil {
 			return nil, err
 		}
@@ -178,8 +181,20 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 	return d, nil
 }
 
-// comparePipeline compares one pipeline; the one or the other is nil where it is only on one side.
-func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, before, after *side, st *store.Store, shared runner.Options) (*diffPipeline, error) {
+// comparePipeline compares one pipeline.
+func (f *flags) comparePipeline(ctx, within context.Context, pair pair, before, after *side, st *store.Store, shared runner.Options) (*diffPipeline, error) {
+	a, b := pair.old, pair.now
+	var baseErrors []finding
+	if pair.was != nil {
+		baseErrors = findings(pair.was.errors)
+	}
+	if x := pair.is; x != nil {
+		p := &diffPipeline{Path: x.path, Change: "invalid", Stages: []diffStage{}, Advice: []finding{}, Errors: findings(x.errors), BaseErrors: baseErrors, graph: &pipelines.Graph{}}
+		if a != nil {
+			p.Name = a.Name
+		}
+		return p, nil
+	}
 	if b == nil {
 		p := &diffPipeline{Path: a.path, Name: a.Name, Change: "removed", Stages: []diffStage{}, Advice: []finding{}, graph: a.Graph}
 		for _, s := range a.Stages {
@@ -187,9 +202,11 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 		}
 		return p, nil
 	}
-	p := &diffPipeline{Path: b.path, Name: b.Name, Change: "same", Stages: []diffStage{}, Advice: []finding{}, graph: b.Graph}
+	p := &diffPipeline{Path: b.path, Name: b.Name, Change: "same", Stages: []diffStage{}, Advice: []finding{}, BaseErrors: baseErrors, graph: b.Graph}
 	old := &pipelines.Graph{}
 	switch {
+	case pair.was != nil:
+		p.Change = "uncompared"
 	case a == nil:
 		p.Change = "added"
 	default:
@@ -199,6 +216,9 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 		}
 	}
 	for _, field := range pipelines.DiffIntent(old, b.Graph) {
+		if pair.was != nil {
+			break
+		}
 		p.Intent = append(p.Intent, fieldOf(field, before, after))
 		if p.Change == "same" {
 			p.Change = "changed"
@@ -220,6 +240,9 @@ func (f *flags) comparePipeline(ctx, within context.Context, a, b *located, befo
 	}
 	for _, c := range changes {
 		s := stageOf(&c, before, after, files)
+		if pair.was != nil {
+			s.Change, s.Cause = "uncompared", nil
+		}
 		if f := s.field("source"); f != nil && c.Old != nil && c.New != nil {
 			if old, now := rowsFrom(c.Old), rowsFrom(c.New); old != nil && now != nil {
 				if f.Rows, err = compareRows(ctx, within, old, now); err != nil {

@@ -40,12 +40,12 @@ func diffMarkdown(c *cobra.Command, d *comparison) error {
 func (d *comparison) markdown(how detail) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### hone diff\n\n%s\n", d.summary())
-	for i, e := range d.invalid {
+	for i, e := range d.Errors {
 		if i == 10 {
-			fmt.Fprintf(&b, "\n> and %s more: hone vet ./...\n", count(len(d.invalid)-i, "error"))
+			fmt.Fprintf(&b, "\n> and %s more: hone vet ./...\n", count(len(d.Errors)-i, "error"))
 			break
 		}
-		fmt.Fprintf(&b, "\n> **invalid** `%s` %s: %s\n", withoutColumn(e.Place()), code(e.Path), escaped(e.Message()))
+		fmt.Fprintf(&b, "\n> **invalid** %s\n", e.markdown())
 	}
 	shown, more := 0, 0
 	for i := range d.Pipelines {
@@ -57,7 +57,7 @@ func (d *comparison) markdown(how detail) string {
 			more++
 			continue
 		}
-		p.markdown(&b, how)
+		p.markdown(&b, how, d.Base[:12])
 	}
 	if more > 0 {
 		fmt.Fprintf(&b, "\nand %s more: too much for a comment\n", count(more, "pipeline"))
@@ -83,16 +83,20 @@ func (d *comparison) arguments() string {
 	return d.Base[:12] + " " + d.Head[:12]
 }
 
-func (p *diffPipeline) markdown(b *strings.Builder, how detail) {
-	title := "`" + p.Path + "`"
+func (p *diffPipeline) markdown(b *strings.Builder, how detail, base string) {
+	title := code(p.Path)
 	if p.Name != "" && p.Name != path.Base(p.Path) {
 		title = escaped(p.Name) + " in " + title
 	}
 	switch {
 	case p.Was != "":
-		title += ", was in `" + p.Was + "`"
+		title += ", was in " + code(p.Was)
 	case p.Change == "added", p.Change == "removed":
 		title += ": " + p.Change
+	case p.Change == "uncompared":
+		title += ": not compared: invalid in " + base
+	case p.Change == "invalid":
+		title += ": not compared: invalid"
 	}
 	fmt.Fprintf(b, "\n#### %s\n", title)
 	if p.Change == "same" {
@@ -101,7 +105,7 @@ func (p *diffPipeline) markdown(b *strings.Builder, how detail) {
 	for _, f := range p.Intent {
 		fmt.Fprintf(b, "\n%s: %s → %s (%s)\n", code(f.Field), code(brief(f.Old)), code(brief(f.New)), f.effect())
 	}
-	if how.graphs && p.Change != "same" {
+	if how.graphs && p.Change != "same" && p.Change != "invalid" {
 		fmt.Fprintf(b, "\n```mermaid\n%s```\n", p.mermaid())
 	}
 	if how.stages {
@@ -109,9 +113,10 @@ func (p *diffPipeline) markdown(b *strings.Builder, how detail) {
 	}
 	if how.fields {
 		p.folded(b)
+		p.invalidThen(b, base)
 	}
 	for _, a := range p.Advice {
-		fmt.Fprintf(b, "\n> **advice** `%s` %s: %s\n", withoutColumn(a.Pos), code(a.Path), escaped(a.Message))
+		fmt.Fprintf(b, "\n> **advice** %s\n", a.markdown())
 	}
 }
 
@@ -129,8 +134,11 @@ func (p *diffPipeline) table(b *strings.Builder) {
 		if s.Was != "" {
 			change += " from " + code(s.Was)
 		}
-		if s.Change == "same" {
+		switch s.Change {
+		case "same":
 			change = ""
+		case "uncompared":
+			change = "not compared"
 		}
 		because := ""
 		if s.Cause != nil && s.Change != "added" {
@@ -170,6 +178,22 @@ func (p *diffPipeline) folded(b *strings.Builder) {
 	b.WriteString("\n</details>\n")
 }
 
+// invalidThen is what was wrong in the base, hidden until it is asked for.
+func (p *diffPipeline) invalidThen(b *strings.Builder, base string) {
+	if len(p.BaseErrors) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n<details><summary>%s in %s</summary>\n\n", count(len(p.BaseErrors), "error"), base)
+	for i, e := range p.BaseErrors {
+		if i == manyErrors {
+			fmt.Fprintf(b, "- and %s more\n", count(len(p.BaseErrors)-i, "error"))
+			break
+		}
+		fmt.Fprintf(b, "- %s\n", e.markdown())
+	}
+	b.WriteString("\n</details>\n")
+}
+
 // mermaid draws the pipeline as it is now, with what is gone. A big one shows what differs or runs again, and what that reads.
 func (p *diffPipeline) mermaid() string {
 	const most = 40
@@ -196,11 +220,14 @@ func (p *diffPipeline) mermaid() string {
 			continue
 		}
 		class, lines := s.Change, []string{s.Name, s.Kind}
-		if class == "same" {
+		switch class {
+		case "same":
 			class = "reuse"
 			if s.again() {
 				class = "run"
 			}
+		case "uncompared":
+			class = s.does()
 		}
 		if does := s.does(); does != "" && s.tells() {
 			lines[1] += " · " + does
@@ -260,6 +287,17 @@ func code(texts ...string) string {
 		texts[i] = fence + strings.ReplaceAll(printable(text), "|", "\\|") + fence
 	}
 	return strings.Join(texts, ", ")
+}
+
+// markdown is a finding's place and field, then what it says.
+func (f finding) markdown() string {
+	var at []string
+	for _, part := range []string{withoutColumn(f.Pos), f.Path} {
+		if part != "" {
+			at = append(at, code(part))
+		}
+	}
+	return strings.TrimPrefix(strings.Join(at, " ")+": ", ": ") + escaped(f.Message)
 }
 
 // escaped is text that Markdown takes for nothing but text.

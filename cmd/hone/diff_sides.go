@@ -20,13 +20,20 @@ type side struct {
 	root      string // of the repository's files
 	commit    string // empty of the work tree
 	pipelines []*located
-	invalid   pipelines.Errors
+	invalid   []*broken
 }
 
 // located is a pipeline with its folder from the repository's root.
 type located struct {
 	*pipelines.Graph
 	path string
+}
+
+// broken is a package that is no valid pipeline, with its folder from the repository's root.
+type broken struct {
+	path, pkg string
+	errors    pipelines.Errors // placed
+	embeds    bool             // #Pipeline
 }
 
 // revisions are the commits to compare; head is empty for the work tree.
@@ -112,10 +119,8 @@ func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, same []
 		for _, g := range all.Graphs {
 			dirs = append(dirs, g.Dir)
 		}
-		for _, e := range all.Errors {
-			if dir := folder(e); filepath.IsLocal(s.rel(dir)) {
-				dirs = append(dirs, dir)
-			}
+		for _, x := range all.Invalid {
+			dirs = append(dirs, x.Dir)
 		}
 		if ignored, err = repo.Ignored(ctx, dirs); err != nil {
 			return err
@@ -129,17 +134,27 @@ func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, same []
 	if err := follow(ctx, repo, s.pipelines); err != nil {
 		return err
 	}
-	s.invalid = slices.DeleteFunc(all.Errors, func(e pipelines.Error) bool { return slices.Contains(ignored, folder(e)) })
+	for _, x := range all.Invalid {
+		if !slices.Contains(ignored, x.Dir) {
+			s.invalid = append(s.invalid, &broken{s.rel(x.Dir), x.Package, s.placed(x.Errors), x.Embeds})
+		}
+	}
 	return nil
 }
 
-// folder is where the file of an error lies.
-func folder(e pipelines.Error) string {
-	abs, err := filepath.Abs(e.Pos.Filename)
-	if err != nil {
-		return "."
+// errors is what is wrong with the packages in wanted folders, once where several import it.
+func (s *side) errors(wanted func(path string) bool) (all pipelines.Errors) {
+	for _, x := range s.invalid {
+		if !wanted(x.path) {
+			continue
+		}
+		for _, e := range x.errors {
+			if !slices.Contains(all, e) {
+				all = append(all, e)
+			}
+		}
 	}
-	return filepath.Dir(abs)
+	return all
 }
 
 // name is what a side is called.
@@ -182,30 +197,54 @@ func (s *side) placed(errs pipelines.Errors) pipelines.Errors {
 	return errs
 }
 
-// paired puts the pipelines of both sides together: of one folder and package, else of one name.
-func paired(before, after []*located) (pairs [][2]*located) {
-	rest := slices.Clone(before)
-	take := func(same func(*located) bool) *located {
-		i := slices.IndexFunc(rest, same)
-		if i < 0 {
-			return nil
+// pair is a pipeline in both revisions: old and now, or was and is where it is invalid there; nil where a side does not have it.
+type pair struct {
+	old, now *located
+	was, is  *broken
+}
+
+// paired puts the pipelines of both sides together: of one folder and package, else of one name. Those that are invalid on both sides
+// or on one are among them; rest is those of before that are in no pair.
+func paired(before, after *side) (pairs []pair, rest []*broken) {
+	valid := slices.Clone(before.pipelines)
+	rest = slices.Clone(before.invalid)
+	isAt := func(path, pkg string) func(*located) bool {
+		return func(a *located) bool { return a.path == path && a.Package == pkg }
+	}
+	brokenAt := func(path, pkg string) func(*broken) bool {
+		return func(x *broken) bool { return x.path == path && x.pkg == pkg }
+	}
+	for _, b := range after.pipelines {
+		p := pair{now: b, old: take(&valid, isAt(b.path, b.Package))}
+		if p.old == nil {
+			p.was = take(&rest, brokenAt(b.path, b.Package))
 		}
-		found := rest[i]
-		rest = slices.Delete(rest, i, i+1)
-		return found
+		pairs = append(pairs, p)
 	}
-	was := map[*located]*located{}
-	for _, b := range after {
-		was[b] = take(func(a *located) bool { return a.path == b.path && a.Package == b.Package })
-	}
-	for _, b := range after {
-		if was[b] == nil {
-			was[b] = take(func(a *located) bool { return a.Name == b.Name })
+	for _, x := range after.invalid {
+		p := pair{is: x, old: take(&valid, isAt(x.path, x.pkg)), was: take(&rest, brokenAt(x.path, x.pkg))}
+		if x.embeds || p.old != nil { // else it is what pipelines import
+			pairs = append(pairs, p)
 		}
-		pairs = append(pairs, [2]*located{was[b], b})
 	}
-	for _, a := range rest {
-		pairs = append(pairs, [2]*located{a, nil})
+	for i := range pairs {
+		if p := &pairs[i]; p.now != nil && p.old == nil && p.was == nil {
+			p.old = take(&valid, func(a *located) bool { return a.Name == p.now.Name })
+		}
 	}
-	return pairs
+	for _, a := range valid {
+		pairs = append(pairs, pair{old: a})
+	}
+	return pairs, rest
+}
+
+// take is the first that is wanted, which all then has no longer.
+func take[T any](all *[]*T, wanted func(*T) bool) *T {
+	i := slices.IndexFunc(*all, wanted)
+	if i < 0 {
+		return nil
+	}
+	found := (*all)[i]
+	*all = slices.Delete(*all, i, i+1)
+	return found
 }

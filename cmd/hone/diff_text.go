@@ -14,7 +14,7 @@ import (
 )
 
 // diffMarks are of changes, as they are printed.
-var diffMarks = map[string]string{"added": "+", "removed": "-", "changed": "~", "renamed": ">", "same": " "}
+var diffMarks = map[string]string{"added": "+", "removed": "-", "changed": "~", "renamed": ">", "same": " ", "uncompared": "?"}
 
 // tells says whether a stage is worth a line: something of it differs, or it runs again because of one before it.
 func (s *diffStage) tells() bool {
@@ -97,14 +97,14 @@ func printDiff(c *cobra.Command, d *comparison) error {
 		if p.silent() {
 			continue
 		}
-		if err := p.print(w); err != nil {
+		if err := p.print(w, d.Base[:12]); err != nil {
 			return err
 		}
 	}
 	if unknown := d.unknown(); unknown != nil {
 		fmt.Fprintln(w, wrapped(printable(notCompared+strings.Join(unknown, ", ")), width(w)-2, "  "))
 	}
-	_, err := fmt.Fprintln(w, d.summary())
+	_, err := fmt.Fprintln(w, wrapped(d.summary(), width(w)-2, "  "))
 	return err
 }
 
@@ -132,8 +132,8 @@ func (p *diffPipeline) silent() bool {
 		!slices.ContainsFunc(p.Stages, func(s diffStage) bool { return s.Change != "same" })
 }
 
-// title is the pipeline and what of it differs as a whole.
-func (p *diffPipeline) title() string {
+// title is the pipeline and what of it differs as a whole since base.
+func (p *diffPipeline) title(base string) string {
 	title := p.Path
 	if p.Name != "" {
 		title = p.Name + " in " + p.Path
@@ -141,6 +141,10 @@ func (p *diffPipeline) title() string {
 	switch {
 	case p.Change == "added", p.Change == "removed":
 		title += ": " + p.Change
+	case p.Change == "uncompared":
+		title += ": not compared: invalid in " + base
+	case p.Change == "invalid":
+		title += ": not compared: invalid"
 	case p.Was != "":
 		title += ", was in " + p.Was
 	}
@@ -150,8 +154,8 @@ func (p *diffPipeline) title() string {
 	return title
 }
 
-func (p *diffPipeline) print(w io.Writer) error {
-	fmt.Fprintln(w, p.title())
+func (p *diffPipeline) print(w io.Writer, base string) error {
+	fmt.Fprintln(w, p.title(base))
 	for _, f := range p.Intent {
 		fmt.Fprintf(w, "  ~ %s\n", wrapped(printable(f.String()), width(w)-4, "      "))
 	}
@@ -185,11 +189,21 @@ func (p *diffPipeline) print(w io.Writer) error {
 		fmt.Fprintf(w, "    %s as before\n", count(as, "stage"))
 	}
 	for _, a := range p.Advice {
-		fmt.Fprintf(w, "  advice: %s\n", wrapped(printable(fmt.Sprintf("%s: %s: %s", a.Pos, a.Path, a.Message)), max(width(w)-12, narrowest), "    "))
+		fmt.Fprintf(w, "  advice: %s\n", wrapped(printable(a.String()), max(width(w)-12, narrowest), "    "))
+	}
+	for i, e := range p.BaseErrors {
+		if i == manyErrors {
+			fmt.Fprintf(w, "  in %s: and %s more\n", base, count(len(p.BaseErrors)-i, "error"))
+			break
+		}
+		fmt.Fprintf(w, "  in %s: %s\n", base, wrapped(printable(e.String()), max(width(w)-12, narrowest), "    "))
 	}
 	_, err := fmt.Fprintln(w)
 	return err
 }
+
+// manyErrors is how many of the base's are shown.
+const manyErrors = 10
 
 // does is the stage's action, nothing of a removed one.
 func (s *diffStage) does() string {
@@ -202,9 +216,14 @@ func (s *diffStage) does() string {
 // summary is how much changed and what runs, in a line.
 func (d *comparison) summary() string {
 	changes, actions := map[string]int{}, map[runner.Action]int{}
-	pipelines := 0
+	pipelines, uncompared := 0, 0
 	for _, p := range d.Pipelines {
-		if p.Change != "same" {
+		switch p.Change {
+		case "same":
+		case "uncompared", "invalid":
+			uncompared++
+			continue
+		default:
 			pipelines++
 		}
 		for _, s := range p.Stages {
@@ -217,10 +236,17 @@ func (d *comparison) summary() string {
 			}
 		}
 	}
-	if pipelines == 0 {
-		return "no change in meaning (" + count(len(d.Pipelines), "pipeline") + ")"
+	apart := ""
+	if uncompared > 0 {
+		apart = fmt.Sprintf(", %d not compared", uncompared)
 	}
-	line := count(pipelines, "pipeline") + " changed"
+	if uncompared > 0 && uncompared == len(d.Pipelines) {
+		return "not compared: " + count(uncompared, "pipeline")
+	}
+	if pipelines == 0 {
+		return "no change in meaning (" + count(len(d.Pipelines)-uncompared, "pipeline") + ")" + apart
+	}
+	line := count(pipelines, "pipeline") + " changed" + apart
 	var parts []string
 	for _, change := range []string{"added", "removed", "changed", "renamed"} {
 		if n := changes[change]; n > 0 {

@@ -66,7 +66,7 @@ what would run and why, runs only what changed, and keeps every artifact by the 
 
 The exit code is 1 where a stage failed, 2 for wrong usage, 3 for an invalid pipeline, 4 where the gate of an eval
 fails, 5 for a damaged store, 6 where the machine lacks something, and 130 when interrupted. Of an invalid pipeline
-every verb's --json prints what that of vet does.`,
+every verb's --json has what that of vet does.`,
 		Example: `  hone init mine       a new experiment, which runs as it is
   hone run mine        run it; a second run reuses everything
   hone chat tune --pipeline mine`,

@@ -124,6 +124,11 @@ type finding struct {
 	Message string `json:"message"`
 }
 
+func (f finding) String() string {
+	parts := slices.DeleteFunc([]string{f.Pos, f.Path, f.Message}, func(part string) bool { return part == "" })
+	return strings.Join(parts, ": ")
+}
+
 func findings(errs pipelines.Errors) []finding {
 	all := make([]finding, len(errs))
 	for i, e := range errs {
