@@ -37,7 +37,7 @@ type Compiled struct {
 // Invalid is a package that is no valid pipeline. Its errors may lie in other folders: in what it imports.
 type Invalid struct {
 	Dir     string // absolute
-	Package string
+	Package string // empty of files that have none
 	Errors  Errors
 	Embeds  bool // #Pipeline, as far as its text says, and so it is meant as one
 }
@@ -318,12 +318,14 @@ func (f found) compile(opts Options, one bool) (o outcome) {
 	o.Of = f
 	var p *Pipeline
 	var err error
-	if one {
+	if f.Package == "" {
+		err = unpackaged(f.Dir)
+	} else if one {
 		p, err = f.load(opts)
 	} else {
 		p, o.Tags, err = loadTagged(f, opts)
 	}
-	if err == nil && p.isPipeline() {
+	if err == nil && p != nil && p.isPipeline() {
 		o.Warnings = p.Warnings
 		o.Graph, err = Compile(p)
 	}

@@ -54,7 +54,7 @@ func Load(path string, opts Options) (*Pipeline, error) {
 	return f.load(opts)
 }
 
-// found is a package that may be a pipeline.
+// found is a package that may be a pipeline; what unpackaged tells of a folder, where Package is empty.
 type found struct{ Dir, Package string }
 
 // embeds says whether a file of the package embeds #Pipeline, or cannot be read that far.
@@ -116,6 +116,9 @@ func findBelow(root string) (all []found, err error) {
 		}
 		for _, pkg := range names(packages) {
 			all = append(all, found{dir, pkg})
+		}
+		if unpackaged(dir) != nil {
+			all = append(all, found{Dir: dir})
 		}
 		return nil
 	})
@@ -212,6 +215,28 @@ func packageless(dir string) error {
 		if _, err := packageOf(file); errors.As(err, &own) {
 			all = append(all, own...)
 		}
+	}
+	return all.sorted()
+}
+
+// unpackaged tells of the files of a folder that no package has and that may have been meant for one: they embed #Pipeline, or are no
+// CUE at all, as where a merge left its marks above the package clause.
+func unpackaged(dir string) error {
+	files, err := filesIn(dir)
+	if err != nil {
+		return err
+	}
+	var all, own Errors
+	for _, file := range files {
+		if _, err := packageOf(file); !errors.As(err, &own) {
+			continue
+		}
+		if _, err := parseFile(file); err != nil {
+			errors.As((&Pipeline{Dir: dir, Files: []string{file}}).cueErrors(err), &own)
+		} else if !embedsPipeline(file) {
+			continue
+		}
+		all = append(all, own...)
 	}
 	return all.sorted()
 }

@@ -343,3 +343,15 @@ func FuzzCompile(f *testing.F) {
 		}
 	})
 }
+
+// Files whose package clause cannot be read, or that have none, are told of where they are looked for and where they are named.
+func TestLoadUnpackaged(t *testing.T) {
+	enter(t, "-- torn/p.cue --\npackage 5x\n-- data/x.cue --\nx: 1\n-- bare/p.cue --\nimport \"github.com/hone-ml/hone/schemas\"\nschemas.#Pipeline\n")
+	all, err := CompileAll("./...", Options{})
+	if err != nil || len(all.Invalid) != 2 || len(all.Errors) != 2 || all.Errors[0].Pos.Filename != "bare/p.cue" || all.Errors[1].Pos.Filename != "torn/p.cue" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if _, err := Load("torn/p.cue", Options{}); !errors.As(err, new(Errors)) {
+		t.Errorf("%T %v", err, err)
+	}
+}

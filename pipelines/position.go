@@ -43,6 +43,9 @@ func (p *Pipeline) shown(pos token.Pos) token.Position {
 	name, known := p.names[at.Filename]
 	if !known {
 		name = shownPath(at.Filename)
+		if p.names == nil { // of files that were not loaded
+			p.names = map[string]string{}
+		}
 		p.names[at.Filename] = name
 	}
 	at.Filename = name

@@ -208,11 +208,12 @@ type pair struct {
 func paired(before, after *side) (pairs []pair, rest []*broken) {
 	valid := slices.Clone(before.pipelines)
 	rest = slices.Clone(before.invalid)
+	same := func(a, b string) bool { return a == b || a == "" || b == "" } // of files without a package clause it is not known
 	isAt := func(path, pkg string) func(*located) bool {
-		return func(a *located) bool { return a.path == path && a.Package == pkg }
+		return func(a *located) bool { return a.path == path && same(a.Package, pkg) }
 	}
 	brokenAt := func(path, pkg string) func(*broken) bool {
-		return func(x *broken) bool { return x.path == path && x.pkg == pkg }
+		return func(x *broken) bool { return x.path == path && same(x.pkg, pkg) }
 	}
 	for _, b := range after.pipelines {
 		p := pair{now: b, old: take(&valid, isAt(b.path, b.Package))}

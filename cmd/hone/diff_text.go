@@ -196,7 +196,7 @@ func (p *diffPipeline) print(w io.Writer, base string) error {
 			fmt.Fprintf(w, "  in %s: and %s more\n", base, count(len(p.BaseErrors)-i, "error"))
 			break
 		}
-		fmt.Fprintf(w, "  in %s: %s\n", base, wrapped(printable(e.String()), max(width(w)-12, narrowest), "    "))
+		fmt.Fprintf(w, "  %s\n", wrapped(printable("in "+base+": "+e.String()), max(width(w)-4, narrowest), "    "))
 	}
 	_, err := fmt.Fprintln(w)
 	return err
