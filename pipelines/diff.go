@@ -42,16 +42,17 @@ func (s *StageChange) Name() string {
 }
 
 // Diff compares two graphs stage by stage: those of after in their order, then those that are gone. A stage is known by its
-// name; one of another name is the same where the kind is and most of its fields are. Names of stages and files, places and
+// name; one of another name may be the same (match). Names of stages and files, places and
 // order mean nothing: an edge is compared by the stage that it leads to, a file by content, which gives its hash or nothing
 // where that is not known.
 func Diff(before, after *Graph, content func(Source) string) []StageChange {
-	d := &differ{before: before, after: after, content: content, was: map[string]string{}}
-	d.match()
+	d := &differ{before: before, after: after, content: content}
+	d.was = match(before, after, content)
 	causes := map[string]string{}
 	var all []StageChange
+	olds := byName(before)
 	for _, s := range after.Stages {
-		c := StageChange{Old: before.Stage(d.was[s.Name]), New: s}
+		c := StageChange{Old: olds[d.was[s.Name]], New: s}
 		if c.Old != nil {
 			c.Fields = d.fields(c.Old, s)
 		}
@@ -97,55 +98,6 @@ type differ struct {
 	before, after *Graph
 	content       func(Source) string
 	was           map[string]string // by a stage's name after: its name before
-}
-
-// match finds the stages of before in after: by name, then those of other names that differ least.
-func (d *differ) match() {
-	var gone []*Stage
-	for _, s := range d.before.Stages {
-		if now := d.after.Stage(s.Name); now != nil && now.Kind == s.Kind {
-			d.was[s.Name] = s.Name
-		} else {
-			gone = append(gone, s)
-		}
-	}
-	type pair struct {
-		old, new *Stage
-		distance int
-	}
-	var pairs []pair
-	for _, s := range d.after.Stages {
-		if _, known := d.was[s.Name]; known {
-			continue
-		}
-		for _, old := range gone {
-			if old.Kind != s.Kind || old.Internal != s.Internal {
-				continue
-			}
-			if n := distance(old, s); n <= len(s.Fields)/2 {
-				pairs = append(pairs, pair{old, s, n})
-			}
-		}
-	}
-	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(a.distance, b.distance) })
-	taken := map[string]bool{}
-	for _, p := range pairs {
-		if _, known := d.was[p.new.Name]; !known && !taken[p.old.Name] {
-			d.was[p.new.Name] = p.old.Name
-			taken[p.old.Name] = true
-		}
-	}
-}
-
-// distance counts the fields that differ; an edge is one only where the one has none, since what it leads to may have been renamed too.
-func distance(a, b *Stage) int {
-	n := 0
-	for path, x := range pairsOf(a.Fields, b.Fields) {
-		if x[0] == nil || x[1] == nil || a.edge(path) == nil && !equal(x[0].Value, x[1].Value) {
-			n++
-		}
-	}
-	return n
 }
 
 // pairsOf is the leaves of both by path.

@@ -257,9 +257,12 @@ func (d *comparison) summary() string {
 		line += "; stages: " + strings.Join(parts, ", ")
 	}
 	parts = nil
-	for _, a := range []runner.Action{runner.Run, runner.Resume, runner.Blocked} {
-		if n := actions[a]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d to %s", n, a))
+	for _, a := range []struct {
+		runner.Action
+		is string
+	}{{runner.Run, "to run"}, {runner.Resume, "to resume"}, {runner.Blocked, "blocked"}} {
+		if n := actions[a.Action]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, a.is))
 		}
 	}
 	if parts == nil {
