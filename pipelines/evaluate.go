@@ -305,7 +305,9 @@ func find(pattern string, opts Options) (list []found, one bool, err error) {
 	if recursive {
 		if root, err = absolute(root); err == nil {
 			list, err = findBelow(root)
-			list = slices.DeleteFunc(list, func(f found) bool { return slices.Contains(opts.Except, f.Dir) })
+			list = slices.DeleteFunc(list, func(f found) bool {
+				return slices.Contains(opts.Except, f.Dir) || len(opts.Below) > 0 && !slices.ContainsFunc(opts.Below, f.below)
+			})
 		}
 		return list, false, err
 	}

@@ -25,6 +25,7 @@ import (
 type Options struct {
 	Tags   []string // key=value, or a bare name, as cue's -t
 	Except []string // absolute folders whose packages a pattern of several does not mean
+	Below  []string // absolute folders: a pattern of several means the packages in them and below alone; all where empty
 	Absent bool     // files that stages name need not be there: a revision of the past has those that were committed
 	Within string   // absolute folder that what is said relatively does not leave: of what lies above it nothing is read
 }
@@ -56,6 +57,11 @@ func Load(path string, opts Options) (*Pipeline, error) {
 
 // found is a package that may be a pipeline; what unpackaged tells of a folder, where Package is empty.
 type found struct{ Dir, Package string }
+
+func (f found) below(dir string) bool {
+	rel, err := filepath.Rel(dir, f.Dir)
+	return err == nil && filepath.IsLocal(rel)
+}
 
 // embeds says whether a file of the package embeds #Pipeline, or cannot be read that far.
 func (f found) embeds() bool {

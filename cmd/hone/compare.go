@@ -252,7 +252,7 @@ func (c *comparer) revisions(ctx context.Context, where string, args []string, g
 		if commit == "" && invalid != nil {
 			return nil, invalid
 		}
-		s, drop, err := c.side(ctx, repo, commit)
+		s, drop, err := c.side(ctx, repo, commit, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -344,10 +344,15 @@ func placeIn(root, where string) (in string, below bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		abs = real
+	gone := "" // in the work tree
+	for real := abs; ; real = filepath.Dir(real) {
+		if at, err := filepath.EvalSymlinks(real); err == nil {
+			abs = filepath.Join(at, gone)
+			break
+		}
+		gone = filepath.Join(filepath.Base(real), gone)
 	}
-	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
+	if info, err := os.Stat(abs); err == nil && !info.IsDir() || err != nil && filepath.Ext(abs) == ".cue" {
 		abs = filepath.Dir(abs)
 	}
 	rel, err := filepath.Rel(root, abs)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -19,10 +20,10 @@ func diffCommand() *cobra.Command {
 	var f flags
 	var format string
 	c := &cobra.Command{
-		Use:   "diff BASE [HEAD]",
+		Use:   "diff BASE [HEAD] [-- PATH…]",
 		Short: "two git revisions: what changed in meaning, what runs again",
 		Long: `diff compares every pipeline of the repository in two git revisions; without HEAD with the work tree. BASE...HEAD begins
-where the two parted, as a pull request does. It shows each field that changed in meaning, defaults filled, and what that
+where the two parted, as a pull request does. After --, PATH limits it to the pipelines in those folders and below. It shows each field that changed in meaning, defaults filled, and what that
 runs again, down the graph:
 
   +  added
@@ -35,9 +36,19 @@ runs again, down the graph:
 Comments, formatting, the order of fields, and where files lie mean nothing. A file is compared by its bytes; where a revision
 does not have it, that is said. It executes nothing, and needs no network but that of --remote.`,
 		Example: `  hone diff HEAD
+  hone diff main -- experiments/sql
   hone diff main...HEAD --format markdown > comment.md
   hone diff v1 v2 --json`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: func(c *cobra.Command, args []string) error {
+			revisions, _ := revisionsAndPaths(c, args)
+			return cobra.RangeArgs(1, 2)(c, revisions)
+		},
+		ValidArgsFunction: func(c *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if slices.Contains(os.Args[:len(os.Args)-1], "--") { // cobra's count of what stands before it is set without it too
+				return complete(c, "PATH", nil, begun)
+			}
+			return completeArgument(c, args, begun)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.json {
 				format = "json"
@@ -51,7 +62,8 @@ does not have it, that is said. It executes nothing, and needs no network but th
 			}
 			ctx, stop := interruptible()
 			defer stop()
-			d, err := f.compare(ctx, args)
+			revisions, paths := revisionsAndPaths(c, args)
+			d, err := f.compare(ctx, revisions, paths)
 			if err != nil {
 				return err
 			}
@@ -72,12 +84,21 @@ does not have it, that is said. It executes nothing, and needs no network but th
 	return c
 }
 
+// revisionsAndPaths is the arguments before and after --.
+func revisionsAndPaths(c *cobra.Command, args []string) (revisions, paths []string) {
+	if n := c.ArgsLenAtDash(); n >= 0 && n <= len(args) {
+		return args[:n], args[n:]
+	}
+	return args, nil
+}
+
 // comparison is what diff found, as --json prints it.
 type comparison struct {
-	Base      string         `json:"base"`   // commit
-	Head      string         `json:"head"`   // commit; empty where it is the work tree
-	Valid     bool           `json:"valid"`  // the head, with its errors as vet says it
-	Errors    []finding      `json:"errors"` // of all that is invalid there
+	Base      string         `json:"base"`            // commit
+	Head      string         `json:"head"`            // commit; empty where it is the work tree
+	Paths     []string       `json:"paths,omitempty"` // that it was limited to, from the repository's root
+	Valid     bool           `json:"valid"`           // the head, with its errors as vet says it
+	Errors    []finding      `json:"errors"`          // of all that is invalid there
 	Pipelines []diffPipeline `json:"pipelines"`
 
 	warnings []string
@@ -123,8 +144,8 @@ type diffField struct {
 	Rows *rowsDiffer `json:"rows,omitempty"` // of a data.load's source, where both sides have it
 }
 
-// compare reads both revisions and compares pipeline by pipeline.
-func (f *flags) compare(ctx context.Context, args []string) (*comparison, error) {
+// compare reads both revisions and compares pipeline by pipeline, those in and below paths where there are any.
+func (f *flags) compare(ctx context.Context, args, paths []string) (*comparison, error) {
 	repo, err := git.Open(ctx, ".")
 	if errors.Is(err, git.ErrNone) {
 		return nil, usage("%w", err)
@@ -142,8 +163,16 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 	if _, err := f.places(ctx, st); err != nil { // an interruption ends what they ask
 		return nil, err
 	}
-	d := &comparison{Base: base, Head: head, Pipelines: []diffPipeline{}, Errors: []finding{}}
-	after, drop, err := f.side(ctx, repo, head)
+	var below []string
+	for _, path := range paths {
+		in, _, err := placeIn(repo.Root, path)
+		if err != nil {
+			return nil, err
+		}
+		below = append(below, in)
+	}
+	d := &comparison{Base: base, Head: head, Paths: below, Pipelines: []diffPipeline{}, Errors: []finding{}}
+	after, drop, err := f.side(ctx, repo, head, below)
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +181,16 @@ func (f *flags) compare(ctx context.Context, args []string) (*comparison, error)
 	if err != nil {
 		return nil, err
 	}
-	before, drop, err := f.side(ctx, repo, base, same...)
+	before, drop, err := f.side(ctx, repo, base, below, same...)
 	if err != nil {
 		return nil, err
 	}
 	defer drop()
+	for i, in := range below {
+		if !before.has(in) && !after.has(in) {
+			return nil, usage("%s: no pipeline there in either revision", paths[i])
+		}
+	}
 	d.invalid = after.errors(func(string) bool { return true })
 	d.Errors, d.Valid = findings(d.invalid), len(d.invalid) == 0
 	pairs, rest := paired(before, after)

@@ -77,10 +77,17 @@ func (d *comparison) markdown(how detail) string {
 
 // arguments are what shows the same comparison again.
 func (d *comparison) arguments() string {
-	if d.Head == "" {
-		return d.Base[:12]
+	line := d.Base[:12]
+	if d.Head != "" {
+		line += " " + d.Head[:12]
 	}
-	return d.Base[:12] + " " + d.Head[:12]
+	if len(d.Paths) > 0 {
+		line += " --"
+	}
+	for _, path := range d.Paths {
+		line += " " + word(path)
+	}
+	return line
 }
 
 func (p *diffPipeline) markdown(b *strings.Builder, how detail, base string) {

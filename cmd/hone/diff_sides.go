@@ -41,6 +41,9 @@ func revisions(ctx context.Context, repo *git.Repository, args []string) (base, 
 	base = args[0]
 	parted := false
 	if len(args) > 1 {
+		if strings.Contains(base, "..") {
+			return "", "", usage("%s names two revisions, and %s is a third", base, args[1])
+		}
 		head = args[1]
 	} else if a, b, ok := strings.Cut(base, "..."); ok {
 		base, head, parted = a, b, true
@@ -49,20 +52,28 @@ func revisions(ctx context.Context, repo *git.Repository, args []string) (base, 
 	}
 	// As git reads main.. and ..main, what is left out is HEAD.
 	if base, err = repo.Commit(ctx, cmp.Or(base, "HEAD")); err != nil {
-		return "", "", usageUnless(ctx, err)
+		return "", "", noRevision(ctx, err, args[0])
 	}
 	if head == "" && !strings.Contains(args[0], "..") {
 		return base, "", nil
 	}
 	if head, err = repo.Commit(ctx, cmp.Or(head, "HEAD")); err != nil {
-		return "", "", usageUnless(ctx, err)
+		return "", "", noRevision(ctx, err, args[len(args)-1])
 	}
 	if parted {
 		if base, err = repo.MergeBase(ctx, base, head); err != nil {
-			return "", "", usageUnless(ctx, err)
+			return "", "", noRevision(ctx, err, args[0])
 		}
 	}
 	return base, head, nil
+}
+
+// noRevision is the error of an argument that names none; it may be a path.
+func noRevision(ctx context.Context, err error, arg string) error {
+	if _, none := os.Stat(arg); none == nil && ctx.Err() == nil {
+		return usage("%w\na path stands behind --: hone diff BASE -- %s", err, word(arg))
+	}
+	return usageUnless(ctx, err)
 }
 
 func usageUnless(ctx context.Context, err error) error {
@@ -72,9 +83,9 @@ func usageUnless(ctx context.Context, err error) error {
 	return usage("%w", err)
 }
 
-// side reads the pipelines of a commit, or of the work tree; those in same are the same as in another. What it wrote for that is
-// removed by drop.
-func (f *flags) side(ctx context.Context, repo *git.Repository, commit string, same ...*located) (s *side, drop func(), err error) {
+// side reads the pipelines of a commit, or of the work tree; those in and below folders of the repository alone where
+// there are any. Those in same are the same as in another. What it wrote for that is removed by drop.
+func (f *flags) side(ctx context.Context, repo *git.Repository, commit string, below []string, same ...*located) (s *side, drop func(), err error) {
 	s, drop = &side{root: repo.Root, commit: commit}, func() {}
 	if commit != "" {
 		if s.root, err = os.MkdirTemp("", "hone-diff-"); err != nil {
@@ -90,17 +101,20 @@ func (f *flags) side(ctx context.Context, repo *git.Repository, commit string, s
 			return nil, nil, err
 		}
 	}
-	if err := f.read(ctx, repo, s, same); err != nil {
+	if err := f.read(ctx, repo, s, below, same); err != nil {
 		drop()
 		return nil, nil, err
 	}
 	return s, drop, nil
 }
 
-func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, same []*located) error {
+func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, below []string, same []*located) error {
 	opts := pipelines.Options{Tags: f.tags, Absent: true}
 	for _, p := range same {
 		opts.Except = append(opts.Except, filepath.Join(s.root, filepath.FromSlash(p.path)))
+	}
+	for _, path := range below {
+		opts.Below = append(opts.Below, filepath.Join(s.root, filepath.FromSlash(path)))
 	}
 	if s.commit != "" {
 		opts.Within = s.root
@@ -155,6 +169,13 @@ func (s *side) errors(wanted func(path string) bool) (all pipelines.Errors) {
 		}
 	}
 	return all
+}
+
+// has says whether a pipeline, or what may be one, lies in a folder or below it.
+func (s *side) has(folder string) bool {
+	in := func(path string) bool { return folder == "." || path == folder || strings.HasPrefix(path, folder+"/") }
+	return slices.ContainsFunc(s.pipelines, func(p *located) bool { return in(p.path) }) ||
+		slices.ContainsFunc(s.invalid, func(x *broken) bool { return in(x.path) })
 }
 
 // name is what a side is called.
