@@ -8,12 +8,13 @@ import (
 	"github.com/hone-ml/hone/runner/store"
 )
 
-// Recorded is what the files that a stage names hashed to when it last ran with the configuration that it has, by field: for a stage of
-// the past whose files are not in git. Nothing where records, the oldest first, have no such run of the pipeline's stage.
-func Recorded(g *pipelines.Graph, s *pipelines.Stage, records []*store.Record) map[string]string {
+// Recorded is the record of a stage's last run with the configuration that it has, and what the files that the stage names hashed to
+// then, by field: for a stage of the past whose files are not in git. Nil where records, the oldest first, have no such run of the
+// pipeline's stage.
+func Recorded(g *pipelines.Graph, s *pipelines.Stage, records []*store.Record) (*store.Record, map[string]string) {
 	config, err := ingredients(s, nil, nil)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	for _, rec := range slices.Backward(records) {
 		if rec.Pipeline != g.Name || rec.Stage != s.Name || rec.Kind != s.Kind || !sameConfig(rec.Ingredients, config) {
@@ -26,7 +27,7 @@ func Recorded(g *pipelines.Graph, s *pipelines.Stage, records []*store.Record) m
 				hashes[in.Field] = hash
 			}
 		}
-		return hashes
+		return rec, hashes
 	}
-	return nil
+	return nil, nil
 }

@@ -3,11 +3,14 @@ package runner
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/hone-ml/hone/runner/store"
 )
@@ -84,6 +87,13 @@ func ReadRecords(path string) (*RecordsFile, error) {
 		return nil, fmt.Errorf("%s: empty: hone show --records writes one", path)
 	}
 	return file, nil
+}
+
+// All is its records, the oldest first.
+func (f *RecordsFile) All() []*store.Record {
+	all := slices.Concat(slices.Collect(maps.Values(f.byKey))...)
+	slices.SortFunc(all, func(a, b *store.Record) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Key, b.Key)) })
+	return all
 }
 
 func (f *RecordsFile) Name() string { return "records" }

@@ -160,7 +160,8 @@ func (f *flags) compare(ctx context.Context, args, paths []string) (*comparison,
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.places(ctx, st); err != nil { // an interruption ends what they ask
+	places, err := f.places(ctx, st) // an interruption ends what they ask
+	if err != nil {
 		return nil, err
 	}
 	var below []string
@@ -200,13 +201,14 @@ func (f *flags) compare(ctx context.Context, args, paths []string) (*comparison,
 		}
 	}
 	shared := runner.Options{Sources: st.Sources(), History: runner.History(st)}
+	past := recordsOf(shared.History, places)
 	within, stop := context.WithTimeout(ctx, comparing)
 	defer stop()
 	for _, pair := range pairs {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		p, err := f.comparePipeline(ctx, within, pair, before, after, st, shared)
+		p, err := f.comparePipeline(ctx, within, pair, before, after, st, shared, past)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +218,7 @@ func (f *flags) compare(ctx context.Context, args, paths []string) (*comparison,
 }
 
 // comparePipeline compares one pipeline.
-func (f *flags) comparePipeline(ctx, within context.Context, pair pair, before, after *side, st *store.Store, shared runner.Options) (*diffPipeline, error) {
+func (f *flags) comparePipeline(ctx, within context.Context, pair pair, before, after *side, st *store.Store, shared runner.Options, past func() []*store.Record) (*diffPipeline, error) {
 	a, b := pair.old, pair.now
 	var baseErrors []finding
 	if pair.was != nil {
@@ -266,8 +268,8 @@ func (f *flags) comparePipeline(ctx, within context.Context, pair pair, before, 
 	if err != nil {
 		return nil, err
 	}
-	files := &content{sources: shared.Sources, known: map[string]string{}}
-	files.recall(old, shared.History)
+	files := &content{sources: shared.Sources, known: map[string]string{}, records: map[string]*store.Record{}}
+	files.recall(old, past)
 	changes := pipelines.Diff(old, b.Graph, files.of)
 	if slices.ContainsFunc(changes, func(c pipelines.StageChange) bool { return c.Differs() }) {
 		r.Predict(plan)
@@ -278,7 +280,7 @@ func (f *flags) comparePipeline(ctx, within context.Context, pair pair, before, 
 			s.Change, s.Cause = "uncompared", nil
 		}
 		if f := s.field("source"); f != nil && c.Old != nil && c.New != nil {
-			if old, now := rowsFrom(c.Old), rowsFrom(c.New); old != nil && now != nil {
+			if old, now := files.rows(st, c.Old), rowsFrom(c.New); old != nil && now != nil {
 				if f.Rows, err = compareRows(ctx, within, old, now); err != nil {
 					return nil, err
 				}
