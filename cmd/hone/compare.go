@@ -246,7 +246,7 @@ func (c *comparer) revisions(ctx context.Context, where string, args []string, g
 	if err != nil {
 		return nil, err
 	}
-	wanted := func(p string) bool { return p == in || below && (in == "." || strings.HasPrefix(p, in+"/")) }
+	wanted := func(p string) bool { return p == in || below && isIn(in, p) }
 	var sides []*side
 	for _, commit := range commits {
 		if commit == "" && invalid != nil {

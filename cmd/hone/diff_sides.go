@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -127,8 +128,8 @@ func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, below [
 	} else if err != nil {
 		return usage("%s", strings.ReplaceAll(err.Error(), s.root, s.name()))
 	}
-	var ignored []string
-	if s.commit == "" { // what is built or copied there is not under review
+	var out map[string]bool
+	if s.commit == "" {
 		var dirs []string
 		for _, g := range all.Graphs {
 			dirs = append(dirs, g.Dir)
@@ -136,12 +137,12 @@ func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, below [
 		for _, x := range all.Invalid {
 			dirs = append(dirs, x.Dir)
 		}
-		if ignored, err = repo.Ignored(ctx, dirs); err != nil {
+		if out, err = s.notUnderReview(ctx, repo, dirs); err != nil {
 			return err
 		}
 	}
 	for _, g := range all.Graphs {
-		if !slices.Contains(ignored, g.Dir) {
+		if !out[g.Dir] {
 			s.pipelines = append(s.pipelines, &located{g, s.rel(g.Dir)})
 		}
 	}
@@ -149,11 +150,33 @@ func (f *flags) read(ctx context.Context, repo *git.Repository, s *side, below [
 		return err
 	}
 	for _, x := range all.Invalid {
-		if !slices.Contains(ignored, x.Dir) {
+		if !out[x.Dir] {
 			s.invalid = append(s.invalid, &broken{s.rel(x.Dir), x.Package, s.placed(x.Errors), x.Embeds})
 		}
 	}
 	return nil
+}
+
+// notUnderReview is the folders that are not the work tree's own: what is built or copied there and ignored, and what lies in submodules.
+func (s *side) notUnderReview(ctx context.Context, repo *git.Repository, dirs []string) (map[string]bool, error) {
+	modules, err := repo.Submodules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	for _, dir := range dirs {
+		out[dir] = slices.ContainsFunc(modules, func(module string) bool { return isIn(module, s.rel(dir)) })
+	}
+	ignored, err := repo.Ignored(ctx, slices.DeleteFunc(dirs, func(dir string) bool { return out[dir] }))
+	for _, dir := range ignored {
+		out[dir] = true
+	}
+	return out, err
+}
+
+// isIn says whether a path is a folder or lies below it, both from the repository's root.
+func isIn(folder, path string) bool {
+	return folder == "." || path == folder || strings.HasPrefix(path, folder+"/")
 }
 
 // errors is what is wrong with the packages in wanted folders, once where several import it.
@@ -173,9 +196,8 @@ func (s *side) errors(wanted func(path string) bool) (all pipelines.Errors) {
 
 // has says whether a pipeline, or what may be one, lies in a folder or below it.
 func (s *side) has(folder string) bool {
-	in := func(path string) bool { return folder == "." || path == folder || strings.HasPrefix(path, folder+"/") }
-	return slices.ContainsFunc(s.pipelines, func(p *located) bool { return in(p.path) }) ||
-		slices.ContainsFunc(s.invalid, func(x *broken) bool { return in(x.path) })
+	return slices.ContainsFunc(s.pipelines, func(p *located) bool { return isIn(folder, p.path) }) ||
+		slices.ContainsFunc(s.invalid, func(x *broken) bool { return isIn(folder, x.path) })
 }
 
 // name is what a side is called.
@@ -249,9 +271,13 @@ func paired(before, after *side) (pairs []pair, rest []*broken) {
 			pairs = append(pairs, p)
 		}
 	}
-	for i := range pairs {
-		if p := &pairs[i]; p.now != nil && p.old == nil && p.was == nil {
-			p.old = take(&valid, func(a *located) bool { return a.Name == p.now.Name })
+	for _, moved := range []bool{true, false} { // several may have one name: first those whose folder is called as it was
+		for i := range pairs {
+			if p := &pairs[i]; p.now != nil && p.old == nil && p.was == nil {
+				p.old = take(&valid, func(a *located) bool {
+					return a.Name == p.now.Name && (!moved || path.Base(a.path) == path.Base(p.now.path))
+				})
+			}
 		}
 	}
 	for _, a := range valid {

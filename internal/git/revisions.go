@@ -55,6 +55,17 @@ func (r *Repository) paths(ctx context.Context, args ...string) (map[string]bool
 	return all, nil
 }
 
+// Submodules is the folders in which other repositories are, of which a commit of this one is no more than a name.
+func (r *Repository) Submodules(ctx context.Context) (folders []string, err error) {
+	staged, err := r.paths(ctx, "ls-files", "--stage", "-z")
+	for entry := range staged {
+		if at, path, ok := strings.Cut(entry, "\t"); ok && strings.HasPrefix(at, "160000 ") {
+			folders = append(folders, path)
+		}
+	}
+	return folders, err
+}
+
 // Common is the folder of what all work trees of the repository share.
 func (r *Repository) Common(ctx context.Context) (string, error) {
 	out, err := run(ctx, r.Root, nil, nil, "rev-parse", "--path-format=absolute", "--git-common-dir")
