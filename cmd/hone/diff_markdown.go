@@ -13,19 +13,25 @@ import (
 // commentLimit is the characters of a comment on GitHub (65,536), less some for what others put around it.
 const commentLimit = 60_000
 
-// detail is how much a comment shows, the most first.
+// detail is how much a comment shows.
 type detail struct {
-	graphs, fields, stages bool
-	pipelines              int
+	graphs, fields    bool
+	stages, pipelines int // so many; stages of each pipeline
 }
 
 // diffMarkdown writes a comment for a pull request: a summary, a table and a graph a pipeline, the fields folded. A change too big for a
-// comment loses its graphs first, then its fields, then its stages, then pipelines, and says so.
+// comment loses its graphs first, then its fields, then ever more stages of each pipeline, then pipelines, and says so.
 func diffMarkdown(c *cobra.Command, d *comparison) error {
 	var text string
-	n := len(d.Pipelines)
-	steps := []detail{{true, true, true, n}, {false, true, true, n}, {false, false, true, n}, {false, false, false, n}}
-	for k := n / 2; k > 0; k /= 2 {
+	n, all := len(d.Pipelines), 0
+	for _, p := range d.Pipelines {
+		all = max(all, len(p.Stages))
+	}
+	steps := []detail{{true, true, all, n}, {false, true, all, n}}
+	for stages := all; stages > 0; stages /= 2 {
+		steps = append(steps, detail{stages: stages, pipelines: n})
+	}
+	for k := n; k > 0; k /= 2 {
 		steps = append(steps, detail{pipelines: k})
 	}
 	for _, how := range append(steps, detail{}) {
@@ -70,7 +76,7 @@ func (d *comparison) markdown(how detail) string {
 		fmt.Fprintf(&b, "\n%s%s\n", notCompared, code(unknown...))
 	}
 	if !how.fields && shown > 0 {
-		fmt.Fprintf(&b, "\nThe change is too big for all of it to be shown here; `hone diff %s` shows it.\n", d.arguments())
+		fmt.Fprintf(&b, "\nThe change is too big for all of it to be shown here; %s shows it.\n", code("hone diff "+d.arguments()))
 	}
 	return b.String()
 }
@@ -113,10 +119,14 @@ func (p *diffPipeline) markdown(b *strings.Builder, how detail, base string) {
 		fmt.Fprintf(b, "\n%s: %s → %s (%s)\n", code(f.Field), code(brief(f.Old)), code(brief(f.New)), f.effect())
 	}
 	if how.graphs && p.Change != "same" && p.Change != "invalid" {
-		fmt.Fprintf(b, "\n```mermaid\n%s```\n", p.mermaid())
+		if m := p.mermaid(); m.fits() {
+			fmt.Fprintf(b, "\n```mermaid\n%s```\n", m)
+		} else {
+			b.WriteString("\nThe graph is too big to be drawn here.\n")
+		}
 	}
-	if how.stages {
-		p.table(b)
+	if how.stages > 0 {
+		p.table(b, how.stages)
 	}
 	if how.fields {
 		p.folded(b)
@@ -127,19 +137,24 @@ func (p *diffPipeline) markdown(b *strings.Builder, how detail, base string) {
 	}
 }
 
-// table is a line a stage that differs or runs again.
-func (p *diffPipeline) table(b *strings.Builder) {
+// table is a line a stage that differs or runs again, so many at most.
+func (p *diffPipeline) table(b *strings.Builder, most int) {
 	if !slices.ContainsFunc(p.Stages, func(s diffStage) bool { return s.tells() }) {
 		return
 	}
 	b.WriteString("\n| stage | kind | change | then | because of |\n|---|---|---|---|---|\n")
+	shown, more := 0, 0
 	for _, s := range p.Stages {
 		if !s.tells() {
 			continue
 		}
+		if shown++; shown > most {
+			more++
+			continue
+		}
 		change := s.Change
 		if s.Was != "" {
-			change += " from " + code(s.Was)
+			change += " from " + codeCell(s.Was)
 		}
 		switch s.Change {
 		case "same":
@@ -149,9 +164,12 @@ func (p *diffPipeline) table(b *strings.Builder) {
 		}
 		because := ""
 		if s.Cause != nil && s.Change != "added" {
-			because = code(*s.Cause)
+			because = codeCell(*s.Cause)
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", code(s.Name), s.Kind, change, s.does(), because)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", codeCell(s.Name), s.Kind, change, s.does(), because)
+	}
+	if more > 0 {
+		fmt.Fprintf(b, "\nand %s more\n", count(more, "stage"))
 	}
 }
 
@@ -167,19 +185,19 @@ func (p *diffPipeline) folded(b *strings.Builder) {
 	fmt.Fprintf(b, "\n<details><summary>%s</summary>\n\n| field | was | is | at |\n|---|---|---|---|\n", count(fields, "field"))
 	for _, s := range p.Stages {
 		for _, f := range s.Fields {
-			name := code(s.Name + "." + f.Field)
+			name := codeCell(s.Name + "." + f.Field)
 			if effect := f.effect(); effect != "" {
 				name += " (" + effect + ")"
 			}
 			at := ""
 			if places := f.places(); places != "" {
-				at = code(places)
+				at = codeCell(places)
 			}
-			now := code(brief(f.New))
+			now := codeCell(brief(f.New))
 			if f.Rows != nil {
 				now += " " + escaped(f.Rows.String())
 			}
-			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", name, code(brief(f.Old)), now, at)
+			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", name, codeCell(brief(f.Old)), now, at)
 		}
 	}
 	b.WriteString("\n</details>\n")
@@ -202,7 +220,7 @@ func (p *diffPipeline) invalidThen(b *strings.Builder, base string) {
 }
 
 // mermaid draws the pipeline as it is now, with what is gone. A big one shows what differs or runs again, and what that reads.
-func (p *diffPipeline) mermaid() string {
+func (p *diffPipeline) mermaid() *mermaid {
 	const most = 40
 	byName, drawn := map[string]*diffStage{}, map[string]bool{}
 	for i := range p.Stages {
@@ -258,7 +276,7 @@ func (p *diffPipeline) mermaid() string {
 			m.edge(e[1], s.Name, label, arrow)
 		}
 	}
-	return m.String()
+	return m
 }
 
 // now is what a stage of before is called.
@@ -281,9 +299,10 @@ func (s *diffStage) field(name string) *diffField {
 	return nil
 }
 
-// code is text as it is, each in backticks, safe within a table.
+// code is text as it is, each in backticks.
 func code(texts ...string) string {
 	for i, text := range texts {
+		text = onLine(text)
 		fence := "`"
 		for strings.Contains(text, fence) {
 			fence += "`"
@@ -291,10 +310,13 @@ func code(texts ...string) string {
 		if len(fence) > 1 {
 			text = " " + text + " "
 		}
-		texts[i] = fence + strings.ReplaceAll(printable(text), "|", "\\|") + fence
+		texts[i] = fence + text + fence
 	}
 	return strings.Join(texts, ", ")
 }
+
+// codeCell is code within a table.
+func codeCell(text string) string { return strings.ReplaceAll(code(text), "|", "\\|") }
 
 // markdown is a finding's place and field, then what it says.
 func (f finding) markdown() string {
@@ -307,7 +329,8 @@ func (f finding) markdown() string {
 	return strings.TrimPrefix(strings.Join(at, " ")+": ", ": ") + escaped(f.Message)
 }
 
-// escaped is text that Markdown takes for nothing but text.
+// escaped is text that Markdown takes for nothing but text, in a table too.
 func escaped(text string) string {
-	return strings.NewReplacer("\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "<", "&lt;", "|", "\\|", "\n", " ", "#", "\\#", "@", "@\u200b").Replace(printable(text))
+	return strings.NewReplacer("\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "~", "\\~", "[", "\\[", "&", "&amp;", "<", "&lt;", "|", "\\|", "\n", " ",
+		"#", "\\#", "$", "&#36;", "@", "@\u200b").Replace(printable(text))
 }

@@ -102,7 +102,7 @@ func printDiff(c *cobra.Command, d *comparison) error {
 		}
 	}
 	if unknown := d.unknown(); unknown != nil {
-		fmt.Fprintln(w, wrapped(printable(notCompared+strings.Join(unknown, ", ")), width(w)-2, "  "))
+		fmt.Fprintln(w, wrapped(onLine(notCompared+strings.Join(unknown, ", ")), width(w)-2, "  "))
 	}
 	_, err := fmt.Fprintln(w, wrapped(d.summary(), width(w)-2, "  "))
 	return err
@@ -155,7 +155,7 @@ func (p *diffPipeline) title(base string) string {
 }
 
 func (p *diffPipeline) print(w io.Writer, base string) error {
-	fmt.Fprintln(w, p.title(base))
+	fmt.Fprintln(w, onLine(p.title(base)))
 	for _, f := range p.Intent {
 		fmt.Fprintf(w, "  ~ %s\n", wrapped(printable(f.String()), width(w)-4, "      "))
 	}

@@ -79,9 +79,13 @@ func (m *mermaid) String() string {
 	return b.String()
 }
 
-// mermaidText is text as a quoted label takes it.
+// fits says whether mermaid draws it with the limits that GitHub leaves as they are (maxTextSize, maxEdges).
+func (m *mermaid) fits() bool { return len(m.String()) < 50_000 && len(m.drawn) <= 500 }
+
+// mermaidText is text as a quoted label takes it. Its comments and directives begin with %% anywhere in a line, its formulas with $$,
+// and its Markdown with a backtick.
 func mermaidText(text string) string {
-	return strings.NewReplacer("#", "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "\n", " ").Replace(printable(text))
+	return strings.NewReplacer("#", "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "%", "#37;", "$", "#36;", "`", "#96;", "&", "#38;", "\n", " ").Replace(printable(text))
 }
 
 // drawnEdges is what leads into a stage as its author wrote it: field, and the stage that it reads. What internal stages stand between

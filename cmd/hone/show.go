@@ -314,6 +314,9 @@ func sample(v any) string {
 	return strings.ReplaceAll(strings.TrimSpace(printable(text)), "\n", "\n          ")
 }
 
+// onLine is text on one line.
+func onLine(text string) string { return strings.ReplaceAll(printable(text), "\n", "⏎") }
+
 // printable keeps what a model wrote from steering the terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
