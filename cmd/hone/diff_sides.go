@@ -233,6 +233,7 @@ func (s *side) pos(p token.Position) string {
 func (s *side) placed(errs pipelines.Errors) pipelines.Errors {
 	errs = slices.Clone(errs)
 	for i := range errs {
+		errs[i].Msg = strings.ReplaceAll(errs[i].Msg, s.root+string(filepath.Separator), "")
 		if errs[i].Pos.Filename != "" {
 			errs[i].Pos.Filename = s.rel(errs[i].Pos.Filename)
 		}
