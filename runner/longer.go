@@ -3,6 +3,7 @@ package runner
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ type shorter struct {
 
 	state      string
 	unfinished *Unfinished // how far it came; nil for one that has ended
+	other      string      // flags of one that has ended, where they are not this run's
 }
 
 const finishedFile = "finished.json"
@@ -56,36 +58,64 @@ func (r *Runner) shorter(s *pipelines.Stage, list []store.Ingredient, n job.Nume
 	if begun != nil && !schemas.AtLeast(s.Config, begun.Config) {
 		begun = nil
 	}
-	dir := r.store.Checkpoints(prefix, n)
-	b, err := os.ReadFile(filepath.Join(dir, finishedFile))
-	e := &shorter{state: filepath.Join(dir, "state")}
-	if err != nil || json.Unmarshal(b, e) != nil || !schemas.AtLeast(s.Config, e.Config) {
-		return begun
-	}
-	if begun != nil && schemas.Steps(e.Config) < begun.unfinished.Saved {
+	e := finished(s, r.store.Checkpoints(prefix, n))
+	if e == nil || begun != nil && schemas.Steps(e.Config) < begun.unfinished.Saved {
 		return begun
 	}
 	return e
 }
 
-// begun is the attempt without a record, at a training of another length, that has the newest checkpoint; nil where there is none.
-func (r *Runner) begun(s *pipelines.Stage, list []store.Ingredient, own string, n job.Numerics) *shorter {
-	shared := sharedKey(s, list)
-	if shared == "" {
+// finished is the training whose last state lies in a folder, where a stage is as long at least; nil where there is none.
+func finished(s *pipelines.Stage, dir string) *shorter {
+	b, err := os.ReadFile(filepath.Join(dir, finishedFile))
+	e := &shorter{state: filepath.Join(dir, "state")}
+	if err != nil || json.Unmarshal(b, e) != nil || !schemas.AtLeast(s.Config, e.Config) {
 		return nil
 	}
+	return e
+}
+
+// shorterElsewhere is what shorter would be with another device or number of threads. A smoke, which loses nothing, has none.
+func (r *Runner) shorterElsewhere(s *pipelines.Stage, list []store.Ingredient, own string, n job.Numerics, begun *shorter) *shorter {
+	prefix := prefixKey(s, list)
+	if prefix == "" || s.Apart {
+		return nil
+	}
+	if begun != nil && schemas.AtLeast(s.Config, begun.Config) {
+		return begun
+	}
+	for dir, flags := range others(r.store.Checkpoints(prefix, n)) {
+		if e := finished(s, dir); e != nil && e.Key != own {
+			e.other = flags
+			return e
+		}
+	}
+	return nil
+}
+
+// begun is the attempt without a record, at a training of another length, that has the newest checkpoint, and likewise that of another
+// device or number of threads; nil where there is none.
+func (r *Runner) begun(s *pipelines.Stage, list []store.Ingredient, own string, n job.Numerics) (here, other *shorter) {
+	shared := sharedKey(s, list)
+	if shared == "" {
+		return nil, nil
+	}
 	keys, _ := os.ReadDir(filepath.Dir(filepath.Dir(r.store.Checkpoints(own, n))))
-	var found *shorter
 	for _, e := range keys {
 		key := e.Name()
-		dir := r.store.Checkpoints(key, n)
-		u := saved(dir)
-		if u == nil || u.Shared != shared || key == own || found != nil && found.unfinished.Saved >= u.Saved || r.store.Held(key) {
-			continue
+		newest := func(found **shorter, u *Unfinished) {
+			if u == nil || u.Shared != shared || key == own || *found != nil && (*found).unfinished.Saved >= u.Saved || r.store.Held(key) {
+				return
+			}
+			*found = &shorter{Key: key, Config: u.Config, state: filepath.Join(u.dir, "state"), unfinished: u}
 		}
-		found = &shorter{Key: key, Config: u.Config, state: filepath.Join(dir, "state"), unfinished: u}
+		dir := r.store.Checkpoints(key, n)
+		newest(&here, saved(dir))
+		for _, u := range savedElsewhere(dir) {
+			newest(&other, u)
+		}
 	}
-	return found
+	return here, other
 }
 
 // goOn lays the last state of a shorter training, and what it logged, where the attempt looks for its own.
@@ -169,6 +199,14 @@ func (e *shorter) why(s *pipelines.Stage, field string) (changes []Change) {
 	}
 	changes = append(changes, lengthened(s, changes)...)
 	return append(changes, Change{Field: field, New: e.unfinished.Last(), Pos: position(s, "kind"), Says: true})
+}
+
+// next is how far a training came with another device or number of threads, and the flags that go on from there.
+func (e *shorter) next() string {
+	if e.unfinished != nil {
+		return e.unfinished.Next()
+	}
+	return fmt.Sprintf("a shorter one is done (%s); %s goes on from there", schemas.Length(e.Config), e.other)
 }
 
 // lengthened says of a training that differs from an earlier one in nothing but its length why it cannot go on from there.

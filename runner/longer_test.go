@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -102,5 +103,41 @@ func TestInterruptedTrainingMadeLonger(t *testing.T) {
 		check(err)
 		b.want(fmt.Sprint(strings.Count(string(log), "\n")), "30")
 		b.want(outlook(b.plan(training(20, schedule, ""))), "tune resume") // its own checkpoint is still there
+	}
+}
+
+// With other threads a longer training can go on from neither a finished nor an interrupted one, and says so instead of beginning anew.
+func TestLongerWithOtherThreads(t *testing.T) {
+	const remedy = `; --device cpu --threads 2 goes on from there; with --device cpu --threads 1 the bits would differ: --force tune begins anew`
+	for began, want := range map[string]string{
+		"finished":    `a shorter one is done \(maxSteps 200\)`,
+		"interrupted": `interrupted at step \d+ of 200(, saved at \d+)?`,
+	} {
+		b := newBench(t)
+		b.opts.Worker = os.Executable
+		if began == "finished" {
+			b.want(story(b.run(training(200, "constant", ""))), "tune ran")
+		} else {
+			b.interrupt(training(200, "constant", ""))
+		}
+		longer := training(220, "constant", "")
+		b.opts.Threads = 1
+		p := b.plan(longer).Stages[0]
+		said := fmt.Sprintf("%s %s: %s", p.Action, p.Why[0].Field, p.Why[0].New)
+		if !regexp.MustCompile("^blocked checkpoint: " + want + remedy + "$").MatchString(said) {
+			t.Errorf("%s: %s", began, said)
+		}
+		result := b.run(longer)
+		b.wantCode(result, 6)
+		b.want("blocked checkpoint: "+result.Stages[0].Error, said)
+		b.want(outlook(b.plan(training(3, "constant", ""))), "tune run") // it could go on from there nowhere
+		b.want(outlook(b.plan(training(220, "linear", ""))), "tune run")
+
+		b.opts.Threads = 2
+		b.want(outlook(b.plan(longer)), "tune resume")
+		b.opts.Threads, b.opts.Force = 1, []string{"tune"}
+		b.want(story(b.run(longer)), "tune ran")
+		b.opts.Force = nil
+		b.want(outlook(b.plan(training(230, "constant", ""))), "tune resume") // from its own
 	}
 }

@@ -204,17 +204,25 @@ func (r *Runner) refuses(s *pipelines.Stage, res *resolution) (field string, err
 	if err := r.missing(s); err != nil {
 		return "environment", err
 	}
-	return "checkpoint", r.savedElsewhere(s, res)
+	return "checkpoint", r.besideOther(s, res)
 }
 
-// savedElsewhere refuses to begin anew beside a checkpoint of another device or number of threads, unless that is forced: hours would be
-// lost unseen.
-func (r *Runner) savedElsewhere(s *pipelines.Stage, res *resolution) error {
-	if u := res.unfinished; u == nil || u.Other == "" || u.Now || slices.Contains(r.opts.Force, s.Name) {
+// besideOther refuses to begin anew beside a checkpoint of another device or number of threads, of a shorter training too, unless that is
+// forced: hours would be lost unseen.
+func (r *Runner) besideOther(s *pipelines.Stage, res *resolution) error {
+	var next string
+	switch u := res.unfinished; {
+	case slices.Contains(r.opts.Force, s.Name) || u != nil && u.Now:
+		return nil
+	case u != nil && u.Other != "":
+		next = u.Next()
+	case res.away != nil:
+		next = res.away.next()
+	default:
 		return nil
 	}
 	here := fmt.Sprintf("--device %s --threads %d", res.numerics.Device, res.numerics.Threads)
-	return fmt.Errorf("%s; with %s the bits would differ: --force %s begins anew", res.unfinished.Next(), here, s.Name)
+	return fmt.Errorf("%s; with %s the bits would differ: --force %s begins anew", next, here, s.Name)
 }
 
 // attempted is what came of the last attempt at a stage, as a reason to run it.

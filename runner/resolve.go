@@ -32,6 +32,7 @@ type resolution struct {
 	unfinished  *Unfinished   // how far an attempt came that made no record
 	begun       *shorter      // an unfinished training of another length
 	shorter     *shorter      // a training that this one goes on from; then resume is set too
+	away        *shorter      // one that it would go on from with another device or number of threads
 }
 
 // resolve finds a stage's key from the outputs of the stages before it, and what the store has for it.
@@ -98,7 +99,7 @@ func (r *Runner) resolve(s *pipelines.Stage, outputs map[string]Outputs) (*resol
 
 // lookup asks the store what it has for a key: a record to reuse, or a checkpoint to resume from.
 func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
-	res.record, res.place, res.gone, res.resume, res.unfinished, res.begun, res.shorter = nil, nil, nil, false, nil, nil, nil
+	res.record, res.place, res.gone, res.resume, res.unfinished, res.begun, res.shorter, res.away = nil, nil, nil, false, nil, nil, nil, nil
 	records, err := r.store.Records(res.key)
 	if err != nil {
 		return err
@@ -131,12 +132,15 @@ func (r *Runner) lookup(s *pipelines.Stage, res *resolution) error {
 		res.unfinished.Resume = res.resume
 	}
 	if !res.resume {
-		if other := otherUnfinished(dir); other != nil {
-			res.unfinished = other
+		if others := savedElsewhere(dir); len(others) > 0 {
+			res.unfinished = others[0]
 		}
-		res.begun = r.begun(s, res.ingredients, res.key, res.numerics)
+		var away *shorter
+		res.begun, away = r.begun(s, res.ingredients, res.key, res.numerics)
 		res.shorter = r.shorter(s, res.ingredients, res.numerics, res.begun)
-		res.resume = res.shorter != nil
+		if res.resume = res.shorter != nil; !res.resume {
+			res.away = r.shorterElsewhere(s, res.ingredients, res.key, res.numerics, away)
+		}
 	}
 	return nil
 }

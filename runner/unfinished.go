@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,18 +60,29 @@ func saved(checkpoints string) *Unfinished {
 	return u
 }
 
-// otherUnfinished finds an attempt at the same key with a checkpoint that is of another device or number of threads.
-func otherUnfinished(checkpoints string) *Unfinished {
-	all, _ := os.ReadDir(filepath.Dir(checkpoints))
-	for _, e := range all {
-		dir := filepath.Join(filepath.Dir(checkpoints), e.Name())
-		at := strings.LastIndexByte(e.Name(), '-')
-		if u := saved(dir); u != nil && dir != checkpoints && at >= 0 {
-			u.Other = fmt.Sprintf("--device %s --threads %s", e.Name()[:at], e.Name()[at+1:])
-			return u
+// others are the folders of the same key that are of another device or number of threads, with the flags that ask for those.
+func others(checkpoints string) iter.Seq2[string, string] {
+	return func(yield func(dir, flags string) bool) {
+		all, _ := os.ReadDir(filepath.Dir(checkpoints))
+		for _, e := range all {
+			dir := filepath.Join(filepath.Dir(checkpoints), e.Name())
+			at := strings.LastIndexByte(e.Name(), '-')
+			if dir != checkpoints && at >= 0 && !yield(dir, fmt.Sprintf("--device %s --threads %s", e.Name()[:at], e.Name()[at+1:])) {
+				return
+			}
 		}
 	}
-	return nil
+}
+
+// savedElsewhere is the attempts at the same key with a checkpoint that are of another device or number of threads.
+func savedElsewhere(checkpoints string) (found []*Unfinished) {
+	for dir, flags := range others(checkpoints) {
+		if u := saved(dir); u != nil {
+			u.Other = flags
+			found = append(found, u)
+		}
+	}
+	return found
 }
 
 // note keeps what an attempt has come to. That it cannot be written is no reason to fail.

@@ -56,6 +56,15 @@ func Steps(config json.RawMessage) int64 {
 	return *c.MaxSteps
 }
 
+// Length is the field that gives a training's length, with its value: maxSteps 100.
+func Length(config json.RawMessage) string {
+	var c length
+	if json.Unmarshal(config, &c) == nil && c.MaxSteps != nil {
+		return fmt.Sprintf("maxSteps %d", *c.MaxSteps)
+	}
+	return fmt.Sprintf("epochs %g", c.Epochs)
+}
+
 // LengthShare is the length of a training as a share of that of another that differs from it in nothing but Lengths; 0 where one counts
 // epochs and the other steps.
 func LengthShare(config, of json.RawMessage) float64 {
