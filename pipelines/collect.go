@@ -124,7 +124,7 @@ func (c *compiler) collectStage(name string, v cue.Value) {
 			}
 		case shape == nil:
 			s.where[label] = c.place(s, label, field)
-			c.errorf(s, label, "field not allowed%s", Suggest(label, append(names(s.shape.Fields), names(common)...)))
+			c.errorf(s, label, "%s", c.notAllowed(s, label, append(names(s.shape.Fields), names(common)...)))
 		default:
 			s.tree[label] = c.collect(s, label, field, shape)
 		}
@@ -213,7 +213,7 @@ func (c *compiler) collectStruct(s *stage, path string, v cue.Value, shape *sche
 					continue // hone's
 				}
 				s.where[sub] = c.place(s, sub, field)
-				c.errorf(s, sub, "field not allowed%s", Suggest(label, names(shape.Fields)))
+				c.errorf(s, sub, "%s", c.notAllowed(s, sub, names(shape.Fields)))
 				continue
 			}
 		}

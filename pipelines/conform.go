@@ -279,7 +279,7 @@ func (c *compiler) plain(msg string, s *stage, parts []string, path string) stri
 		for _, f := range fieldsOf(c.definition(s, parts[:len(parts)-1])) {
 			have = append(have, f.name)
 		}
-		return msg + Suggest(label, have)
+		return c.notAllowed(s, path, have)
 	}
 	if all := choices(c.definition(s, parts)); all != nil && x != nil {
 		last := len(all) - 1

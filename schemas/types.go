@@ -6,6 +6,8 @@ package schemas
 // An edge decodes to Edge; a field that takes an edge or a folder of the user's decodes to Ref.
 // Pointers are for fields whose absence means something that no default can say.
 // The tag edge lists the artifact kinds that an edge may carry; hone:"file" is CUE's @file(), hone:"unkeyed" its @key(none).
+// What a field is called in TRL, PEFT, transformers, Axolotl or LLaMA-Factory its @elsewhere() says, where case and underscores are not all
+// that differs: a message about such a name leads to the field.
 
 // Edge names an out port of a stage.
 type Edge struct {
