@@ -40,19 +40,19 @@ func (s *Store) GC(dryRun bool) (*Freed, error) {
 	if _, err := os.Stat(s.Dir); errors.Is(err, os.ErrNotExist) {
 		return freed, nil
 	}
-	if err := s.Init(); err != nil {
-		return nil, err
-	}
-	lock, err := s.tryLock("store", unix.LOCK_EX)
-	if err != nil {
-		return nil, err
-	}
-	if lock == nil && !dryRun {
-		return nil, errors.New("a run is using this store: try again when it has ended")
-	}
-	if lock == nil {
-		freed.Busy = true
+	if dryRun { // it writes nothing: the store may be a read-only one
+		freed.Busy = s.held("store", unix.LOCK_EX)
 	} else {
+		if err := s.Init(); err != nil {
+			return nil, err
+		}
+		lock, err := s.tryLock("store", unix.LOCK_EX)
+		if err != nil {
+			return nil, err
+		}
+		if lock == nil {
+			return nil, errors.New("a run is using this store: try again when it has ended")
+		}
 		defer lock.Close()
 	}
 	worker, err := s.worked(dryRun)

@@ -61,13 +61,16 @@ func (s *Store) Use() (*Lock, error) {
 }
 
 // Held says whether a process is at the key.
-func (s *Store) Held(key string) bool {
-	f, err := os.Open(s.path("locks", key))
+func (s *Store) Held(key string) bool { return s.held(key, unix.LOCK_SH) }
+
+// held says whether a lock cannot be had in a way. It writes nothing, and so serves on a read-only store.
+func (s *Store) held(name string, how int) bool {
+	f, err := os.Open(s.path("locks", name))
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+	return errors.Is(unix.Flock(int(f.Fd()), how|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 // tryLock takes a lock, or returns nil where another holds it.
