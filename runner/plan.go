@@ -170,7 +170,7 @@ func (r *Runner) describe(s *pipelines.Stage, res *resolution) *StagePlan {
 			p.Outputs[port] = &hash
 		}
 	case res.gone != nil:
-		p.Why = []Change{{Field: "out", Old: res.gone.Tree, New: res.gone.Error(), Pos: position(s, "kind"), Says: true}}
+		p.Why = []Change{{Field: "out", Old: res.gone.Tree, New: res.gone.Error() + ": made again", Pos: position(s, "kind"), Says: true}}
 		p.Why = append(p.Why, res.attempted(s)...)
 	case res.shorter != nil && res.shorter.unfinished != nil:
 		p.Action = Resume
