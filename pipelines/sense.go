@@ -93,26 +93,6 @@ func (c *compiler) requireSense(s *stage) {
 	}
 }
 
-// senseLoRA tells of targets that can be none, and of fields that are written and not read.
-func (c *compiler) senseLoRA(s *stage, v *schemas.LoRA) {
-	if v == nil {
-		return
-	}
-	if p := v.Targets.Pattern; p != "" && p == regexp.QuoteMeta(p) { // without a dot it is no layer's whole name
-		c.errorf(s, "lora.targets", "%q is an expression that whole names match; [%q] takes the layers whose names end so", p, p)
-	} else {
-		c.requirePattern(s, "lora.targets", p)
-	}
-	if s.wrote("lora.doubleQuantize") && v.Quantize == "" {
-		c.advisef(s, "lora.doubleQuantize", "read with quantize alone")
-	}
-	for _, field := range []string{"rank", "alpha", "targets", "rslora", "dora"} {
-		if path := "lora." + field; v.Init != nil && s.wrote(path) {
-			c.advisef(s, path, "the adapter of lora.init has its own, which counts")
-		}
-	}
-}
-
 // wrote says whether the user wrote a field, as against its default.
 func (s *stage) wrote(path string) bool { _, ok := s.where[path]; return ok }
 

@@ -47,6 +47,7 @@ func Reference(ctx context.Context, j *stages.Job) error {
 	}
 	defer m.Free()
 	if start.Init != nil {
+		warnBase(j, initFolder(j, start.Init), j.In(field))
 		if err := m.LoadAdapter(initFolder(j, start.Init), false); err != nil {
 			return stages.Errorf("lora.init", "%w", err)
 		}

@@ -140,6 +140,7 @@ func adapt(j *stages.Job, m *model.Model, l *schemas.LoRA, seed int64) error {
 		err = m.Adapt(&model.LoRA{Rank: int64(l.Rank), Alpha: l.Alpha, Dropout: l.Dropout, RSLoRA: l.RSLoRA, DoRA: l.DoRA,
 			AllLinear: l.Targets.AllLinear, Targets: l.Targets.Suffixes, Pattern: l.Targets.Pattern}, seed, true)
 	} else {
+		warnBase(j, initFolder(j, l.Init), j.In("model"))
 		err = m.LoadAdapterAs(initFolder(j, l.Init), l.Dropout, true)
 	}
 	if err == nil && l.LearningRateRatio != nil {
@@ -154,6 +155,19 @@ func initFolder(j *stages.Job, init *schemas.Ref) string {
 		return j.In("lora.init").Path
 	}
 	return j.File("lora.init")
+}
+
+// warnBase tells of an adapter that names another base than the model is, where both are named as on the hub: shapes may fit all the same.
+func warnBase(j *stages.Job, adapter string, base job.Input) {
+	config, err := modeldir.ReadObject(adapter, "adapter_config.json")
+	if err != nil || config == nil {
+		return // loading it says what is wrong
+	}
+	trained, _ := modeldir.BaseName(config, nil)
+	is, _ := modeldir.BaseName(ordjson.New(), &base)
+	if trained != "" && is != "" && trained != is {
+		j.Warn("lora.init: its adapter_config.json names the base %s, and the model is %s", trained, is)
+	}
 }
 
 // keepTemplate writes the template that the model was trained with where it had none of its own.

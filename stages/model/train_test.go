@@ -16,6 +16,7 @@ import (
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/modeldir"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/safetensors"
 	"github.com/hone-ml/hone/internal/tensor"
@@ -398,6 +399,43 @@ func TestBadRows(t *testing.T) {
 				t.Errorf("exit %d: %s: %s", r.Code, e.Path, e.Message)
 			}
 		})
+	}
+}
+
+// An adapter that fits and names another base is gone on from, with a warning.
+func TestAdapterOfAnotherBase(t *testing.T) {
+	data := lines(t, `{"prompt": "a", "completion": "b"}`)
+	one := int64(1)
+	lora := func(c *schemas.TrainSFT) { c.MaxSteps, c.LoRA = &one, &schemas.LoRA{Rank: 2, Alpha: 4, Targets: schemas.Targets{AllLinear: true}} }
+	named := func(name string) job.Input {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(toy(t).Path)); err != nil {
+			t.Fatal(err)
+		}
+		if err := modeldir.Edit(dir, "config.json", func(o *ordjson.Object) { o.Set("_name_or_path", name) }); err != nil {
+			t.Fatal(err)
+		}
+		return job.Input{Kind: "model", Path: dir}
+	}
+	first := stagetest.New(t, "train.sft", sftConfig(lora), map[string]string{"model": "model"})
+	first.Inputs["model"], first.Inputs["data"] = named("a/one"), data
+	do(t, first)
+	for name, want := range map[string]string{"a/one": "", "a/two": "lora.init: its adapter_config.json names the base a/one, and the model is a/two"} {
+		j := stagetest.New(t, "train.sft", sftConfig(func(c *schemas.TrainSFT) {
+			lora(c)
+			c.LoRA.Init = &schemas.Ref{Path: "adapter"}
+		}), map[string]string{"model": "model"})
+		j.Inputs["model"], j.Inputs["data"] = named(name), data
+		j.Files = map[string]string{"lora.init": first.Out["model"].Path}
+		said := ""
+		for _, e := range do(t, j).Events {
+			if e.Level == "warn" && strings.HasPrefix(e.Message, "lora.init") {
+				said += e.Message
+			}
+		}
+		if said != want {
+			t.Errorf("over %s: warned %q, want %q", name, said, want)
+		}
 	}
 }
 
