@@ -22,7 +22,7 @@ import (
 // memory cannot be recovered from.
 const (
 	maxFooter     = 64 << 20  // bytes
-	maxPageHeader = 16 << 20  // bytes; they hold statistics, which may be long texts
+	maxPageHeader = 256 << 20 // bytes; they hold statistics, the least and the greatest text, twice as long as a line of maxLine may be
 	maxPage       = 512 << 20 // bytes, decompressed
 	maxWindow     = 128 << 20 // bytes that a zstd stream refers back to
 	maxPageValues = 16 << 20  // even where all are null and take no space

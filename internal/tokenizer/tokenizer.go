@@ -16,6 +16,7 @@ package tokenizer
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	lib "github.com/daulet/tokenizers"
@@ -63,12 +64,27 @@ func (t *Tokenizer) Close() {
 	}
 }
 
+// MaxText is the bytes that are tokenized at once: far more than a model reads. The library takes some 200 bytes of memory for each.
+const MaxText = 8 << 20
+
+// long is held while a text of more than longText bytes is tokenized: of those one at a time, whatever the number of threads.
+var long sync.Mutex
+
+const longText = 512 << 10
+
 // Encode returns the token ids of text and for each the bytes [begin, end) of text that it stands for.
 // Special tokens written in text are recognised (unless tokenizer_config.json says split_special_tokens); addSpecial adds those of the post-processor, with empty
 // offsets. A token that is a part of a character has the character's offsets, and a post-processor with trim_offsets
 // leaves a token's leading white space out of them. Text with a NUL byte or that is not UTF-8 is refused: the library
-// would cut it at the first and replace the second.
+// would cut it at the first and replace the second. So is more than MaxText.
 func (t *Tokenizer) Encode(text string, addSpecial bool) (ids []int32, offsets [][2]int, err error) {
+	if len(text) > MaxText {
+		return nil, nil, fmt.Errorf("%d MiB of text, of which %d MiB at most are tokenized at once: split it, or drop it (curate.filter, length: characters: max)", len(text)>>20, MaxText>>20)
+	}
+	if len(text) > longText {
+		long.Lock()
+		defer long.Unlock()
+	}
 	if i := strings.IndexByte(text, 0); i >= 0 {
 		return nil, nil, fmt.Errorf("NUL byte at byte %d", i)
 	}

@@ -115,6 +115,13 @@ func TestRefusedText(t *testing.T) {
 			t.Errorf("%q: got %v, want %s", text, err, want)
 		}
 	}
+	most := strings.Repeat("a ", MaxText/2)
+	if _, _, err := k.Encode(most+".", false); err == nil || !strings.HasPrefix(err.Error(), "8 MiB of text, ") {
+		t.Errorf("more than MaxText: got %v", err)
+	}
+	if ids, _, err := k.Encode(most, false); err != nil || len(ids) < MaxText/2 {
+		t.Errorf("MaxText: %d tokens, %v", len(ids), err)
+	}
 }
 
 // A byte that is NUL, which the library's C strings cannot carry, is decoded all the same.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,25 +83,40 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 	if template.Marked() {
 		j.Log("the template marks what is trained with {%% generation %%}")
 	}
-	results, err := eachRow(ctx, j, e.field, d, tok, encodes(ctx, &d.Header, template, e.loss, date))
+	type kept struct {
+		train.Example
+		cut, diverged bool
+	}
+	whole := encodes(ctx, &d.Header, template, e.loss, date)
+	results, err := eachRow(ctx, j, e.field, d, tok, func(own *tokenizer.Tokenizer, row dataset.Row) (k kept, err error) {
+		encoded, err := whole(own, row)
+		if err != nil {
+			return k, err
+		}
+		k.diverged = encoded.Diverged
+		if k.Example, k.cut = example(encoded, e.maxLength, 0); k.cut { // what is beyond is not held until the last row is done
+			k.IDs, k.Trained = slices.Clone(k.IDs), slices.Clone(k.Trained)
+		}
+		return k, nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	m := &made{template: template}
 	diverged := 0
-	for i, encoded := range results {
-		if encoded.Diverged {
+	for i, k := range results {
+		if k.diverged {
 			diverged++
 		}
-		x, cut := example(encoded, e.maxLength, int64(i+1))
-		if cut {
+		if k.cut {
 			m.truncated++
 		}
-		if x.Labels() == 0 {
+		if k.Labels() == 0 {
 			m.dropped++
 			continue
 		}
-		m.examples = append(m.examples, x)
+		k.Row = int64(i + 1)
+		m.examples = append(m.examples, k.Example)
 	}
 	warnDiverged(j, diverged)
 	if len(m.examples) == 0 {

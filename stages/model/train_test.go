@@ -378,6 +378,7 @@ func TestBadRows(t *testing.T) {
 		want   string
 	}{
 		"no assistant":   {lines(t, good, `{"messages": [{"role": "user", "content": "a"}]}`), func(c *schemas.TrainSFT) { c.Loss = "assistant" }, "row 2: "},
+		"too much text":  {lines(t, good, `{"messages": [{"role": "user", "content": "`+strings.Repeat("a ", 25<<20)+`"}, {"role": "assistant", "content": "b"}]}`), func(*schemas.TrainSFT) {}, "row 2: 50 MiB of text, of which 8 MiB at most are tokenized at once: "},
 		"cut to nothing": {lines(t, good), func(c *schemas.TrainSFT) { c.Loss, c.MaxLength = "assistant", 3 }, "no row with a trained token"},
 		"target": {lines(t, good), func(c *schemas.TrainSFT) {
 			c.LoRA = &schemas.LoRA{Rank: 2, Alpha: 4, Targets: schemas.Targets{Suffixes: []string{"query"}}}
@@ -406,7 +407,9 @@ func TestBadRows(t *testing.T) {
 func TestAdapterOfAnotherBase(t *testing.T) {
 	data := lines(t, `{"prompt": "a", "completion": "b"}`)
 	one := int64(1)
-	lora := func(c *schemas.TrainSFT) { c.MaxSteps, c.LoRA = &one, &schemas.LoRA{Rank: 2, Alpha: 4, Targets: schemas.Targets{AllLinear: true}} }
+	lora := func(c *schemas.TrainSFT) {
+		c.MaxSteps, c.LoRA = &one, &schemas.LoRA{Rank: 2, Alpha: 4, Targets: schemas.Targets{AllLinear: true}}
+	}
 	named := func(name string) job.Input {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(toy(t).Path)); err != nil {
