@@ -132,6 +132,9 @@ func (c *compiler) senseTraining(s *stage, v *schemas.Training, lora *schemas.Lo
 	if w := v.Schedule.Warmup; w >= 1 && w != float64(int64(w)) {
 		c.errorf(s, "schedule.warmup", "%g: whole steps, or a share below 1", w)
 	}
+	if w := v.Schedule.Warmup; v.MaxSteps != nil && w >= float64(*v.MaxSteps) && w >= 1 {
+		c.advisef(s, "schedule.warmup", "%g steps of maxSteps %d: learningRate is never reached", w, *v.MaxSteps)
+	}
 	if d := v.Schedule.Decay; d >= 1 && d != float64(int64(d)) {
 		c.errorf(s, "schedule.decay", "%g: whole steps, or a share below 1", d)
 	}

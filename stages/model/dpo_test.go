@@ -31,6 +31,21 @@ func dpoConfig(change func(*schemas.TrainDPO)) schemas.TrainDPO {
 	return c
 }
 
+// Pairs that maxLength makes the same are counted.
+func TestPairsCutAlike(t *testing.T) {
+	data := lines(t, `{"prompt": "a", "chosen": "the same beginning, and then b", "rejected": "the same beginning, and then c"}`, `{"prompt": "a", "chosen": "b", "rejected": "c"}`)
+	j := prefer(t, data, nil, func(c *schemas.TrainDPO) { c.MaxLength = 6 })
+	said := ""
+	for _, e := range do(t, j).Events {
+		if e.Level == "warn" {
+			said += e.Message + "\n"
+		}
+	}
+	if !strings.Contains(said, "chosen and rejected of 1 rows are the same up to maxLength 6: nothing is learnt of those") {
+		t.Errorf("warned %q", said)
+	}
+}
+
 func encoded(t *testing.T, config any) string {
 	t.Helper()
 	b, err := json.Marshal(config)

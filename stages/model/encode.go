@@ -9,6 +9,7 @@ import (
 	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/model"
 	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/tokenizer"
 	"github.com/hone-ml/hone/internal/train"
@@ -119,10 +120,32 @@ func encode(ctx context.Context, j *stages.Job, d *dataset.Dataset, e encoding) 
 		m.examples = append(m.examples, k.Example)
 	}
 	warnDiverged(j, diverged)
+	longest := 0
+	for _, x := range m.examples {
+		longest = max(longest, len(x.IDs))
+	}
+	if err := checkPositions(j, e.field, e.dir, longest); err != nil {
+		return nil, err
+	}
 	if len(m.examples) == 0 {
 		return nil, stages.Errorf(e.field, "no row with a trained token: %d rows, %d cut to nothing at maxLength %d", d.Rows, m.dropped, e.maxLength)
 	}
 	return m, nil
+}
+
+// checkPositions holds the longest row of a dataset against the positions that the model was made for. What was never trained works, badly;
+// where positions are learned there is none.
+func checkPositions(j *stages.Job, field, dir string, longest int) error {
+	c, err := model.ReadConfig(dir)
+	if err != nil || c.MaxPositionEmbeddings <= 0 || int64(longest) <= c.MaxPositionEmbeddings {
+		return nil //nolint:nilerr // opening the model says what is wrong with it
+	}
+	const said = "%s: the longest row has %d tokens, the model %d positions"
+	if c.ModelType == "gpt2" {
+		return stages.Errorf("maxLength", said, field, longest, c.MaxPositionEmbeddings)
+	}
+	j.Warn(said+" (max_position_embeddings): it has learnt nothing of what is beyond; a lower maxLength cuts it", field, longest, c.MaxPositionEmbeddings)
+	return nil
 }
 
 // example is a row's first maxLength tokens (all where it is 0), and whether there are more.

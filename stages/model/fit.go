@@ -92,6 +92,9 @@ func begin(j *stages.Job, c *schemas.Training, m *model.Model, store *nn.Store, 
 	if c.MaxSteps != nil {
 		total = *c.MaxSteps
 	}
+	if w := c.Schedule.Warmup; w >= 1 && w >= float64(total) && j.Rows == 0 { // a smoke is shorter than what it tries
+		j.Warn("schedule.warmup: %g steps, and the training has %d: learningRate is never reached", w, total)
+	}
 	numerics, err := Numerics(j.Job)
 	if err != nil {
 		return nil, err

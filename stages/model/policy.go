@@ -24,7 +24,11 @@ type policy struct {
 	warn      func(format string, args ...any)
 
 	round *round // the one at hand; between rounds nil
-	alike int    // rounds up to now in which no answer was better than another to the same prompt
+	alike struct {
+		rounds int     // since the last look
+		share  float64 // the sum of their prompts' shares of which no answer was better than another
+		told   bool
+	}
 }
 
 // round is what a checkpoint holds of answers that are still to be trained on.
@@ -160,21 +164,24 @@ func (p *policy) roll(ctx context.Context, m *model.Model, number int64, micro [
 	return r, p.compare(m, r)
 }
 
-// patience is the logged steps in a row without a difference in reward after which the user is told.
-const patience = 5
+// patience is the logged steps after which the user is told that at least so great a share of the prompts teaches nothing.
+const patience, muchAlike = 5, 0.9
 
-// watch warns, once, where nothing has been learnt for a while since each group's answers were rewarded alike.
+// watch warns, once, where little has been learnt for a while since most groups' answers were rewarded alike.
 func (p *policy) watch(metrics map[string]float64) {
-	c := p.config
-	if metrics["frac_reward_zero_std"] < 1 {
-		p.alike = 0
+	c, a := p.config, &p.alike
+	a.rounds++
+	a.share += metrics["frac_reward_zero_std"]
+	if a.rounds < max(1, patience*c.LogEvery/c.Iterations) {
 		return
 	}
-	if p.alike++; p.alike == max(1, patience*c.LogEvery/c.Iterations) {
-		p.warn("for %d steps all answers to a prompt have had the same reward, %.4g of late, and so nothing is learnt: "+
+	if share := a.share / float64(a.rounds); share >= muchAlike && !a.told {
+		a.told = true
+		p.warn("for %d steps all answers to %.3g%% of the prompts have had the same reward, %.4g of late, and nothing is learnt of those: "+
 			"see whether the rewards find what they look for in what the model writes, and whether its answers differ (temperature is %g, generations %d)",
-			p.alike*c.Iterations, metrics["reward"], c.Temperature, c.Generations)
+			a.rounds*c.Iterations, 100*share, metrics["reward"], c.Temperature, c.Generations)
 	}
+	a.rounds, a.share = 0, 0
 }
 
 // cut reports whether an answer came to no end of its own.

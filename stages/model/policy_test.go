@@ -44,25 +44,34 @@ type grpoTrace struct {
 	}
 }
 
-// Where no answer is better than another for five logged steps in a row, one line says so.
+// Where nine groups of ten have no answer that is better than another, over five logged steps, one line says so.
 func TestEqualRewardsAreSaid(t *testing.T) {
-	var said []string
-	p := &policy{
-		config: &schemas.TrainGRPO{Training: schemas.Training{LogEvery: 4}, Generations: 8, Temperature: 1, Iterations: 2},
-		warn:   func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) },
-	}
-	for round := range 60 {
-		zero := 1.0
-		if round == 8 { // of ten that are five logged steps
-			zero = 0.9
+	for of10, want := range map[int]string{
+		10: "for 20 steps all answers to 100% of the prompts have had the same reward, 0.25 of late",
+		9:  "for 20 steps all answers to 90% of the prompts have had the same reward, 0.25 of late",
+		8:  "",
+	} {
+		var said []string
+		p := &policy{
+			config: &schemas.TrainGRPO{Training: schemas.Training{LogEvery: 4}, Generations: 8, Temperature: 1, Iterations: 2},
+			warn:   func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) },
 		}
-		p.watch(map[string]float64{"frac_reward_zero_std": zero, "reward": 0.25})
-		if want := map[bool]int{true: 1}[round >= 18]; len(said) != want {
-			t.Fatalf("round %d: %d lines, want %d", round, len(said), want)
+		for round := range 60 {
+			zero := 1.0
+			if round%10 >= of10 { // ten rounds of two steps are five logged ones
+				zero = 0
+			}
+			p.watch(map[string]float64{"frac_reward_zero_std": zero, "reward": 0.25})
+			if round < 9 && said != nil {
+				t.Fatalf("%d of 10: said after %d rounds", of10, round+1)
+			}
 		}
-	}
-	if want := "for 20 steps all answers to a prompt have had the same reward, 0.25 of late"; !strings.HasPrefix(said[0], want) || !strings.Contains(said[0], "temperature is 1") {
-		t.Error(said[0])
+		if want == "" && said == nil {
+			continue
+		}
+		if len(said) != 1 || !strings.HasPrefix(said[0], want) || want == "" || !strings.Contains(said[0], "temperature is 1") {
+			t.Errorf("%d of 10: said %q", of10, said)
+		}
 	}
 }
 

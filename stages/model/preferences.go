@@ -22,6 +22,7 @@ type preferences struct {
 	template *chat.Template
 
 	truncated, dropped int64
+	alike              int64 // pairs whose answers maxLength makes the same
 }
 
 // answered is a row's completions as tokens behind its prompt, of which all share the first prompt tokens.
@@ -80,12 +81,25 @@ func readPreferences(ctx context.Context, j *stages.Job, field, dir string, maxL
 		kept, numbers = append(kept, a), append(numbers, int64(i+1))
 	}
 	warnDiverged(j, diverged)
+	longest := 0
+	for _, a := range kept {
+		for _, ids := range a.ids {
+			longest = max(longest, min(len(ids), maxLength))
+		}
+	}
+	if err := checkPositions(j, field, dir, longest); err != nil {
+		return nil, err
+	}
 	if len(kept) == 0 {
 		return nil, stages.Errorf(field, "no row is left: the prompts of all %d fill maxLength %d", d.Rows, maxLength)
 	}
 	for i, a := range kept {
 		if mismatched == 0 {
-			p.Pairs = append(p.Pairs, train.Pair{Chosen: a.answer(a.ids[0], maxLength, numbers[i]), Rejected: a.answer(a.ids[1], maxLength, numbers[i])})
+			pair := train.Pair{Chosen: a.answer(a.ids[0], maxLength, numbers[i]), Rejected: a.answer(a.ids[1], maxLength, numbers[i])}
+			if slices.Equal(pair.Chosen.IDs, pair.Rejected.IDs) {
+				p.alike++
+			}
+			p.Pairs = append(p.Pairs, pair)
 			continue
 		}
 		other := kept[mismatch(i, len(kept), mismatched)]
@@ -218,5 +232,8 @@ func (p *preferences) report(j *stages.Job, maxLength int) {
 	j.Log("%d rows, %d tokens, %d of them in completions", len(all)/2, tokens, labels)
 	if p.truncated+p.dropped > 0 {
 		j.Warn("%d rows are cut at maxLength %d; %d more are dropped, whose prompts alone fill it", p.truncated, maxLength, p.dropped)
+	}
+	if p.alike > 0 {
+		j.Warn("chosen and rejected of %d rows are the same up to maxLength %d: nothing is learnt of those", p.alike, maxLength)
 	}
 }

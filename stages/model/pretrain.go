@@ -103,6 +103,9 @@ func blocks(ctx context.Context, j *stages.Job, field, dir string, length int) (
 	if len(examples) == 0 {
 		return nil, stages.Errorf(field, "no text")
 	}
+	if err := checkPositions(j, field, dir, len(examples[0].IDs)); err != nil {
+		return nil, err
+	}
 	if field == "data" {
 		j.Summary("rows", float64(n))
 	}

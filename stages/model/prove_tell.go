@@ -7,6 +7,7 @@ import (
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/model"
 )
 
 // tell says what became of the rows of a field, proof by proof.
@@ -163,6 +164,16 @@ func (p *prover) tellLength(proof telling, which choosing, set *job.Rows, rows i
 	}
 	proof(job.ProofLength, fmt.Sprintf("the longest has %d tokens of maxLength %d", set.Longest, limit), found, state,
 		fmt.Sprintf("%s (maxLength %d, the longest has %d tokens)", message, limit, set.Longest))
+	c, err := model.ReadConfig(p.j.In("model").Path)
+	if err != nil || c.MaxPositionEmbeddings <= 0 {
+		return
+	}
+	beyond := which(func(l *looked) (bool, string) {
+		return !l.dropped && slices.ContainsFunc(l.sequences, func(s sequence) bool { return int64(min(len(s.ids), limit)) > c.MaxPositionEmbeddings }), "longer"
+	})
+	if len(beyond) > 0 {
+		proof(job.ProofLength, "", beyond, job.Advice, fmt.Sprintf("have more tokens than the model has positions, %d (max_position_embeddings)", c.MaxPositionEmbeddings))
+	}
 }
 
 // special looks at the tokens that the template and the tokenizer name: each is to be one token, and generation is to stop at the one

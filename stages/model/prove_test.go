@@ -9,6 +9,7 @@ import (
 
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/modeldir"
+	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages/stagetest"
 )
@@ -92,6 +93,13 @@ special proven: <|im_end|> <|im_start|> <|endoftext|> are one token each
 `
 	if got := lined(p); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	few := bare(t, chatml)
+	if err := modeldir.Edit(few.Path, "config.json", func(o *ordjson.Object) { o.Set("max_position_embeddings", ordjson.Number("40")) }); err != nil {
+		t.Fatal(err)
+	}
+	if got := lined(prove(t, few, lines(t, asked1, asked2), nil, nil)); !strings.Contains(got, "length advice: 1 of 2 rows (50%) have more tokens than the model has positions, 40 (max_position_embeddings)\n") {
+		t.Error(got)
 	}
 	e := p.Examples[0]
 	if n := len(e.Parts); n != 3 || e.Parts[1].Text != "2<|im_end|>" || !e.Parts[1].Trained || e.Parts[0].Trained || e.Parts[2].Trained {

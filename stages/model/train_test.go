@@ -403,6 +403,44 @@ func TestBadRows(t *testing.T) {
 	}
 }
 
+// What a training does all the same, and was probably not meant, is said before it begins.
+func TestQuietSettings(t *testing.T) {
+	sentence := `{"prompt": "Which is larger, 3 or 9?", "completion": "9 is larger than 3."}`
+	small := func(kind string) job.Input { // of so many positions
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(toy(t).Path)); err != nil {
+			t.Fatal(err)
+		}
+		if err := modeldir.Edit(dir, "config.json", func(o *ordjson.Object) { o.Set("max_position_embeddings", ordjson.Number("8")) }); err != nil {
+			t.Fatal(err)
+		}
+		return job.Input{Kind: kind, Path: dir}
+	}
+	for what, x := range map[string]struct {
+		model  job.Input
+		row    string
+		change func(c *schemas.TrainSFT)
+		want   string
+	}{
+		"warm-up":       {toy(t), sentence, func(c *schemas.TrainSFT) { c.MaxSteps, c.Epochs, c.Schedule.Warmup = nil, 2, 2 }, "schedule.warmup: 2 steps, and the training has 2: learningRate is never reached"},
+		"short warm-up": {toy(t), sentence, func(c *schemas.TrainSFT) { c.MaxSteps, c.Epochs, c.Schedule.Warmup = nil, 2, 1 }, ""},
+		"positions":     {small("model"), sentence, func(*schemas.TrainSFT) {}, "data: the longest row has 15 tokens, the model 8 positions (max_position_embeddings): it has learnt nothing of what is beyond; a lower maxLength cuts it"},
+		"cut":           {small("model"), `{"text": "Which is larger, 3 or 9?"}`, func(c *schemas.TrainSFT) { c.MaxLength = 8 }, "1 rows are cut at maxLength 8; 0 of them have no trained token left and are dropped"},
+	} {
+		j := stagetest.New(t, "train.sft", sftConfig(x.change), map[string]string{"model": "model"})
+		j.Inputs["model"], j.Inputs["data"] = x.model, lines(t, x.row)
+		said := ""
+		for _, e := range do(t, j).Events {
+			if e.Level == "warn" {
+				said += e.Message
+			}
+		}
+		if said != x.want {
+			t.Errorf("%s: warned %q, want %q", what, said, x.want)
+		}
+	}
+}
+
 // An adapter that fits and names another base is gone on from, with a warning.
 func TestAdapterOfAnotherBase(t *testing.T) {
 	data := lines(t, `{"prompt": "a", "completion": "b"}`)
