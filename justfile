@@ -48,11 +48,11 @@ demo: build model
     @build/demo
 
 # All tests, against the committed goldens
-test *PACKAGES="./...": build model
-    @HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
+test *PACKAGES="./...": build model s3-server
+    @HONE_VERSITYGW={{ quote(bin) }}/versitygw HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
 
 # Tests that take longer or need the Python peers beside us
-test-long *PACKAGES="./...": build model bench-env remote-servers
+test-long *PACKAGES="./...": build model bench-env s3-server gcs-server
     @build/gemma3 {{ quote(gemma3) }}
     @HONE_LONG=1 HONE_VERSITYGW={{ quote(bin) }}/versitygw HONE_FAKE_GCS={{ quote(bin) }}/fake-gcs-server HONE_TIMEOUT="${HONE_TIMEOUT:-3h}" HONE_GEMMA3={{ quote(gemma3) }} HONE_PEERS={{ quote(python) }} HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
 
@@ -110,9 +110,11 @@ cross:
 cue:
     @build/go-tool cuelang.org/go/cmd/cue "$(go list -m -f '{{{{.Version}}' cuelang.org/go)"
 
-# Servers that speak S3 and Google Cloud Storage, for the tests of hone-remote
-remote-servers:
+# Servers that speak S3 and Google Cloud Storage's protocol, for the tests of hone-remote
+s3-server:
     @build/go-tool github.com/versity/versitygw/cmd/versitygw v1.8.0
+
+gcs-server:
     @build/go-tool github.com/fsouza/fake-gcs-server v1.56.1
 
 golangci-lint:
