@@ -14,7 +14,10 @@ import (
 
 // Lock is an flock that this process holds. A child that inherits File holds it too, until it ends: there is nothing
 // to clean up after a crash. It is advisory, and does not reach other machines.
-type Lock struct{ File *os.File }
+type Lock struct {
+	File *os.File
+	ours bool // no child is to hold it
+}
 
 // Lock waits for the lock of a key. Where it has to wait it calls held once, with the id of the process that has it
 // (0 where unknown).
@@ -103,12 +106,17 @@ func (s *Store) tryLock(name string, how int) (*Lock, error) {
 				_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0) // for people: the lock holds without it
 			}
 		}
-		return &Lock{f}, nil
+		return &Lock{f, name == "store"}, nil
 	}
 }
 
 // Close gives this process's hold up.
-func (l *Lock) Close() error { return l.File.Close() }
+func (l *Lock) Close() error {
+	if l.ours { // a child that is being started has the file until it is another program
+		_ = unix.Flock(int(l.File.Fd()), unix.LOCK_UN)
+	}
+	return l.File.Close()
+}
 
 // ReadOnlyError is a store that this process may not write to (exit code 6).
 type ReadOnlyError struct{ Dir string }
