@@ -54,40 +54,50 @@ func measure(device string, threads int) (m cost.Machine, err error) {
 		m.Device, m.Name = "cpu", ""
 		m.Resident, m.Memory = memory.Process()
 	}
-	m.Float32 = products(threads, tensor.Float32)
-	m.BFloat16 = products(threads, tensor.BFloat16)
-	m.Bandwidth = bandwidth(threads)
+	w := &stopwatch{threads: threads}
+	m.Float32 = w.products(tensor.Float32)
+	m.BFloat16 = w.products(tensor.BFloat16)
+	m.Bandwidth = w.bandwidth()
 	large := shape{layers: 3, hidden: 576, inner: 1536, heads: 9, keys: 3, vocabulary: 8192, rows: 4, tokens: 64}
 	small := shape{layers: 4, hidden: 64, inner: 192, heads: 4, keys: 4, vocabulary: 256, rows: 4, tokens: 8}
-	each, err := small.step(threads)
+	each, err := small.step(w)
 	if err != nil {
 		return m, err
 	}
 	m.Layer = each / float64(3*(small.layers+2)) // forward, and backward twice that; its arithmetic is next to nothing
-	whole, err := large.step(threads)
+	whole, err := large.step(w)
 	if err != nil {
 		return m, err
 	}
 	arithmetic := large.training().FLOP() * float64(large.rows)
 	m.Step = min(arithmetic/max(whole-each-large.update(m), whole/4)/m.Products(stepDtype().String()), 1)
+	m.Spread = w.spread
 	return m, nil
+}
+
+// stopwatch times what is done again and again, and knows how much its times differed.
+type stopwatch struct {
+	threads int
+	spread  float64 // the median over the least, at the worst
 }
 
 // best is the least seconds of a turn, of several that take half a second together and are at least three: what the machine does
 // besides makes a turn slower, never faster. One thread is timed by the processor, which others do not lengthen.
-func best(threads int, turn func()) float64 {
+func (w *stopwatch) best(turn func()) float64 {
 	turn() // pages in, threads up
-	least := math.Inf(1)
-	for began, i := time.Now(), 0; i < 3 || i < 1000 && time.Since(began) < time.Second/2; i++ {
+	var all []float64
+	for began := time.Now(); len(all) < 3 || len(all) < 1000 && time.Since(began) < time.Second/2; {
 		start, spent := time.Now(), processed()
 		turn()
 		wall, spent := time.Since(start).Seconds(), processed()-spent
-		if threads == 1 && !tensor.OnDevice() {
+		if w.threads == 1 && !tensor.OnDevice() {
 			wall = min(wall, spent)
 		}
-		least = min(least, wall)
+		all = append(all, wall)
 	}
-	return least
+	slices.Sort(all)
+	w.spread = max(w.spread, all[len(all)/2]/all[0])
+	return all[0]
 }
 
 // processed is the seconds that processors have worked for this process.
@@ -100,31 +110,31 @@ func processed() float64 {
 }
 
 // products is the FLOP a second of a matrix product in the sizes of a training step.
-func products(threads int, d tensor.Dtype) float64 {
+func (w *stopwatch) products(d tensor.Dtype) float64 {
 	const rows, in, out = 256, 1536, 1536
-	return 2 * rows * in * out / product(threads, rows, in, out, d)
+	return 2 * rows * in * out / w.product(rows, in, out, d)
 }
 
 // bandwidth is the bytes of weights a second that a product of one row reads: more than caches hold.
-func bandwidth(threads int) float64 {
+func (w *stopwatch) bandwidth() float64 {
 	const in, out = 4096, 8192
-	return 4 * in * out / product(threads, 1, in, out, tensor.Float32)
+	return 4 * in * out / w.product(1, in, out, tensor.Float32)
 }
 
 // product is the seconds of x [rows, in] times a weight [out, in]. A device is asked for many before it is waited for.
-func product(threads int, rows, in, out int64, d tensor.Dtype) (seconds float64) {
+func (w *stopwatch) product(rows, in, out int64, d tensor.Dtype) (seconds float64) {
 	repeat := 1
 	if tensor.OnDevice() {
 		repeat = 100
 	}
 	tensor.NoGrad(func() {
 		defer tensor.Open().Close()
-		x, w := tensor.Uniform(rows, in).To(d), tensor.Uniform(out, in).To(d)
-		seconds = best(threads, func() {
+		x, weight := tensor.Uniform(rows, in).To(d), tensor.Uniform(out, in).To(d)
+		seconds = w.best(func() {
 			defer tensor.Open().Close()
 			var y tensor.Tensor
 			for range repeat {
-				y = tensor.Linear(x, w, tensor.Tensor{}, d)
+				y = tensor.Linear(x, weight, tensor.Tensor{}, d)
 			}
 			if tensor.OnDevice() { // reading waits
 				y.Narrow(0, 0, 1).Narrow(1, 0, 1).To(tensor.Float32).Contiguous().Floats()
@@ -146,7 +156,7 @@ func stepDtype() tensor.Dtype {
 }
 
 // step is the seconds of a training step: forward, backward, clip and AdamW. The weights are zero, which costs as much.
-func (s shape) step(threads int) (float64, error) {
+func (s shape) step(w *stopwatch) (float64, error) {
 	c, err := hone.ParseConfig(fmt.Appendf(nil, `{"model_type": "llama", "num_hidden_layers": %d, "hidden_size": %d, "intermediate_size": %d,
 		"num_attention_heads": %d, "num_key_value_heads": %d, "vocab_size": %d, "max_position_embeddings": 2048, "tie_word_embeddings": true}`,
 		s.layers, s.hidden, s.inner, s.heads, s.keys, s.vocabulary))
@@ -175,7 +185,7 @@ func (s shape) step(threads int) (float64, error) {
 		}
 		batch[i] = e
 	}
-	seconds := best(threads, func() {
+	seconds := w.best(func() {
 		if err != nil {
 			return
 		}

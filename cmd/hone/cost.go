@@ -34,7 +34,7 @@ func profiles() (string, error) {
 func machineHere(device string, threads int) cost.Machine {
 	sort, _, _ := strings.Cut(device, ":")
 	if dir, err := profiles(); err == nil {
-		m, ok, err := cost.ReadProfile(dir, sort, threads, processor())
+		m, ok, err := cost.ReadProfile(dir, sort, threads, hardware(sort))
 		if ok {
 			return m
 		}

@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hone-ml/hone/internal/cost"
 	"github.com/hone-ml/hone/runner"
@@ -171,6 +173,44 @@ func TestPredictionsOfTheUnknown(t *testing.T) {
 		if _, _, err := runner.ParsePrice(said); err == nil {
 			t.Errorf("%q is a price", said)
 		}
+	}
+}
+
+// A profile is used on the hardware that it was measured on; elsewhere a guess stands in, which says why.
+func TestMachineHere(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("HOME", t.TempDir()) // where a system has the cache in it
+	dir, err := profiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := cost.Guess("cpu", 2, 1<<30)
+	m.Float32, m.Hardware, m.Processors, m.Measured = 123e9, hardware("cpu"), 2, time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	if _, err := m.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := machineHere("cpu", 2); got.Float32 != m.Float32 || got.Basis() != "profile of 2026-01-02" {
+		t.Errorf("%s: %+v", got.Basis(), got)
+	}
+	m.Hardware = "another processor, 2 processors"
+	if _, err := m.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := machineHere("cpu", 2); got.Float32 == m.Float32 || !strings.HasPrefix(got.Basis(), "the profile is of another machine, another processor, 2 processors: ") {
+		t.Errorf("%s: %+v", got.Basis(), got)
+	}
+}
+
+// What others do is never less than nothing, nor more than there are processors for; this process's own work is none of it.
+func TestElsewhere(t *testing.T) {
+	others := elsewhere()
+	for start := time.Now(); time.Since(start) < 300*time.Millisecond; {
+	}
+	if got := others(); got < 0 || got > float64(runtime.NumCPU())+0.5 {
+		t.Errorf("others have %g of %d processors", got, runtime.NumCPU())
+	}
+	if runtime.GOOS == "linux" && working() <= 0 {
+		t.Error("processors have never worked")
 	}
 }
 

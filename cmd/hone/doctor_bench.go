@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/hone-ml/hone/internal/cost"
 	"github.com/hone-ml/hone/runner/store"
@@ -42,11 +45,17 @@ func benchMachine(ctx context.Context, worker checkup, device string, threads in
 		return f
 	}
 	f.Status = fine
+	if m.Unsteady() != "" {
+		f.Status, f.Mend = note, "hone doctor --bench    (while the machine does nothing else)"
+	}
 	f.Found = fmt.Sprintf("%s, %s: float32 %s FLOP/s (a training step reaches %.0f%%), bfloat16 %s FLOP/s, memory %s/s, disk %s/s, hash %s/s, a worker starts in %.2fs; kept in %s",
 		m.Device, count(m.Threads, "thread"), rate(m.Float32), 100*m.Step, rate(m.BFloat16), store.Size(int64(m.Bandwidth)), store.Size(int64(m.Disk)),
 		store.Size(int64(m.Hash)), m.Start, path)
 	if m.Device != "cpu" {
 		f.Found = strings.Replace(f.Found, count(m.Threads, "thread"), m.Name, 1)
+	}
+	if why := m.Unsteady(); why != "" {
+		f.Found += "; unsteady: " + why
 	}
 	f.Detail = map[string]any{"path": path, "machine": m}
 	return f
@@ -61,6 +70,7 @@ func rate(n float64) string {
 }
 
 func measured(ctx context.Context, worker, device string, threads int) (m cost.Machine, err error) {
+	others := elsewhere()
 	started := fastest(3, func() error {
 		_, err := askFor(ctx, doctorPatience, worker, "version")
 		return err
@@ -73,12 +83,51 @@ func measured(ctx context.Context, worker, device string, threads int) (m cost.M
 		return m, fmt.Errorf("%s bench: %w", worker, err)
 	}
 	m.Start, m.Measured = started, time.Now().UTC().Truncate(time.Second)
+	m.Hardware, m.Processors, m.Others = hardware(m.Device), runtime.NumCPU(), others()
 	if m.Device == "cpu" {
 		m.Name = processor()
 	} else {
 		m.Memory = deviceMemory(ctx)
 	}
 	return m, disk(&m)
+}
+
+// hardware is what a profile of a device is of: the processor and how many there are, or the accelerators; empty where the system does not say.
+func hardware(device string) string {
+	if device == "cpu" {
+		return processorModel() + ", " + count(runtime.NumCPU(), "processor")
+	}
+	var models []string
+	files, _ := filepath.Glob("/proc/driver/nvidia/gpus/*/information")
+	for _, file := range files {
+		b, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(b)) {
+			if model, ok := strings.CutPrefix(line, "Model:"); ok {
+				models = append(models, strings.TrimSpace(model))
+			}
+		}
+	}
+	return strings.Join(models, ", ")
+}
+
+// elsewhere begins to watch the processors; what it returns tells how many of them, on average, work of others had since, other virtual
+// machines' included, and 0 where the system does not say.
+func elsewhere() func() float64 {
+	began, before, own := time.Now(), working(), spent()
+	return func() float64 {
+		return max(working()-before-(spent()-own), 0) / time.Since(began).Seconds()
+	}
+}
+
+// spent is the seconds that processors worked for this process and those that it started and saw end.
+func spent() (seconds float64) {
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		if unix.Getrusage(who, &u) == nil {
+			seconds += time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+		}
+	}
+	return seconds
 }
 
 // disk measures writing a file and having it on the disk, and hashing.

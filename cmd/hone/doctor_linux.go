@@ -49,11 +49,42 @@ func machineMemory() (total, available uint64, err error) {
 
 // processor is the name that the processor gives itself.
 func processor() string {
+	if name := cpuinfo("model name"); name != "" {
+		return name
+	}
+	return "unknown processor"
+}
+
+// processorModel tells processors apart that give themselves one name, as those of virtual machines do.
+func processorModel() string {
+	said := processor()
+	for _, field := range []string{"cpu family", "model", "CPU implementer", "CPU part"} {
+		if v := cpuinfo(field); v != "" {
+			said += fmt.Sprintf(", %s %s", strings.TrimPrefix(field, "cpu "), v)
+		}
+	}
+	return said
+}
+
+// cpuinfo is a field of the first processor; empty where it is not told.
+func cpuinfo(field string) string {
 	b, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(b)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == field {
 			return strings.TrimSpace(value)
 		}
 	}
-	return "unknown processor"
+	return ""
+}
+
+// working is the seconds that all processors together have worked since the machine began, those that its host took away included.
+func working() float64 {
+	const hertz = 100 // USER_HZ of every architecture that Go knows
+	b, _ := os.ReadFile("/proc/stat")
+	var name string
+	var user, nice, system, idle, wait, interrupt, soft, steal float64
+	if _, err := fmt.Sscan(string(b), &name, &user, &nice, &system, &idle, &wait, &interrupt, &soft, &steal); err != nil {
+		return 0
+	}
+	return (user + nice + system + interrupt + soft + steal) / hertz
 }

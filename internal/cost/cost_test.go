@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -114,31 +115,60 @@ func TestNoModel(t *testing.T) {
 	}
 }
 
-// A profile counts for the device, threads and processor that it was measured on, and a damaged one is said to be.
+// A profile counts for the device, threads and hardware that it was measured on; of others, and a damaged one, it is said.
 func TestProfile(t *testing.T) {
 	dir := t.TempDir()
 	m := Guess("cpu", 4, 1<<30)
-	m.Name, m.Measured = "Zen", time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	m.Hardware, m.Processors, m.Measured = "Zen, 4 processors", 4, time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	path, err := m.Write(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, ok, err := ReadProfile(dir, "cpu", 4, "Zen")
+	got, ok, err := ReadProfile(dir, "cpu", 4, "Zen, 4 processors")
 	if m.Said = ""; err != nil || !ok || got != m || got.Basis() != "profile of 2026-01-02" {
 		t.Errorf("%+v %v %v", got, ok, err)
 	}
-	if _, ok, err := ReadProfile(dir, "cpu", 4, "Xeon"); ok || err != nil {
-		t.Error("another processor's", err)
+	for _, other := range []string{"Xeon, 4 processors", "Zen, 8 processors", ""} {
+		if _, ok, err := ReadProfile(dir, "cpu", 4, other); ok || err == nil || !strings.Contains(err.Error(), "of another machine, Zen, 4 processors: ") {
+			t.Errorf("on %q: %v, %v", other, ok, err)
+		}
 	}
-	if _, ok, err := ReadProfile(dir, "cpu", 2, "Zen"); ok || err != nil {
+	if _, ok, err := ReadProfile(dir, "cpu", 2, "Zen, 4 processors"); ok || err != nil {
 		t.Error("of other threads", err)
 	}
 	for _, damaged := range []string{"", "{}", `{"float32": "fast"}`, `[1]`} {
 		if err := os.WriteFile(path, []byte(damaged), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok, err := ReadProfile(dir, "cpu", 4, "Zen"); ok || err == nil {
+		if _, ok, err := ReadProfile(dir, "cpu", 4, "Zen, 4 processors"); ok || err == nil {
 			t.Errorf("%q is a profile", damaged)
+		}
+	}
+}
+
+// A profile that was taken beside other work, or of a machine that is now quick and now slow, says so wherever it is used.
+func TestUnsteady(t *testing.T) {
+	for _, c := range []struct {
+		threads, processors int
+		others, spread      float64
+		want                string
+	}{
+		{2, 2, 0.1, 1.05, ""},
+		{1, 2, 1, 1.05, ""}, // the other processor's
+		{1, 64, 40, 1.05, ""},
+		{64, 64, 2, 1.05, ""},
+		{2, 2, 0.7, 1.05, "other work had 0.7 of 2 processors"},
+		{1, 2, 1.6, 1.05, "other work had 1.6 of 2 processors"},
+		{64, 64, 8, 1.05, "other work had 8.0 of 64 processors"},
+		{2, 2, 0.1, 1.8, "its speed varied by 1.8 times"},
+	} {
+		m := Machine{Threads: c.threads, Processors: c.processors, Others: c.others, Spread: c.spread, Measured: time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)}
+		want := "profile of 2026-01-02"
+		if c.want != "" {
+			want += ", taken while " + c.want + ": hone doctor --bench again, when the machine rests"
+		}
+		if got := m.Basis(); got != want {
+			t.Errorf("%+v: %q, want %q", c, got, want)
 		}
 	}
 }

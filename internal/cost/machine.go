@@ -1,6 +1,7 @@
 package cost
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,11 @@ type Machine struct {
 	Disk      float64 `json:"disk"`      // bytes written and synced
 	Hash      float64 `json:"hash"`      // bytes hashed
 
+	Hardware   string  `json:"hardware,omitempty"`   // what it was measured on: a profile of other hardware counts for nothing
+	Processors int     `json:"processors,omitempty"` // of that machine
+	Others     float64 `json:"others,omitempty"`     // processors that other work had meanwhile
+	Spread     float64 `json:"spread,omitempty"`     // the median of what was repeated over the least, at the worst
+
 	Measured time.Time `json:"measured,omitzero"` // zero: published or guessed
 	Said     string    `json:"-"`                 // what stands for the measurement, where there is none
 }
@@ -40,7 +46,29 @@ func (m Machine) Basis() string {
 	if m.Measured.IsZero() {
 		return m.Said
 	}
-	return "profile of " + m.Measured.Local().Format(time.DateOnly)
+	said := "profile of " + m.Measured.Local().Format(time.DateOnly)
+	if why := m.Unsteady(); why != "" {
+		said += fmt.Sprintf(", taken while %s: hone doctor --bench again, when the machine rests", why)
+	}
+	return said
+}
+
+// steady is how much longer the median turn of a measurement may take than the quickest, where nothing disturbs it.
+const steady = 1.3
+
+// Unsteady says why a profile is not to be relied on; empty where it is: other work was in the way, or what was repeated took now this
+// long and now that.
+func (m Machine) Unsteady() string {
+	threads := float64(m.Threads)
+	switch {
+	case m.Measured.IsZero():
+		return ""
+	case m.Others+threads > float64(m.Processors)+max(0.25, threads/20):
+		return fmt.Sprintf("other work had %.1f of %d processors", m.Others, m.Processors)
+	case m.Spread > steady:
+		return fmt.Sprintf("its speed varied by %.1f times", m.Spread)
+	}
+	return ""
 }
 
 // Guess is a machine of so many threads that nobody has measured: what processors with AVX2 of the last ten years have a core.
@@ -111,9 +139,9 @@ func Profile(dir, device string, threads int) string {
 	return filepath.Join(dir, fmt.Sprintf("%s-%d.json", strings.ReplaceAll(device, ":", "-"), threads))
 }
 
-// ReadProfile reads what was measured of a device with so many threads; ok is false where nothing was, or of another processor: a home
-// folder may be on several machines.
-func ReadProfile(dir, device string, threads int, name string) (m Machine, ok bool, err error) {
+// ReadProfile reads what was measured of a device with so many threads; ok is false where nothing was. A profile of other hardware is an
+// error: a home folder may be on several machines, and a machine may change.
+func ReadProfile(dir, device string, threads int, hardware string) (m Machine, ok bool, err error) {
 	path := Profile(dir, device, threads)
 	b, err := bounded.ReadFile(path, profileLimit)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -128,7 +156,10 @@ func ReadProfile(dir, device string, threads int, name string) (m Machine, ok bo
 	if err != nil {
 		return m, false, fmt.Errorf("%s: %w; hone doctor --bench measures anew", path, err)
 	}
-	return m, device != "cpu" || name == "" || m.Name == name, nil
+	if m.Hardware != hardware {
+		return m, false, fmt.Errorf("the profile is of another machine, %s: hone doctor --bench measures this one", cmp.Or(m.Hardware, "nobody knows which"))
+	}
+	return m, true, nil
 }
 
 func (m Machine) check() error {
