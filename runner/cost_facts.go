@@ -237,6 +237,7 @@ func (f *forecast) made(s *pipelines.Stage, port string) (t cost.Text, err error
 		m, err := f.input(s, field)
 		said := float64(c.MaxNewTokens) * m.BytesPerToken()
 		t.Bytes, t.Answer, t.Turns = t.Bytes+said, said, t.Turns+1
+		t.Pieces, t.Said = t.Pieces+float64(c.MaxNewTokens), float64(c.MaxNewTokens)
 		return t, err
 	}
 	switch c := config.(type) {
@@ -260,6 +261,7 @@ func (f *forecast) made(s *pipelines.Stage, port string) (t cost.Text, err error
 	case *schemas.CurateReject:
 		if t, err = answered(&c.Answering, "model"); port == "pairs" {
 			t.Bytes, t.Answer, t.Pairs = t.Bytes+t.Answer, 2*t.Answer, true
+			t.Pieces, t.Said = t.Pieces+t.Said, 2*t.Said
 		}
 		return t, err
 	}
@@ -287,7 +289,9 @@ func mixed(c *schemas.CurateMix, in func(string) (cost.Text, error)) (sum cost.T
 	for i, part := range c.Data {
 		share := part.Weight / max(weights, 1e-9)
 		sum.Bytes += share * parts[i].Bytes
+		sum.Pieces += share * parts[i].Pieces
 		sum.Answer += share * parts[i].Answer
+		sum.Said += share * parts[i].Said
 		sum.Turns += share * parts[i].Turns
 		sum.Longest = max(sum.Longest, parts[i].Longest)
 		sum.Pairs = sum.Pairs || parts[i].Pairs

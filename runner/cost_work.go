@@ -283,35 +283,40 @@ func (w *work) training() (e cost.Estimate, err error) {
 	w.rows(text, all)
 	limit := float64(c.MaxLength)
 	rows, repeat := text.Rows, 1.0
-	t.Rows, t.Tokens, t.Labels = float64(c.Batch.Rows), min(all, limit), answer
-	t.Longest = min(text.Longest/max(m.BytesPerToken(), 1)+all, limit) // template and all
 	t.Text = text.Rows * text.Bytes
-	shared := text.SharedTokens(m)
+	pass := cost.Pass{Rows: 1, Prompt: max(all-answer, 0), Answer: min(answer, all), Shared: text.SharedTokens(m), Apart: lora != nil && lora.Dropout > 0}
+	labels := answer
+	longer := text.LongestTokens(m) / all
+	most := 0.0 // tokens of an answer, where a field says so
 	var rollout cost.Estimate
 	switch v := w.config.(type) {
 	case *schemas.ModelPretrain: // texts one after another, cut
-		rows, t.Tokens, t.Longest, t.Labels = math.Ceil(text.Rows*all/limit), limit, limit, limit
+		rows, labels, longer = math.Ceil(text.Rows*all/limit), limit, 1
+		pass = cost.Pass{Rows: 1, Answer: limit, Apart: true}
 	case *schemas.TrainSFT:
 		if v.Loss == "all" || answer == 0 {
-			t.Labels = t.Tokens
+			labels = all
 		}
 		if v.Packing {
-			rows, t.Labels = math.Ceil(text.Rows*t.Tokens/limit), t.Labels*limit/t.Tokens
-			t.Tokens, t.Longest, shared = limit, limit, 0
+			cut := min(all, limit)
+			rows, labels, longer = math.Ceil(text.Rows*cut/limit), labels*limit/cut, 1
+			pass = cost.Pass{Rows: 1, Answer: limit, Apart: true}
 		}
-	case *schemas.TrainDPO: // a pair shares its prompt
+	case *schemas.TrainDPO:
 		t.Likelihood = true
+		if text.Pairs {
+			labels /= 2
+			pass.Rows, pass.Answer = 2, pass.Answer/2
+		}
 	case *schemas.TrainGRPO:
 		t.Likelihood = true
 		w.graders(v.Rewards)
-		n, long := float64(v.Generations), w.answer(m, text, v.MaxNewTokens)
-		prompt := min(all-answer, limit)
+		labels, most = w.answer(m, text, v.MaxNewTokens), float64(v.MaxNewTokens)
+		pass.Rows, pass.Prompt, pass.Answer = float64(v.Generations), min(pass.Prompt, limit), labels
 		each := float64(c.Batch.Rows * c.Batch.Accumulate)
-		rollout = cost.Answering{Model: m, DType: t.DType, Frozen: true, Rows: each, Prompt: prompt, Answers: n, New: long, Batch: each * n,
-			Longest: int64(prompt) + int64(v.MaxNewTokens)}.Estimate(w.machine)
-		t.Tokens, t.Labels = prompt/n+long, long
-		t.Longest = prompt/n + float64(v.MaxNewTokens)
-		t.Rows, shared, repeat = t.Rows*n, 0, float64(v.Iterations)
+		rollout = cost.Answering{Model: m, DType: t.DType, Frozen: true, Rows: each, Prompt: pass.Prompt, Answers: pass.Rows, New: labels,
+			Batch: min(each*pass.Rows, rolledAtOnce), Longest: int64(pass.Prompt*longer) + int64(v.MaxNewTokens)}.Estimate(w.machine)
+		repeat = float64(v.Iterations)
 		if v.Beta > 0 {
 			t.Forwards = 1
 		}
@@ -319,24 +324,23 @@ func (w *work) training() (e cost.Estimate, err error) {
 			t.Forwards++
 		}
 	}
-	if w.longest {
-		t.Longest = limit
-	}
-	if lora != nil && lora.Dropout > 0 { // drawn anew for each row
-		shared = 0
-	}
+	limit += most // maxLength is for prompts then
 	batches := math.Ceil(rows / float64(c.Batch.Rows))
 	perEpoch := math.Ceil(batches/float64(c.Batch.Accumulate)) * repeat
 	if t.Steps = math.Ceil(c.Epochs * perEpoch); c.MaxSteps != nil {
 		t.Steps = float64(*c.MaxSteps)
 	}
 	t.Accumulate = batches * repeat / perEpoch
-	t.Rows *= rows / (batches * float64(c.Batch.Rows)) // the last batch is smaller
-	if t.Rows > 1 {
-		t.Tokens -= shared * (t.Rows - 1) / t.Rows
+	pass.Groups = rows / batches // the last batch is smaller
+	t.Rows = pass.Groups * pass.Rows
+	t.Tokens = max(cut(pass, limit).Tokens()/t.Rows, 1)
+	t.Labels = min(labels, t.Tokens)
+	pass.Groups = float64(c.Batch.Rows)
+	pass.Prompt, pass.Answer = pass.Prompt*longer, max(pass.Answer*longer, most)
+	if w.longest {
+		pass.Prompt, pass.Answer, pass.Apart = 0, limit, true
 	}
-	t.Tokens = max(t.Tokens, 1)
-	t.Labels = min(t.Labels, t.Tokens)
+	t.Longest = cut(pass, limit).Tokens() / t.Rows
 	t.Saves = math.Floor(t.Steps / float64(max(c.SaveEvery, 1)))
 	if err := w.measuring(&t); err != nil {
 		return e, err
@@ -345,6 +349,16 @@ func (w *work) training() (e cost.Estimate, err error) {
 	e.Work += t.Steps / repeat * rollout.Work
 	e.Memory = max(e.Memory, rollout.Memory+e.Least-rollout.Least)
 	return e, nil
+}
+
+// rolledAtOnce is the answers that GRPO decodes together (stages/model/rollout.go).
+const rolledAtOnce = 64
+
+// cut is a pass of rows of at most so many tokens.
+func cut(p cost.Pass, limit float64) cost.Pass {
+	p.Prompt = min(p.Prompt, limit)
+	p.Answer = min(p.Answer, limit-p.Prompt)
+	return p
 }
 
 // measuring is the evaluations of a training on its way.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/hone-ml/hone/internal/cost"
 	"github.com/hone-ml/hone/internal/dataset"
@@ -137,6 +138,7 @@ type tally struct {
 	header               *dataset.Header
 	rows                 int
 	bytes, answer, turns float64
+	pieces, said         float64
 	longest              float64
 	shared               string // what all rows begin with
 	system               float64
@@ -155,16 +157,19 @@ func (t *tally) add(row dataset.Row) {
 		if bytes == 0 {
 			begin = text
 		}
-		bytes += float64(len(text))
+		n := float64(pieces(text))
+		bytes, t.pieces = bytes+float64(len(text)), t.pieces+n
 		if turns++; answered {
-			answer += float64(len(text))
+			answer, t.said = answer+float64(len(text)), t.said+n
 		}
 	}
 	for _, role := range append(t.header.Format.Roles(), "tools") {
 		t.value(t.header.Get(row, role), role == "completion" || role == "chosen" || role == "rejected", say)
 	}
 	if answered, ok := t.header.Get(row, "answer").(string); ok && answer == 0 && t.header.Format == dataset.Prompt { // what graders compare with
+		n := float64(pieces(answered))
 		bytes, answer = bytes+float64(len(answered)), float64(len(answered))
+		t.pieces, t.said = t.pieces+n, t.said+n
 	}
 	if t.header.Format == dataset.Text {
 		turns = 0
@@ -178,6 +183,30 @@ func (t *tally) add(row dataset.Row) {
 	}
 	t.shared = t.shared[:n]
 	t.bytes, t.answer, t.turns, t.longest = t.bytes+bytes, t.answer+answer, t.turns+turns, max(t.longest, bytes)
+}
+
+// pieces is what tokenizers take a text apart into before they look for tokens in each: a word or a run of marks with the space before
+// it, a digit (few vocabularies have numbers of several), and other space.
+func pieces(text string) (n int) {
+	const space, word, mark = 1, 2, 3
+	last := 0
+	for i, r := range text {
+		sort := mark
+		switch {
+		case unicode.IsLetter(r), unicode.IsMark(r):
+			sort = word
+		case unicode.IsSpace(r):
+			sort = space
+		case unicode.IsDigit(r):
+			sort = 0 // none is like the one before it
+		}
+		joined := last == space && (sort == word || sort == mark) && text[i-1] == ' '
+		if sort == 0 || sort != last && !joined {
+			n++
+		}
+		last = sort
+	}
+	return n
 }
 
 // value says the texts of a column: a string, or messages, of which the assistant's are answers.
@@ -203,7 +232,7 @@ func (t *tally) value(v dataset.Value, answered bool, say func(string, bool)) {
 func (t *tally) text(rows float64) cost.Text {
 	n := max(float64(t.rows), 1)
 	return cost.Text{
-		Rows: rows, Bytes: t.bytes / n, Answer: t.answer / n, Turns: t.turns / n, Longest: t.longest, Shared: float64(len(t.shared)), System: t.system / n,
+		Rows: rows, Bytes: t.bytes / n, Pieces: t.pieces / n, Said: t.said / n, Answer: t.answer / n, Turns: t.turns / n, Longest: t.longest, Shared: float64(len(t.shared)), System: t.system / n,
 		Pairs: t.header.Format == dataset.Preference,
 	}
 }

@@ -243,6 +243,18 @@ func TestShapeOfModel(t *testing.T) {
 
 func loadOf(source string) *schemas.DataLoad { return &schemas.DataLoad{Source: source} }
 
+// A text is taken apart as GPT-2's pattern does it, but for digits, which stand alone.
+func TestPieces(t *testing.T) {
+	for text, want := range map[string]int{
+		"": 0, "What is 12 + 17?": 10, // What| is| |1|2| +| |1|7|?
+		"Be brief.": 3, "SELECT name FROM t WHERE age > 30;": 11, "a\n\nb": 3, "naïve 日本語": 2, "x==y": 3, "don't": 3,
+	} {
+		if got := pieces(text); got != want {
+			t.Errorf("%q: %d pieces, want %d", text, got, want)
+		}
+	}
+}
+
 // A sample of a file tells its rows, and what is an answer of them.
 func TestSample(t *testing.T) {
 	dir := t.TempDir()
@@ -252,7 +264,7 @@ func TestSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := sampleRows(file, loadOf("rows.jsonl"))
-	want := cost.Text{Rows: 5000, Bytes: 21, Answer: 7, Shared: 9, Longest: 21, Turns: 3, System: 1}
+	want := cost.Text{Rows: 5000, Bytes: 21, Pieces: 15, Answer: 7, Said: 7, Shared: 9, Longest: 21, Turns: 3, System: 1}
 	if err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -260,7 +272,7 @@ func TestSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err = sampleRows(file, loadOf("rows.jsonl"))
-	if want := (cost.Text{Rows: 1, Bytes: 6, Answer: 5, Shared: 1, Longest: 6, Turns: 3, Pairs: true}); err != nil || got != want {
+	if want := (cost.Text{Rows: 1, Bytes: 6, Pieces: 3, Answer: 5, Said: 2, Shared: 1, Longest: 6, Turns: 3, Pairs: true}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := sampleRows(filepath.Join(dir, "none.jsonl"), loadOf("none.jsonl")); err == nil {

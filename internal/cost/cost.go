@@ -31,7 +31,9 @@ func (e Estimate) Seconds() float64 { return e.Fixed + e.Work }
 type Text struct {
 	Rows    float64
 	Bytes   float64 // of text in a row, on average
-	Answer  float64 // of them what a model is to say: the assistant's turns, completions
+	Pieces  float64 // words, digits and runs of marks of that text, of which none is less than a token
+	Answer  float64 // of the bytes what a model is to say: the assistant's turns, completions
+	Said    float64 // and of the pieces
 	Shared  float64 // of them what all rows begin with
 	Longest float64 // of text in the longest row that was seen
 	Turns   float64 // pieces that a template puts its marks around; 0 of plain text
@@ -39,8 +41,10 @@ type Text struct {
 	Pairs   bool    // each row is a prompt with two answers
 }
 
-// SharedTokens is the tokens that all rows begin with.
-func (t Text) SharedTokens(m Model) float64 { return t.Shared/m.BytesPerToken() + t.prelude(m) }
+// SharedTokens is the tokens that all rows begin with: of a conversation the beginning of a turn at least.
+func (t Text) SharedTokens(m Model) float64 {
+	return t.Shared/m.BytesPerToken() + t.prelude(m) + min(t.Turns, 1)
+}
 
 // prelude is the tokens of a template's own system message.
 func (t Text) prelude(m Model) float64 {
@@ -55,10 +59,41 @@ const turnTokens = 5
 
 // Tokens estimates the tokens of a row, after the template, and of them those of answers.
 func (t Text) Tokens(m Model) (all, answer float64) {
-	all = t.Bytes/m.BytesPerToken() + turnTokens*t.Turns + t.prelude(m)
-	answer = t.Answer / m.BytesPerToken()
+	all = t.words(m) + turnTokens*t.Turns + t.prelude(m)
+	answer = max(t.Answer/m.BytesPerToken(), t.Said)
 	if t.Answer > 0 {
 		answer++ // the end of the turn
 	}
 	return max(all, 1), answer
+}
+
+// words is the tokens of a row's text alone.
+func (t Text) words(m Model) float64 { return max(t.Bytes/m.BytesPerToken(), t.Pieces) }
+
+// LongestTokens estimates the tokens of the longest row that was seen.
+func (t Text) LongestTokens(m Model) float64 {
+	all, _ := t.Tokens(m)
+	return all + t.words(m)*max(t.Longest/max(t.Bytes, 1)-1, 0)
+}
+
+// Pass is rows that a model reads at once: groups of those that share a prompt, in tokens.
+type Pass struct {
+	Groups, Rows   float64 // Rows of each group
+	Prompt, Answer float64 // of a row
+	Shared         float64 // of Prompt what all groups begin with
+	Apart          bool    // nothing is computed once for several rows
+}
+
+// Tokens is what is computed: a row's beginning not again that it shares with the first row of the pass. What it has in common with
+// another alone is (internal/model, Shared), so that a prompt is read once for all of its answers in the first group only.
+func (p Pass) Tokens() float64 {
+	all := p.Groups * p.Rows * (p.Prompt + p.Answer)
+	spared := (p.Rows-1)*p.Prompt + max(p.Groups-1, 0)*p.Rows*min(p.Shared, p.Prompt)
+	if p.Shared == 0 { // each group's first row is compared with
+		spared = p.Groups * (p.Rows - 1) * p.Prompt
+	}
+	if p.Apart || spared < 0.1*all {
+		return all
+	}
+	return all - spared
 }

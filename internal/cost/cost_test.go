@@ -172,3 +172,38 @@ func TestUnsteady(t *testing.T) {
 		}
 	}
 }
+
+// What rows have in common is counted as internal/model computes it: what they share with the first row of a pass, once.
+func TestPass(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		pass Pass
+		want float64
+	}{
+		{"one row", Pass{Groups: 1, Rows: 1, Prompt: 50, Answer: 10, Shared: 30}, 60},
+		{"rows that begin alike", Pass{Groups: 4, Rows: 1, Prompt: 50, Answer: 10, Shared: 30}, 4*60 - 3*30},
+		{"next to nothing in common", Pass{Groups: 4, Rows: 1, Prompt: 50, Answer: 10, Shared: 1}, 4 * 60},
+		{"a pair", Pass{Groups: 1, Rows: 2, Prompt: 50, Answer: 10, Shared: 30}, 50 + 2*10},
+		{"pairs: the other prompts twice, but for what all share", Pass{Groups: 4, Rows: 2, Prompt: 50, Answer: 10, Shared: 30}, 50 + 2*10 + 3*2*(20+10)},
+		{"pairs with nothing in common", Pass{Groups: 4, Rows: 2, Prompt: 50, Answer: 10}, 4 * (50 + 2*10)},
+		{"dropout", Pass{Groups: 4, Rows: 2, Prompt: 50, Answer: 10, Shared: 30, Apart: true}, 4 * 2 * 60},
+	} {
+		if got := c.pass.Tokens(); got != c.want {
+			t.Errorf("%s: %g tokens, want %g", c.name, got, c.want)
+		}
+	}
+}
+
+// A vocabulary has few numbers of several digits, and no token of two words: text of these has more tokens than its bytes say.
+func TestTokens(t *testing.T) {
+	m := Model{Vocabulary: 49152}
+	prose := Text{Rows: 1, Bytes: 430, Pieces: 80, Longest: 860}
+	all, _ := prose.Tokens(m)
+	if want := 430 / m.BytesPerToken(); all != want || prose.LongestTokens(m) != 2*want {
+		t.Errorf("prose: %g tokens, %g at most, want %g", all, prose.LongestTokens(m), want)
+	}
+	sums := Text{Rows: 1, Bytes: 430, Pieces: 240, Longest: 430}
+	if all, _ := sums.Tokens(m); all != 240 || sums.LongestTokens(m) != 240 {
+		t.Errorf("sums: %g tokens, %g at most", all, sums.LongestTokens(m))
+	}
+}
