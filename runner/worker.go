@@ -56,8 +56,12 @@ func (a *attempt) start(ctx context.Context) (*ending, error) {
 		waited = p.wait()
 	}
 	end, err := w.verdict(ctx, waited, tail(stderr.Name()))
-	if end != nil && !w.idle {
-		end.memory = taken(p.cmd.ProcessState)
+	switch {
+	case end == nil:
+	case !w.idle:
+		end.memory = memory.Of(p.cmd.ProcessState)
+	case w.peak > 0: // not where only the program's is known
+		end.memory = max(w.peak, w.done.Memory)
 	}
 	return end, err
 }
@@ -71,8 +75,9 @@ type worker struct {
 	failure *job.Error
 	ended   error // why this side ended it
 	noted   time.Time
-	resumed bool // it has said so
-	idle    bool // it waits for another job
+	resumed bool  // it has said so
+	idle    bool  // it waits for another job
+	peak    int64 // bytes that it had while it was at this one; 0 is not known
 }
 
 // follow takes events in until the output or the job ends, and ends a worker that is silent, breaks the protocol or is no
@@ -96,6 +101,7 @@ func (w *worker) follow(ctx context.Context) {
 			}
 			silent = 0
 			if w.idle = e.Event == job.Idle; w.idle {
+				w.peak = e.Memory
 				return
 			}
 			if w.take(e); e.Event == "done" || e.Event == "error" {
@@ -225,7 +231,7 @@ func (w *worker) verdict(ctx context.Context, waited error, stderr string) (*end
 	case ctx.Err() != nil:
 		return nil, errInterrupted
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
-		return nil, fail("the worker was killed (signal 9)%s", w.spare(taken(exit.ProcessState), memory.Limit()))
+		return nil, fail("the worker was killed (signal 9)%s", w.spare(memory.Of(exit.ProcessState), memory.Limit()))
 	case status.Signaled():
 		return nil, fail("the worker crashed: %v", status.Signal())
 	case status.ExitStatus() == 130:
@@ -253,15 +259,6 @@ func (w *worker) spare(most, limit int64) string {
 		said += "; " + advice
 	}
 	return said
-}
-
-// taken is the memory that a process had at its peak, in bytes; 0 where it is not known.
-func taken(p *os.ProcessState) int64 {
-	usage, ok := p.SysUsage().(*syscall.Rusage)
-	if !ok || runtime.GOOS != "linux" { // elsewhere it is in another unit
-		return 0
-	}
-	return int64(usage.Maxrss) << 10
 }
 
 func kernel() string {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/memory"
 )
 
 // Job is what a stage is given. Inputs and files are read-only; out folders exist and are empty.
@@ -18,10 +19,11 @@ type Job struct {
 	*job.Job
 	Dir string // the job folder
 
-	events  *emitter
-	metrics *metrics // opened by the first Metric
-	summary map[string]float64
-	origins map[string][]run // by port: what From noted
+	events   *emitter
+	metrics  *metrics // opened by the first Metric
+	summary  map[string]float64
+	programs int64            // bytes of the largest program that was run, at its peak
+	origins  map[string][]run // by port: what From noted
 
 	mu   sync.Mutex       // of read
 	read map[string][]run // by file: what Row has read
@@ -130,6 +132,13 @@ func (j *Job) Checkpoint(done int64, unit string) {
 
 // Summary sets a metric of the whole stage, which its record keeps.
 func (j *Job) Summary(name string, value float64) { j.summary[name] = value }
+
+// Ran counts a program that has ended: what it took is the stage's.
+func (j *Job) Ran(p *os.ProcessState) {
+	if p != nil {
+		j.programs = max(j.programs, memory.Of(p))
+	}
+}
 
 func (j *Job) close() {
 	if j.metrics != nil {

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/hone-ml/hone/internal/job"
+	"github.com/hone-ml/hone/internal/memory"
 	"github.com/hone-ml/hone/schemas"
 )
 
@@ -70,6 +71,7 @@ func Serve(registry Registry, numerics NumericsFunc) int {
 		return exitEnvironment
 	}
 	return main(func(ctx context.Context, out io.Writer) int {
+		first := int64(0) // bytes that the process held before its first job
 		for {
 			dir, lock, err := job.Take(jobs)
 			if errors.Is(err, io.EOF) {
@@ -83,23 +85,31 @@ func Serve(registry Registry, numerics NumericsFunc) int {
 				fmt.Fprintln(os.Stderr, err)
 				return exitEnvironment
 			}
+			held, most := memory.Watch()
+			if first == 0 {
+				first = held
+			}
 			if code := Run(ctx, dir, registry, numerics, out); ctx.Err() != nil {
 				return code
 			}
+			idle := job.Event{Event: job.Idle, Memory: most()}
+			if held-first > idle.Memory/4 { // an earlier job's would count as this one's
+				idle.Memory = 0
+			}
 			var m runtime.MemStats
-			if runtime.ReadMemStats(&m); m.HeapInuse > spareHeap {
+			if runtime.ReadMemStats(&m); max(m.HeapInuse, m.NextGC) > spareHeap {
 				debug.FreeOSMemory()
 			}
 			lock.Close()
-			if err := json.NewEncoder(out).Encode(job.Event{Event: job.Idle}); err != nil {
+			if err := json.NewEncoder(out).Encode(idle); err != nil {
 				return exitFailed
 			}
 		}
 	})
 }
 
-// spareHeap is what a process that has ended a job may keep for the next, in bytes.
-const spareHeap = 64 << 20
+// spareHeap is what a process that has ended a job may keep for the next, in bytes, and how far it lets that one go before it collects.
+const spareHeap = 16 << 20
 
 // settle goes to a job's folder and sends standard error, and what is printed beside the events, to its log.
 func settle(dir string) error {
@@ -174,7 +184,7 @@ func Run(ctx context.Context, dir string, registry Registry, numerics NumericsFu
 	if err := j.saveOrigins(); err != nil {
 		return finish(ctx, events, err)
 	}
-	events.send(job.Event{Event: "done", Values: finite(j.summary)})
+	events.send(job.Event{Event: "done", Values: finite(j.summary), Memory: j.programs})
 	return exitDone
 }
 

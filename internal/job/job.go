@@ -77,6 +77,7 @@ type Event struct {
 	Message  string             `json:"message,omitempty"`
 	Path     string             `json:"path,omitempty"`
 	Code     int                `json:"code,omitempty"`
+	Memory   int64              `json:"memory,omitempty"`   // bytes at the peak: idle's of the process while it was at the job, done's of the largest program that it ran
 	Numerics *Numerics          `json:"numerics,omitempty"` // start: what the bits depend on besides the key
 }
 

@@ -102,6 +102,7 @@ func runProgram(ctx context.Context, j *stages.Job, cmd *exec.Cmd) error {
 	defer stderr.Close()
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	err = program.Run(ctx, cmd)
+	j.Ran(cmd.ProcessState)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
