@@ -17,9 +17,10 @@ import (
 // Cost is what a stage, or all of a plan, is predicted to take. What is null is not known.
 type Cost struct {
 	Seconds     *float64 `json:"seconds"`
-	DeviceHours *float64 `json:"device_hours"` // of the processor or the accelerator that it computes on
-	Memory      *int64   `json:"memory"`       // bytes at the peak
-	Disk        *int64   `json:"disk"`         // bytes of what it makes, and of the checkpoints on the way
+	Range       *Range   `json:"seconds_range,omitempty"` // of the seconds that are computed, in part at least
+	DeviceHours *float64 `json:"device_hours"`            // of the processor or the accelerator that it computes on
+	Memory      *int64   `json:"memory"`                  // bytes at the peak
+	Disk        *int64   `json:"disk"`                    // bytes of what it makes, and of the checkpoints on the way
 	Money       *float64 `json:"money"`
 	Currency    *string  `json:"currency"`
 	Basis       string   `json:"basis"`             // what the figures stand on, or why there are none
@@ -28,6 +29,9 @@ type Cost struct {
 	ground  ground
 	machine string // of a computed one: what its rates are
 }
+
+// Range is the least and the most of what is predicted.
+type Range [2]float64
 
 // ground is what a prediction stands on.
 type ground int
@@ -103,6 +107,10 @@ func (f *forecast) cost(p *StagePlan) *Cost {
 		c.Basis += fmt.Sprintf("; %.0f%% is left", 100*left)
 	}
 	c.Seconds, c.DeviceHours = &seconds, new(seconds/3600)
+	if c.ground == computed {
+		within := machine.Within()
+		c.Range = &Range{seconds / within, seconds * within}
+	}
 	switch {
 	case memory > 0:
 		c.Memory = &memory
@@ -144,6 +152,7 @@ func total(stages []*StagePlan) *Cost {
 	sum := &Cost{}
 	var unknowns []string
 	count := map[ground]int{}
+	least, most := 0.0, 0.0 // of one machine all are off alike
 	currencies, machines := map[string]bool{}, map[string]bool{}
 	for _, p := range stages {
 		c := p.Cost
@@ -159,6 +168,11 @@ func total(stages []*StagePlan) *Cost {
 			machines[c.machine] = true
 		}
 		add(&sum.Seconds, c.Seconds)
+		between := Range{*c.Seconds, *c.Seconds}
+		if c.Range != nil {
+			between = *c.Range
+		}
+		least, most = least+between[0], most+between[1]
 		add(&sum.DeviceHours, c.DeviceHours)
 		add(&sum.Disk, c.Disk)
 		if c.Memory != nil {
@@ -172,6 +186,9 @@ func total(stages []*StagePlan) *Cost {
 	}
 	if len(currencies) > 1 { // which nobody can add up
 		sum.Money, sum.Currency = nil, nil
+	}
+	if count[computed] > 0 {
+		sum.Range = &Range{least, most}
 	}
 	var said []string
 	if count[measured] > 0 {

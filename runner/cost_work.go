@@ -227,7 +227,7 @@ func (w *work) rewritten(worker bool, fields ...string) (e cost.Estimate, err er
 		}
 		bytes += t.Rows * t.Bytes
 	}
-	return cost.Copying{Bytes: bytes, Worker: worker, Rate: rowRate}.Estimate(w.machine), nil
+	return cost.Copying{Bytes: bytes, Worker: worker, Rate: rowRate, Rows: true}.Estimate(w.machine), nil
 }
 
 func (w *work) shape(m cost.Model) { w.note("%s parameters", Count(float64(m.Parameters()))) }

@@ -251,7 +251,7 @@ func printCost(w io.Writer, c *runner.Cost) error {
 func costSaid(c *runner.Cost, end string) string {
 	var parts []string
 	if c.Seconds != nil {
-		parts = append(parts, about(*c.Seconds))
+		parts = append(parts, about(*c.Seconds)+spanned(c.Range))
 	}
 	if c.Memory != nil {
 		parts = append(parts, sizeAbout(*c.Memory)+" of memory")
@@ -266,6 +266,15 @@ func costSaid(c *runner.Cost, end string) string {
 		return ""
 	}
 	return strings.Join(parts, ", ") + end
+}
+
+// spanned is a range in brackets; empty where there is none, or where it is too short to matter.
+func spanned(r *runner.Range) string {
+	if r == nil || r[1] < worthSaying {
+		return ""
+	}
+	least, most := strings.TrimPrefix(about(r[0]), "about "), strings.TrimPrefix(about(r[1]), "about ")
+	return fmt.Sprintf(" (%s to %s)", least, most)
 }
 
 // about is a time as exactly as it is known: two digits.

@@ -226,6 +226,20 @@ func TestAbout(t *testing.T) {
 	}
 }
 
+// What is computed is told with how far off it may be.
+func TestSpanned(t *testing.T) {
+	for want, r := range map[string]*runner.Range{
+		"": nil, " (under 1s to 4s)": {0.9, 3.6}, " (45s to 3m)": {45, 180}, " (1.5h to 4h)": {5400, 14400},
+	} {
+		if got := spanned(r); got != want {
+			t.Errorf("%v: %q, want %q", r, got, want)
+		}
+	}
+	if got := spanned(&runner.Range{0.5, 2}); got != "" {
+		t.Errorf("two seconds: %q", got)
+	}
+}
+
 // A model's shape is in its file or folder; what is none is an error.
 func TestShapeOfModel(t *testing.T) {
 	for _, path := range []string{"../../internal/gguf/testdata/models/llama.gguf", "../../internal/train/testdata/toy"} {

@@ -88,16 +88,23 @@ type Copying struct {
 	Rate   float64 // bytes a second that the change takes; 0 is none
 	Tokens int64   // of a tokenizer that is built
 	Memory int64   // beside what the process takes
+	Rows   bool    // they are rows, which are held on the way
 }
 
 // childStart is the seconds until a child of hone works, and childResident the bytes that it takes.
-const childStart, childResident = 0.05, 50 << 20
+const childStart, childResident = 0.05, 30 << 20
+
+// Rows are held up to spilled bytes before they go to a file (internal/dataset), as text, as values and as columns.
+const spilled, held = 64 << 20, 3
 
 // Estimate predicts copying on a machine.
 func (c Copying) Estimate(m Machine) Estimate {
 	e := Estimate{Fixed: childStart, Memory: childResident + c.Memory, Disk: int64(c.Bytes)}
 	if c.Worker {
 		e.Fixed, e.Memory = m.Start, m.Resident+c.Memory
+	}
+	if c.Rows {
+		e.Memory += int64(held * min(c.Bytes, spilled))
 	}
 	e.Fixed += float64(c.Tokens) * tokenTime
 	e.Work = c.Bytes/m.Disk + c.Bytes/m.Hash

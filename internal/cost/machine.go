@@ -71,6 +71,17 @@ func (m Machine) Unsteady() string {
 	return ""
 }
 
+// Within is the factor that what is computed from the figures is believed to be right within: that of a test for a profile of a machine at rest.
+func (m Machine) Within() float64 {
+	switch {
+	case m.Measured.IsZero():
+		return 3
+	case m.Unsteady() != "":
+		return 4
+	}
+	return 2
+}
+
 // Guess is a machine of so many threads that nobody has measured: what processors with AVX2 of the last ten years have a core.
 func Guess(device string, threads int, memory int64) Machine {
 	m := Machine{
