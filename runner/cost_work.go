@@ -314,7 +314,7 @@ func (w *work) training() (e cost.Estimate, err error) {
 		labels, most = w.answer(m, text, v.MaxNewTokens), float64(v.MaxNewTokens)
 		pass.Rows, pass.Prompt, pass.Answer = float64(v.Generations), min(pass.Prompt, limit), labels
 		each := float64(c.Batch.Rows * c.Batch.Accumulate)
-		rollout = cost.Answering{Model: m, DType: t.DType, Frozen: true, Rows: each, Prompt: pass.Prompt, Answers: pass.Rows, New: labels,
+		rollout = cost.Answering{Model: m, DType: t.DType, Frozen: true, Drawn: true, Rows: each, Prompt: pass.Prompt, Answers: pass.Rows, New: labels,
 			Batch: min(each*pass.Rows, rolledAtOnce), Longest: int64(pass.Prompt*longer) + int64(v.MaxNewTokens)}.Estimate(w.machine)
 		repeat = float64(v.Iterations)
 		if v.Beta > 0 {
@@ -340,14 +340,17 @@ func (w *work) training() (e cost.Estimate, err error) {
 	if w.longest {
 		pass.Prompt, pass.Answer, pass.Apart = 0, limit, true
 	}
-	t.Longest = cut(pass, limit).Tokens() / t.Rows
+	pass = cut(pass, limit)
+	t.Longest, t.Gathered = pass.Tokens()/t.Rows, pass.Gathered()
 	t.Saves = math.Floor(t.Steps / float64(max(c.SaveEvery, 1)))
 	if err := w.measuring(&t); err != nil {
 		return e, err
 	}
 	e = t.Estimate(w.machine)
 	e.Work += t.Steps / repeat * rollout.Work
-	e.Memory = max(e.Memory, rollout.Memory+e.Least-rollout.Least)
+	if rollout.Memory > 0 { // what answers took is not given back before the training's pass
+		e.Memory += rollout.Memory - rollout.Least - w.machine.Resident
+	}
 	return e, nil
 }
 

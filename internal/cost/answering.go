@@ -16,6 +16,7 @@ type Answering struct {
 	Longest int64   // tokens that the cache has room for
 	Text    float64 // bytes of text to tokenize
 	Heads   float64 // tokens of a row whose logits are computed
+	Drawn   bool    // tokens are drawn from a distribution
 	Graded  float64 // answers that a program of the user's scores, which nobody can foresee
 }
 
@@ -50,6 +51,9 @@ func (a Answering) Estimate(m Machine) Estimate {
 	cache := 2 * float64(a.Model.Layers*a.Model.KeyHeads*a.Model.HeadDim) * a.cached()
 	e.Least = int64(n * a.width())
 	e.Memory = e.Least + m.Resident + int64(min(a.Batch, max(a.Rows*a.Answers, 1))*(cache*float64(a.Longest)+word*float64(a.Model.Vocabulary))) + int64(a.reading())
+	if a.Drawn {
+		e.Memory += int64(min(a.Batch, a.Rows*a.Answers) * float64(a.Model.Vocabulary) * (word + 2*candidate))
+	}
 	e.Fixed += a.Model.opened(m, n*float64(a.Model.StoredBytes), float64(e.Least))
 	if m.Device == "cpu" {
 		e.Mapped = m.Resident + e.Least + int64(n*float64(a.Model.StoredBytes))
@@ -57,6 +61,9 @@ func (a Answering) Estimate(m Machine) Estimate {
 	e.Disk = int64(a.Rows * max(a.Answers, 1) * a.New * a.Model.BytesPerToken())
 	return e
 }
+
+// candidate is the bytes of a token that may be drawn (internal/sample); a list of them is copied as it grows.
+const candidate = 16
 
 // width is the bytes of a weight as it is held: those of the checkpoint, since bfloat16 is widened on the way.
 func (a Answering) width() float64 {

@@ -86,14 +86,26 @@ type Pass struct {
 
 // Tokens is what is computed: a row's beginning not again that it shares with the first row of the pass. What it has in common with
 // another alone is (internal/model, Shared), so that a prompt is read once for all of its answers in the first group only.
-func (p Pass) Tokens() float64 {
-	all := p.Groups * p.Rows * (p.Prompt + p.Answer)
-	spared := (p.Rows-1)*p.Prompt + max(p.Groups-1, 0)*p.Rows*min(p.Shared, p.Prompt)
+func (p Pass) Tokens() float64 { return p.all() - p.spared() }
+
+// Gathered is the tokens that attention is given, those of all rows, where rows share some: it has copies of their queries, keys and values.
+func (p Pass) Gathered() float64 {
+	if p.spared() == 0 {
+		return 0
+	}
+	return p.all()
+}
+
+func (p Pass) all() float64 { return p.Groups * p.Rows * (p.Prompt + p.Answer) }
+
+// spared is the tokens that are not computed again; less than a tenth is not worth it.
+func (p Pass) spared() float64 {
+	n := (p.Rows-1)*p.Prompt + max(p.Groups-1, 0)*p.Rows*min(p.Shared, p.Prompt)
 	if p.Shared == 0 { // each group's first row is compared with
-		spared = p.Groups * (p.Rows - 1) * p.Prompt
+		n = p.Groups * (p.Rows - 1) * p.Prompt
 	}
-	if p.Apart || spared < 0.1*all {
-		return all
+	if p.Apart || n < 0.1*p.all() {
+		return 0
 	}
-	return all - spared
+	return n
 }

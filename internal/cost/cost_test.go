@@ -191,6 +191,10 @@ func TestPass(t *testing.T) {
 		if got := c.pass.Tokens(); got != c.want {
 			t.Errorf("%s: %g tokens, want %g", c.name, got, c.want)
 		}
+		all := c.pass.Groups * c.pass.Rows * (c.pass.Prompt + c.pass.Answer)
+		if got := c.pass.Gathered(); c.want < all && got != all || c.want == all && got != 0 {
+			t.Errorf("%s: attention gathers %g tokens", c.name, got)
+		}
 	}
 }
 

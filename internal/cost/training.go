@@ -18,6 +18,7 @@ type Training struct {
 	Tokens     float64 // of a row
 	Labels     float64 // of them trained
 	Longest    float64 // tokens of the longest row, which memory is for
+	Gathered   float64 // tokens of the longest pass that attention has copies of
 	Likelihood bool    // the loss is a function of log-likelihoods: logits are computed twice
 	Forwards   float64 // further forward passes over the same rows: a reference's
 
@@ -156,7 +157,7 @@ func (t Training) weights() float64 {
 // activations is the bytes that a backward pass needs of the forward pass, as Korthikanti et al. 2022 (arXiv:2205.05198, section 4)
 // count them, for the operators here, which keep no scores of attention: of a token and layer the stream, both norms' outputs, q, k and v
 // with their rotated copies, what attention gave, and gate, up and their product. The stream is float32, the rest of the dtype. With
-// checkpointing the stream of each layer and all of one layer is kept.
+// checkpointing the stream of each layer and all of one layer is kept. Where rows share their beginnings, attention has q, k, v and its output of all rows.
 func (t Training) activations() float64 {
 	m, width := t.Model, float64(word)
 	if t.DType == "bfloat16" {
@@ -174,7 +175,11 @@ func (t Training) activations() float64 {
 		kept = layers*word*float64(m.Hidden) + layer
 	}
 	backward := layer // gradients of one layer's activations
-	return tokens*(kept+backward) + 2*logitRows*word*float64(m.Vocabulary)
+	gathered := t.Gathered * width * 2 * (q + kv)
+	if !t.Checkpoint {
+		gathered *= layers
+	}
+	return tokens*(kept+backward) + gathered + 2*logitRows*word*float64(m.Vocabulary)
 }
 
 // logitRows is the rows of logits that are held at once (internal/train).
