@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -71,7 +72,7 @@ func rate(n float64) string {
 
 func measured(ctx context.Context, worker, device string, threads int) (m cost.Machine, err error) {
 	others := elsewhere()
-	started := fastest(3, func() error {
+	started := fastest(3, threads == 1, func() error {
 		_, err := askFor(ctx, doctorPatience, worker, "version")
 		return err
 	})
@@ -142,8 +143,8 @@ func disk(m *cost.Machine) error {
 		content[i] = byte(i * i >> 7)
 	}
 	const part = 1 << 20
-	m.Hash = part / fastest(50, func() error { store.Sum(content[:part]); return nil })
-	seconds := fastest(3, func() error {
+	m.Hash = part / fastest(50, false, func() error { store.Sum(content[:part]); return nil })
+	seconds := fastest(3, false, func() error {
 		var file *os.File
 		if file, err = os.Create(dir + "/file"); err != nil {
 			return err
@@ -158,16 +159,21 @@ func disk(m *cost.Machine) error {
 	return err
 }
 
-// fastest is the least seconds of so many turns: what the machine does besides makes a turn slower, never faster.
-func fastest(turns int, turn func() error) float64 {
-	least := time.Duration(1<<63 - 1)
+// fastest is the least seconds of so many turns: what the machine does besides makes a turn slower, never faster. Of one thread the
+// processor's time is taken, as hone-worker does it.
+func fastest(turns int, oneThread bool, turn func() error) float64 {
+	least := math.Inf(1)
 	for range turns {
-		start := time.Now()
-		if turn() == nil {
-			least = min(least, time.Since(start))
+		start, own := time.Now(), spent()
+		if turn() != nil {
+			continue
+		}
+		least = min(least, time.Since(start).Seconds())
+		if oneThread {
+			least = min(least, spent()-own)
 		}
 	}
-	return least.Seconds()
+	return least
 }
 
 // deviceMemory is that of the first NVIDIA device in bytes; 0 where its driver does not say.
