@@ -24,12 +24,15 @@ const SharedConn = 3
 
 // Pair is a socket: one end for this process, one for a child.
 func Pair() (ours *net.UnixConn, theirs *os.File, err error) {
+	syscall.ForkLock.RLock() // a child that another goroutine starts between the two would hold both ends, and this one's would never end
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	for _, fd := range fds {
-		unix.CloseOnExec(fd)
 	}
 	theirs = os.NewFile(uintptr(fds[1]), "jobs")
 	if ours, err = Conn(os.NewFile(uintptr(fds[0]), "jobs")); err != nil {
