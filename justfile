@@ -56,7 +56,7 @@ test-long *PACKAGES="./...": build model bench-env s3-server gcs-server
     @build/gemma3 {{ quote(gemma3) }}
     @HONE_LONG=1 HONE_VERSITYGW={{ quote(bin) }}/versitygw HONE_FAKE_GCS={{ quote(bin) }}/fake-gcs-server HONE_TIMEOUT="${HONE_TIMEOUT:-3h}" HONE_GEMMA3={{ quote(gemma3) }} HONE_PEERS={{ quote(python) }} HONE_SMOLLM2={{ quote(gguf) }} build/test {{ PACKAGES }}
 
-# What hone plan predicts of the examples beside what they take; EXAMPLES are names of folders there
+# What hone plan predicts of the examples beside what they take; EXAMPLES are names of folders there; on a GPU: --device cuda bench/cost
 cost *EXAMPLES: build model
     @build/cost {{ EXAMPLES }}
 

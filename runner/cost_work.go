@@ -412,7 +412,9 @@ func (w *work) answers(field, data string, c *schemas.Answering) (e cost.Estimat
 	if err != nil {
 		return e, err
 	}
-	return w.answering(m, text, float64(c.N), c.MaxNewTokens, c.Batch).Estimate(w.machine), nil
+	a := w.answering(m, text, float64(c.N), c.MaxNewTokens, c.Batch)
+	a.Drawn = c.Temperature != nil && *c.Temperature > 0
+	return a.Estimate(w.machine), nil
 }
 
 func (w *work) answering(m cost.Model, text cost.Text, n float64, most, batch int) cost.Answering {

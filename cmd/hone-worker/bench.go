@@ -59,6 +59,9 @@ func measure(device string, threads int) (m cost.Machine, err error) {
 	m.BFloat16 = w.products(tensor.BFloat16)
 	m.Bandwidth = w.bandwidth()
 	large := shape{layers: 3, hidden: 576, inner: 1536, heads: 9, keys: 3, vocabulary: 8192, rows: 4, tokens: 64}
+	if tensor.OnDevice() { // which less does not fill
+		large = shape{layers: 3, hidden: 2048, inner: 8192, heads: 32, keys: 8, vocabulary: 32768, rows: 8, tokens: 256}
+	}
 	small := shape{layers: 4, hidden: 64, inner: 192, heads: 4, keys: 4, vocabulary: 256, rows: 4, tokens: 8}
 	each, err := small.step(w)
 	if err != nil {
@@ -114,8 +117,11 @@ func processed() float64 {
 
 // products is the FLOP a second of a matrix product in the sizes of a training step.
 func (w *stopwatch) products(d tensor.Dtype) float64 {
-	const rows, in, out = 256, 1536, 1536
-	return 2 * rows * in * out / w.product(rows, in, out, d)
+	rows, in, out := int64(256), int64(1536), int64(1536)
+	if tensor.OnDevice() {
+		rows, in, out = 2048, 2048, 8192
+	}
+	return 2 * float64(rows*in*out) / w.product(rows, in, out, d)
 }
 
 // bandwidth is the bytes of weights a second that a product of one row reads: more than caches hold.

@@ -44,6 +44,11 @@ func machineHere(device string, threads int) cost.Machine {
 			guess.Said = err.Error()
 			return guess
 		}
+		guess := cost.Guess(sort, threads, memoryHere(sort))
+		if other, ok, _ := cost.ReadProfile(dir, "cuda", threads, hardware("cuda")); ok && sort == "cpu" { // its surroundings are the same
+			guess.Start, guess.Disk, guess.Hash = other.Start, other.Disk, other.Hash
+		}
+		return guess
 	}
 	return cost.Guess(sort, threads, memoryHere(sort))
 }

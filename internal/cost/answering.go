@@ -48,6 +48,9 @@ func (a Answering) Estimate(m Machine) Estimate {
 		each := 2*n/(rate*fewRows) + 2*float64(a.Model.Layers*a.Model.KeyHeads*a.Model.HeadDim)*word*context/m.Bandwidth
 		e.Work += tokens/batch*once + tokens*each
 	}
+	if a.Drawn { // the processor draws, whatever the model is computed on
+		e.Work += a.Rows * a.Answers * a.New * float64(a.Model.Vocabulary) * drawTime / min(float64(m.Threads), max(a.Batch, 1))
+	}
 	cache := 2 * float64(a.Model.Layers*a.Model.KeyHeads*a.Model.HeadDim) * a.cached()
 	e.Least = int64(n * a.width())
 	e.Memory = e.Least + m.Resident + int64(min(a.Batch, max(a.Rows*a.Answers, 1))*(cache*float64(a.Longest)+word*float64(a.Model.Vocabulary))) + int64(a.reading())
@@ -64,6 +67,9 @@ func (a Answering) Estimate(m Machine) Estimate {
 
 // candidate is the bytes of a token that may be drawn (internal/sample); a list of them is copied as it grows.
 const candidate = 16
+
+// drawTime is the seconds that a token of the vocabulary takes of each draw (BenchmarkWhole of internal/sample).
+const drawTime = 15e-9
 
 // width is the bytes of a weight as it is held: those of the checkpoint, since bfloat16 is widened on the way.
 func (a Answering) width() float64 {

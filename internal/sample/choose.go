@@ -100,7 +100,7 @@ func pick(candidates []candidate, draw float64) int32 {
 // whole is pick of the distribution where nothing is cut off it. Not all of the vocabulary is sorted: tokens fall into bands of
 // likelihood, and those of the band that the draw falls into are.
 func (c *chooser) whole(logits []float32, draw float64) (token int32, ok bool) {
-	const perNat, last = 16, 16*40 - 1 // bands; the last has all that is unlikelier by more
+	const perNat, last = 256, 256*40 - 1 // bands; the last has all that is unlikelier by more
 	tempered := func(l float32) float64 { return float64(float32(float64(l) / c.Temperature)) }
 	top := tempered(logits[argmax(logits)])
 	band := func(below float64) int {
