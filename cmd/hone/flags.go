@@ -31,6 +31,7 @@ type flags struct {
 	pipeline string
 	whole    bool // the verb does without a stage
 	absent   bool // files that stages name need not be there
+	smoke    bool // of hone run --smoke, in the place of hone run
 	remote   string
 	records  string
 
@@ -192,11 +193,14 @@ func (f *flags) nothing(r *runner.Runner, plan *runner.Plan, s *runner.StagePlan
 	case u != nil:
 		message = fmt.Sprintf("%s: %s", s.Name, u.Next())
 	case !r.Ran(s.Name):
-		return fail(exitFailed, "%s: no record of this stage: hone run makes it\n%s\nlooked in %s", s.Name, f.pulled(s.Name), f.place)
+		return fail(exitFailed, "%s: no record of this stage: %s\nlooked in %s", s.Name, f.makes(s.Name), f.place)
 	default:
-		message = fmt.Sprintf("%s: no current %s (%s): hone run makes it\n%s", s.Name, what, s.Action, f.pulled(s.Name))
+		message = fmt.Sprintf("%s: no current %s (%s): %s", s.Name, what, s.Action, f.makes(s.Name))
 	}
-	return fail(exitFailed, "%s", strings.TrimSuffix(message+"\n"+earlier(r, s), "\n"))
+	if !f.smoke { // whose records no other verb shows
+		message = strings.TrimSuffix(message+"\n"+earlier(r, s), "\n")
+	}
+	return fail(exitFailed, "%s", message)
 }
 
 // damaged is the stage, or one that it waits for, whose artifact is known to be damaged; nil where there is none.
@@ -214,6 +218,15 @@ func damaged(plan *runner.Plan, s *runner.StagePlan) *runner.StagePlan {
 	return nil
 }
 
+// makes says what makes a stage's result, or brings it; a smoke's is nowhere else.
+func (f *flags) makes(stage string) string {
+	made := f.run() + " makes it"
+	if !f.smoke {
+		made += "\n" + f.pulled(stage)
+	}
+	return made
+}
+
 // pulled says what brings a stage that a colleague or CI has made, and that this store lacks.
 func (f *flags) pulled(stage string) string {
 	at := "URL"
@@ -228,21 +241,27 @@ func (f *flags) pulled(stage string) string {
 }
 
 // run is the command line that runs this verb's pipeline, as the user would type it.
-func (f *flags) run() string {
-	line := "hone run"
+func (f *flags) run() string { return f.line("run") }
+
+// line is the command line of a verb for this one's pipeline.
+func (f *flags) line(verb string) string {
+	line := "hone " + verb
 	if f.ran != "" && f.ran != "." {
 		line += " " + word(f.ran)
 	}
 	return line + f.options()
 }
 
-// options are this verb's tags and store, as another takes them.
+// options are this verb's tags, store and smoke, as another takes them.
 func (f *flags) options() (line string) {
 	for _, tag := range f.tags {
 		line += " -t " + word(tag)
 	}
 	if f.store != "" {
 		line += " --store " + word(f.store)
+	}
+	if f.smoke {
+		line += " --smoke"
 	}
 	return line
 }

@@ -32,11 +32,13 @@ under way, was interrupted or failed. A table shows the columns that say most
 and fit the terminal, and names the others. Without metrics it prints what the
 stage's program said. Messages come before, and the error of an attempt that
 failed after. --dir prints the folder that all of it lies in, for TensorBoard:
-tensorboard --logdir "$(hone log tune --dir)".
+tensorboard --logdir "$(hone log tune --dir)". --smoke shows what the stage logged
+in the last hone run --smoke.
 
 ` + recordHelp,
 		Example: `  hone log tune
   hone log tune examples/sft --columns loss,grad_norm
+  hone log tune --smoke
   hone log tune --json`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -96,6 +98,7 @@ tensorboard --logdir "$(hone log tune --dir)".
 		},
 	}
 	c.Flags().BoolVar(&folder, "dir", false, "print the folder of the log")
+	c.Flags().BoolVar(&f.smoke, "smoke", false, "of the stage in hone run --smoke")
 	c.Flags().StringSliceVar(&chosen, "columns", nil, "`NAMES` of the columns to show, a,b,c, or all")
 	f.register(c, "json", "pipeline", "store", "tags", "device", "threads", "numerics")
 	c.Flags().Lookup("json").Usage = "a JSON value a logged step, a line each"
@@ -111,7 +114,7 @@ func (f *flags) logDir(name string, path []string) (dir string, failed *runner.U
 	if rec != nil {
 		return st.LogDir(rec), nil, nil
 	}
-	r, _, err := f.runner(path, runner.Options{Stages: []string{name}})
+	r, _, err := f.runner(path, runner.Options{Stages: []string{name}, Smoke: f.smoke})
 	if err != nil {
 		return "", nil, err
 	}

@@ -19,7 +19,6 @@ import (
 func runCommand() *cobra.Command {
 	var f flags
 	var force []string
-	var smoke bool
 	c := &cobra.Command{
 		Use:   "run [PATH | PLAN]",
 		Short: "plan, then do it",
@@ -53,7 +52,7 @@ stays there; hone pull brings it.`,
 			if err != nil {
 				return err
 			}
-			opts := runner.Options{Force: force, Observe: show.update, Resolve: resolveHub, Smoke: smoke, Context: ctx}
+			opts := runner.Options{Force: force, Observe: show.update, Resolve: resolveHub, Smoke: f.smoke, Context: ctx}
 			if err := f.check(); err != nil {
 				return err
 			}
@@ -95,7 +94,7 @@ stays there; hone pull brings it.`,
 				if r.New() {
 					place = f.found
 				}
-				if smoke {
+				if f.smoke {
 					tell(c.ErrOrStderr(), show, "smoke: "+r.Graph().Name+", a few rows and two steps of each stage; no gate is judged")
 				}
 				if result, err = r.Run(ctx); err != nil {
@@ -110,8 +109,8 @@ stays there; hone pull brings it.`,
 			switch {
 			case f.json:
 				err = printJSON(c, result)
-			case smoke:
-				err = printSmoke(c.OutOrStdout(), st, result, show.live(), time.Since(began))
+			case f.smoke:
+				err = f.printSmoke(c.OutOrStdout(), st, result, show.live(), time.Since(began))
 			default:
 				err = printResult(c.OutOrStdout(), st, result, show.live(), place)
 			}
@@ -122,7 +121,7 @@ stays there; hone pull brings it.`,
 		},
 	}
 	f.register(c, "json", "store", "tags", "device", "threads", "jobs", "stage", "numerics", "remote")
-	c.Flags().BoolVar(&smoke, "smoke", false, "a few rows and two steps of every stage, apart from the real records")
+	c.Flags().BoolVar(&f.smoke, "smoke", false, "a few rows and two steps of every stage, apart from the real records")
 	c.Flags().StringArrayVar(&force, "force", nil, "run the stage `NAME` again")
 	return c
 }

@@ -11,8 +11,9 @@ import (
 )
 
 // printSmoke says how a smoke ended: the stages, unless they were seen live, and a last line. The reports of its evals are read,
-// as those of a run are, and not shown: what a model scores after two steps says nothing.
-func printSmoke(w io.Writer, st *store.Store, result *runner.Result, seen bool, took time.Duration) error {
+// as those of a run are, and not shown: what a model scores after two steps says nothing. The log of a stage that failed is where no
+// other verb looks, so its command is said.
+func (f *flags) printSmoke(w io.Writer, st *store.Store, result *runner.Result, seen bool, took time.Duration) error {
 	if err := printStages(w, result, seen); err != nil {
 		return err
 	}
@@ -35,6 +36,11 @@ func printSmoke(w io.Writer, st *store.Store, result *runner.Result, seen bool, 
 			said = append(said, fmt.Sprintf("%d %s", others[status], status))
 		}
 	}
-	_, err := fmt.Fprintf(w, "\nsmoke: %s in %s; nothing of it counts as a run\n", strings.Join(said, ", "), duration(took))
-	return err
+	fmt.Fprintf(w, "\nsmoke: %s in %s; nothing of it counts as a run\n", strings.Join(said, ", "), duration(took))
+	for _, s := range result.Stages {
+		if s.Status == runner.Failed {
+			fmt.Fprintf(w, "the log of %s: %s\n", s.Name, f.line("log "+s.Name))
+		}
+	}
+	return nil
 }
