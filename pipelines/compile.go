@@ -46,7 +46,7 @@ func Compile(p *Pipeline) (*Graph, error) {
 	g.Stages = order(addInternal(g.Stages))
 	c.senseIntent(g)
 	c.senseOverlap(g)
-	g.Advice = c.advice
+	g.Advice, g.Notes = c.advice, c.notes
 	g.Reads = p.reader.reads()
 	return g, nil
 }
@@ -61,6 +61,7 @@ type compiler struct {
 	programs map[string]error // by name and PATH: why the machine has none
 	errs     Errors
 	advice   Errors
+	notes    Errors
 }
 
 // stage is a stage on its way from CUE to a node of the graph.

@@ -178,5 +178,8 @@ func render(g *Graph) string {
 	for _, a := range g.Advice {
 		fmt.Fprintf(&b, "advice: %v\n", a)
 	}
+	for _, n := range g.Notes {
+		fmt.Fprintf(&b, "note: %v\n", n)
+	}
 	return b.String()
 }

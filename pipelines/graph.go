@@ -16,6 +16,7 @@ type Graph struct {
 	Intent  *Intent  // what it is to achieve; nil where nobody said
 	Stages  []*Stage // topological: a stage stands after all that it reads or needs
 	Advice  Errors   // what works and is probably not meant
+	Notes   Errors   // what is as it should be, and why
 	Reads   *Reads   // what it was made from
 }
 

@@ -74,7 +74,8 @@ const (
 	bytesOfToken     = 4 // of English, about
 )
 
-// senseIntent advises by what the pipeline is to achieve and what it does for that.
+// senseIntent advises by what the pipeline is to achieve and what it does for that. That post-training pays is a note where a stage
+// trains: there is nothing to mend.
 func (c *compiler) senseIntent(g *Graph) {
 	in := g.Intent
 	if in == nil {
@@ -84,6 +85,13 @@ func (c *compiler) senseIntent(g *Graph) {
 		c.advice = append(c.advice, Error{Pos: in.Pos[field], Path: "intent." + field, Msg: fmt.Sprintf(format, args...)})
 	}
 	trained := g.trained()
+	pays := func(field, format string, args ...any) {
+		if without := untrained(trained); without != "" {
+			advise(field, format+without, args...)
+			return
+		}
+		c.notes = append(c.notes, Error{Pos: in.Pos[field], Path: "intent." + field, Msg: fmt.Sprintf(format, args...)})
+	}
 	switch n := in.Instructions; {
 	case n == 0 || in.Goal == "live data" || in.Goal == "knowledge":
 	case n <= fewInstructions:
@@ -91,7 +99,7 @@ func (c *compiler) senseIntent(g *Graph) {
 	case n < manyInstructions:
 		advise("instructions", "%d of them: try a prompt first; from about %d that are to hold strictly, post-training pays", n, manyInstructions)
 	default:
-		advise("instructions", "%d to hold strictly: post-training pays, for of so many in a prompt some are not followed%s", n, untrained(trained))
+		pays("instructions", "%d to hold strictly: post-training pays, for of so many in a prompt some are not followed", n)
 	}
 	switch in.Goal {
 	case "behaviour":
@@ -99,7 +107,7 @@ func (c *compiler) senseIntent(g *Graph) {
 			advise("goal", "with a few instructions a prompt may do, though it is less steady; with %d or more to hold strictly post-training pays: say how many in intent.instructions", manyInstructions)
 		}
 	case "capability":
-		advise("goal", "a capability such as SQL, function calls or reasoning: post-training pays%s", untrained(trained))
+		pays("goal", "a capability such as SQL, function calls or reasoning: post-training pays")
 	case "knowledge":
 		c.senseKnowledge(g, advise)
 	case "live data":

@@ -112,6 +112,7 @@ type diffPipeline struct {
 	Change string      `json:"change"` // added, removed, changed or same; uncompared: invalid in the base; invalid: in the head
 	Stages []diffStage `json:"stages"`
 	Advice []finding   `json:"advice"` // that the change brings
+	Notes  []finding   `json:"notes,omitempty"`
 	Intent []diffField `json:"intent,omitempty"`
 
 	Errors     []finding `json:"errors,omitempty"`      // why it is invalid in the head
@@ -298,12 +299,16 @@ func (f *flags) comparePipeline(ctx, within context.Context, pair pair, before, 
 			p.Advice = append(p.Advice, pinAdvice(&c, r.Unpinned(c.New), after)...)
 		}
 	}
-	for _, e := range after.placed(b.Advice) {
-		if !slices.ContainsFunc(old.Advice, func(o pipelines.Error) bool { return o.Path == e.Path && o.Msg == e.Msg }) {
-			p.Advice = append(p.Advice, findings(pipelines.Errors{e})...)
-		}
-	}
+	p.Advice = append(p.Advice, brought(old.Advice, after.placed(b.Advice))...)
+	p.Notes = brought(old.Notes, after.placed(b.Notes))
 	return p, nil
+}
+
+// brought is what is said now and was not said before.
+func brought(old, now pipelines.Errors) []finding {
+	return findings(slices.DeleteFunc(now, func(e pipelines.Error) bool {
+		return slices.ContainsFunc(old, func(o pipelines.Error) bool { return o.Path == e.Path && o.Msg == e.Msg })
+	}))
 }
 
 func stageOf(c *pipelines.StageChange, before, after *side, files *content) diffStage {

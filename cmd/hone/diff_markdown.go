@@ -132,9 +132,13 @@ func (p *diffPipeline) markdown(b *strings.Builder, how detail, base string) {
 		p.folded(b)
 		p.invalidThen(b, base)
 	}
-	for _, a := range p.Advice {
-		fmt.Fprintf(b, "\n> **advice** %s\n", a.markdown())
+	tell := func(kind string, findings []finding) {
+		for _, a := range findings {
+			fmt.Fprintf(b, "\n> **%s** %s\n", kind, a.markdown())
+		}
 	}
+	tell("advice", p.Advice)
+	tell("note", p.Notes)
 }
 
 // table is a line a stage that differs or runs again, so many at most.

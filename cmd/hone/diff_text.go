@@ -188,9 +188,13 @@ func (p *diffPipeline) print(w io.Writer, base string) error {
 	if as > 0 && p.Change == "changed" {
 		fmt.Fprintf(w, "    %s as before\n", count(as, "stage"))
 	}
-	for _, a := range p.Advice {
-		fmt.Fprintf(w, "  advice: %s\n", wrapped(printable(a.String()), max(width(w)-12, narrowest), "    "))
+	tell := func(kind string, findings []finding) {
+		for _, a := range findings {
+			fmt.Fprintf(w, "  %s: %s\n", kind, wrapped(printable(a.String()), max(width(w)-12, narrowest), "    "))
+		}
 	}
+	tell("advice", p.Advice)
+	tell("note", p.Notes)
 	for i, e := range p.BaseErrors {
 		if i == manyErrors {
 			fmt.Fprintf(w, "  in %s: and %s more\n", base, count(len(p.BaseErrors)-i, "error"))

@@ -64,6 +64,7 @@ and asks no network. With --json the value has "data": for each training "pipeli
 					v.Pipelines = append(v.Pipelines, summary(g))
 				}
 				v.Advice = append(v.Advice, findings(slices.Concat(g.Advice, g.Absent(), advice))...)
+				v.Notes = append(v.Notes, findings(g.Notes)...)
 			}
 			v.Valid, v.Errors, v.Warnings = len(found.Errors) == 0, findings(found.Errors), found.Warnings
 			if d.data {
@@ -101,6 +102,7 @@ type verdict struct {
 	Pipelines []vetted  `json:"pipelines"` // the valid ones
 	Errors    []finding `json:"errors"`
 	Advice    []finding `json:"advice"`
+	Notes     []finding `json:"notes,omitempty"` // why what is there is right
 	Warnings  []string  `json:"warnings,omitempty"`
 	Data      []*proven `json:"data,omitempty"` // of --data
 }
@@ -155,6 +157,9 @@ func (v verdict) print(c *cobra.Command) {
 	}
 	for _, a := range v.Advice {
 		fmt.Fprintf(c.ErrOrStderr(), "advice: %s: %s: %s\n", a.Pos, a.Path, a.Message)
+	}
+	for _, n := range v.Notes {
+		fmt.Fprintf(c.ErrOrStderr(), "note: %s: %s: %s\n", n.Pos, n.Path, n.Message)
 	}
 	for _, p := range v.Pipelines {
 		fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", p.Name, count(p.Stages, "stage"), count(p.Sources, "source"))
