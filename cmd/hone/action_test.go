@@ -162,7 +162,7 @@ func TestActionAnnotates(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	for _, want := range []string{"not compared: 1 pipeline", "p/p.cue:10:1: not as cue fmt", "stages.parts.sed"} {
+	for _, want := range []string{"### hone diff\n\nnot compared: 1 pipeline\n", "\n> **invalid** `p/p.cue:10` `stages.parts.sed`: field not allowed", "```\np/p.cue:10:1: not as cue fmt writes it: cue fmt p/p.cue\n```"} {
 		if len(g.comments) != 1 || !strings.Contains(g.last().Body, want) {
 			t.Fatalf("no %q in the comment", want)
 		}
@@ -182,7 +182,7 @@ func TestActionAnnotates(t *testing.T) {
 	if strings.Count(out, "\n::error::x\n") != 2 || strings.Contains("\n"+unmarked(out), "\n::error") {
 		t.Errorf("a pipeline speaks to the runner:\n%s", out)
 	}
-	if body := g.last().Body; len(g.comments) != 1 || strings.Contains(body, "invalid") || !strings.Contains(body, "seed") {
+	if body := g.last().Body; len(g.comments) != 1 || strings.Contains(body, "invalid") || strings.Contains(body, "```\np/") || !strings.Contains(body, "seed") {
 		t.Errorf("%d comments, %s", len(g.comments), body)
 	}
 }
@@ -245,9 +245,24 @@ func TestActionInAFolder(t *testing.T) {
 	r.write("p/p.cue", honest)
 	r.write("q/q.cue", strings.Replace(honest, "seed: 1", "sed: 2", 1))
 	r.commit()
-	r.action(3)
-	if body := g.last().Body; !strings.Contains(body, "q/q.cue:10:") || len(g.comments) != 1 {
+	out = r.action(3)
+	if strings.Count(out, "::error file=q/q.cue,line=10,") != 1 {
+		t.Error(out)
+	}
+	if body := g.last().Body; strings.Count(body, "**invalid** `q/q.cue:10`") != 1 || strings.Contains(body, "p/p.cue") || len(g.comments) != 1 {
 		t.Errorf("%d comments, %s", len(g.comments), body)
+	}
+}
+
+// With a token that writes, beside files of whoever opened the pull request, the job is told what not to do.
+func TestActionOnPullRequestTarget(t *testing.T) {
+	r := repository(t, github(t))
+	const warning = "::warning title=hone::pull_request_target: "
+	if out := r.action(0, "GITHUB_EVENT_NAME=pull_request_target"); !strings.Contains(out, warning) {
+		t.Error(out)
+	}
+	if out := r.action(0, "GITHUB_EVENT_NAME=pull_request"); strings.Contains(out, warning) {
+		t.Error(out)
 	}
 }
 
@@ -341,6 +356,7 @@ func TestActionUsage(t *testing.T) {
 		{"HONE_FAIL_ON=warnings", "fail-on: warnings: errors, advice or none", 2},
 		{"HONE_DATA=1", "data: 1: true or false", 2},
 		{"HONE_TAGS=size=7", "hone vet: ", 2},
+		{"HONE_BASE=--upload-pack=touch ran", "base: --upload-pack=touch ran: no branch, tag or commit", 2},
 		{"HONE=no-such-hone", "no-such-hone is not on PATH", 6},
 	} {
 		if out := r.action(c.code, c.env); !strings.Contains(out, "::error title=hone::"+c.says) {
