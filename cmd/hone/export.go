@@ -99,6 +99,9 @@ provenance.intoto.jsonl, which hone verify DIR reads; all are drawn from the rec
 				if err != nil {
 					return err
 				}
+				if err := f.judge(l, []string{f.pipeline}); err != nil {
+					return err
+				}
 				as := map[string]any{}
 				if format != "" {
 					as["format"] = format

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/hone-ml/hone/internal/hub"
+	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner"
 	"github.com/hone-ml/hone/runner/provenance"
 	"github.com/hone-ml/hone/runner/store"
@@ -89,6 +91,9 @@ func (p *provenanceFlags) print(c *cobra.Command, f *flags, name string, path []
 		return usage("%s has several ports: %s.%s", name, name, strings.Join(ports, ", "+name+"."))
 	}
 	if p.format == "card" {
+		if err := f.judge(l, path); err != nil {
+			return err
+		}
 		facts := l.Facts(st, "", baseLicense)
 		if !facts.IsModel() {
 			return usage("%s: a card is of a model, and this is a %s", name, facts.Kind)
@@ -104,6 +109,27 @@ func (p *provenanceFlags) print(c *cobra.Command, f *flags, name string, path []
 		return written(c)(l.Facts(st, "", baseLicense).BOM(files, ended, version()))
 	}
 	return written(c)(provenance.Bundle(l.Statements(files, nil), key))
+}
+
+// judge has the gates of the pipeline at PATH judge what measured an artifact. An earlier run can be named where there is no pipeline,
+// or one that is wrong by now: then none does.
+func (f *flags) judge(l *provenance.Lineage, path []string) error {
+	if len(l.Evals) == 0 {
+		return nil
+	}
+	r, _, err := f.runner(path, runner.Options{})
+	var none *pipelines.UsageError
+	var invalid pipelines.Errors
+	if errors.As(err, &none) || errors.As(err, &invalid) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	plan, err := r.Plan()
+	if err != nil {
+		return err
+	}
+	return l.Judge(plan)
 }
 
 // written puts what was made on standard output.

@@ -100,7 +100,8 @@ func (f *Facts) front() front {
 		}
 		r := result{Metrics: []metric{{e.metric(), e.After.Value, name}}}
 		r.Task.Type = "text-generation"
-		r.Dataset.Name, r.Dataset.Type = e.Suite, e.rowsName()
+		// huggingface_hub takes results of one type for results on one data set: a suite's, not the file's that several share.
+		r.Dataset.Name, r.Dataset.Type = e.Suite, e.Suite
 		entry.Results = append(entry.Results, r)
 	}
 	y.ModelIndex = []index{entry}
@@ -132,7 +133,11 @@ func (f *Facts) about() string {
 	case f.Base != nil && len(f.Base.Sources) > 0:
 		said += " from " + code(f.Base.Sources[0].label())
 	}
-	return said + ", made with [hone](https://github.com/hone-ml/hone). This page is drawn from the records of its runs."
+	said += ", made with [hone](https://github.com/hone-ml/hone). This page is drawn from the records of its runs."
+	if slices.ContainsFunc(f.Evals, func(e Eval) bool { return len(e.Fails) > 0 }) {
+		said += " **A gate of its pipeline fails**: see Evaluation."
+	}
+	return said
 }
 
 func (f *Facts) loading(b *bytes.Buffer) {
@@ -157,16 +162,29 @@ func (f *Facts) measured(b *bytes.Buffer) {
 	if len(f.Evals) == 0 {
 		return
 	}
-	b.WriteString("\n## Evaluation\n\n| suite | metric | rows | before | after |\n|---|---|---:|---:|---:|\n")
+	gated := slices.ContainsFunc(f.Evals, func(e Eval) bool { return e.Gated })
+	gate, rule := "", ""
+	if gated {
+		gate, rule = " gate |", "---|"
+	}
+	fmt.Fprintf(b, "\n## Evaluation\n\n| suite | metric | rows | before | after |%s\n|---|---|---:|---:|---:|%s\n", gate, rule)
+	var fails []string
 	for _, e := range f.Evals {
+		if gated {
+			gate = " " + e.verdict() + " |"
+		}
+		fails = append(fails, e.Fails...)
 		before := ""
 		if e.Before != nil {
 			before = measure(*e.Before)
 		}
-		fmt.Fprintf(b, "| %s | %s | %d | %s | %s |\n", plain(e.Suite), plain(e.metric()), e.After.Rows, before, measure(e.After))
+		fmt.Fprintf(b, "| %s | %s | %d | %s | %s |%s\n", plain(e.Suite), plain(e.metric()), e.After.Rows, before, measure(e.After), gate)
 	}
 	if slices.ContainsFunc(f.Evals, func(e Eval) bool { return e.Before != nil }) {
 		b.WriteString("\nBefore is the baseline that the eval names.\n")
+	}
+	for _, why := range fails {
+		fmt.Fprintf(b, "\n**A gate fails.** %s.\n", plain(why))
 	}
 }
 

@@ -200,21 +200,13 @@ func (e Eval) metric() string {
 	return "score"
 }
 
-// rowsName is the file that an eval's rows came from, else the suite.
-func (e Eval) rowsName() string {
-	for _, in := range e.Run.Inputs {
-		if in.Field != "suites."+e.Suite+".data" {
-			continue
-		}
-		for r := in.Run; r != nil; {
-			if len(r.Sources) > 0 && r.Sources[0].Name != "" {
-				return r.Sources[0].Name
-			}
-			if len(r.Inputs) == 0 {
-				break
-			}
-			r = r.Inputs[0].Run
-		}
+// verdict is what its gate says.
+func (e Eval) verdict() string {
+	switch {
+	case len(e.Fails) > 0:
+		return "fails"
+	case e.Gated:
+		return "holds"
 	}
-	return e.Suite
+	return "–"
 }

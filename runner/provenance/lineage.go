@@ -60,6 +60,9 @@ type Eval struct {
 	After  runner.Measure
 	Before *runner.Measure // of the baseline
 	Data   string          // hash of the rows
+
+	Gated bool     // a gate has judged it: see Judge
+	Fails []string // why that gate fails, STAGE: what
 }
 
 // Trace follows a record back by the hashes of what it read. Where several records made the same bytes it takes the latest
@@ -211,6 +214,33 @@ func (l *Lineage) measure(st *store.Store, t *tracer, records []*store.Record) {
 	l.Evals = slices.SortedFunc(maps.Values(found), func(a, b Eval) int {
 		return cmp.Or(strings.Compare(a.Suite, b.Suite), strings.Compare(a.Data, b.Data))
 	})
+}
+
+// Judge says what the gates of a plan make of the evals. Thresholds are in no record, and so a gate is judged by each plan anew: this
+// is of the pipeline as it is now. An eval that the plan does not reuse is not judged.
+func (l *Lineage) Judge(plan *runner.Plan) error {
+	for i := range l.Evals {
+		e := &l.Evals[i]
+		for _, s := range plan.Stages {
+			if s.Record == nil || s.Record.Key != e.Run.Key {
+				continue
+			}
+			gate, err := runner.Gate(s.Stage)
+			if err != nil {
+				return err
+			}
+			if _, ok := gate[e.Suite]; !ok {
+				continue
+			}
+			e.Gated = true
+			for _, f := range s.Failures {
+				if f.Suite == e.Suite {
+					e.Fails = append(e.Fails, s.Name+": "+f.String())
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Setting is a field of a run's configuration as its schema resolved it, by its path: lora.rank.
