@@ -36,7 +36,7 @@ var kinds = map[string]struct {
 	"export":         {1, reflect.TypeFor[Export]()},
 	"exec":           {1, reflect.TypeFor[Exec]()},
 	Tokenizer:        {1, reflect.TypeFor[VetTokenizer]()},
-	Proof:            {1, reflect.TypeFor[VetData]()},
+	Proof:            {2, reflect.TypeFor[VetData]()},
 }
 
 // NamePattern is #Name: what a stage, port, part, input or suite may be called.

@@ -250,10 +250,10 @@ func found(ctx context.Context, began time.Time, p *pipelines.Proof, g *pipeline
 		}
 	}
 	for _, what := range sorted(p.Unproven) {
-		names := []string{job.ProofOverlap}
+		names := []string{job.ProofOverlap, job.ProofNear}
 		switch what {
 		case "eval.data":
-			names = []string{job.ProofForm, job.ProofMask, job.ProofLength, job.ProofOverlap}
+			names = []string{job.ProofForm, job.ProofMask, job.ProofLength, job.ProofOverlap, job.ProofNear}
 		case "data", "model":
 			names = everyProof
 		}
@@ -268,7 +268,7 @@ func found(ctx context.Context, began time.Time, p *pipelines.Proof, g *pipeline
 	return v, nil
 }
 
-var everyProof = []string{job.ProofForm, job.ProofRender, job.ProofPrefix, job.ProofMask, job.ProofEnd, job.ProofLength, job.ProofSpecial, job.ProofOverlap}
+var everyProof = []string{job.ProofForm, job.ProofRender, job.ProofPrefix, job.ProofMask, job.ProofEnd, job.ProofLength, job.ProofSpecial, job.ProofOverlap, job.ProofNear}
 
 // refused tells why the stage that proves did not: a stage before it refused the data, or the machine lacks something.
 func (v *proven) refused(ctx context.Context, p *pipelines.Proof, g *pipelines.Graph, result *runner.Result) {

@@ -91,7 +91,7 @@ func together(a, b *job.Proof) bool {
 	if a.State != b.State || a.Data != b.Data {
 		return false
 	}
-	return a.State == job.Unproven && a.Message == b.Message || a.State == job.Proven && a.Data == "eval.data" && b.Name != job.ProofOverlap
+	return a.State == job.Unproven && a.Message == b.Message || a.State == job.Proven && a.Data == "eval.data" && b.Name != job.ProofOverlap && b.Name != job.ProofNear
 }
 
 // printRows names a few rows of a proof.
@@ -101,7 +101,7 @@ func (v *proven) printRows(w io.Writer, gap string, p *job.Proof) {
 	for _, f := range told {
 		line := rowAt(f.Row, f.Where)
 		if f.Same > 0 {
-			line += " = " + rowAt(f.Same, f.SameWhere)
+			line += map[bool]string{true: " ~ ", false: " = "}[p.Name == job.ProofNear] + rowAt(f.Same, f.SameWhere)
 		}
 		if f.Message != "" {
 			line += ": " + printable(f.Message)

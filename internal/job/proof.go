@@ -16,6 +16,7 @@ const (
 	ProofLength  = "length"  // within maxLength
 	ProofSpecial = "special" // each special token is one token
 	ProofOverlap = "overlap" // no row to measure by is trained on
+	ProofNear    = "near"    // nor is one that asks nearly the same
 )
 
 // State is what a proof came to.

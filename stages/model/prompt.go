@@ -18,6 +18,7 @@ import (
 	"github.com/hone-ml/hone/internal/sample"
 	"github.com/hone-ml/hone/internal/tokenizer"
 	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
 )
 
 // Speaker is a model open for answering: weights, tokenizer and template.
@@ -133,7 +134,7 @@ func (s *Speaker) Prompt(ctx context.Context, v chat.Vars) ([]int32, error) {
 // a row with a completion goes in as it stands, as train.sft trains it.
 func (s *Speaker) row(ctx context.Context, d *dataset.Dataset, row dataset.Row, system string, date time.Time) (*prompt, error) {
 	var messages []chat.Message
-	switch value := d.Get(row, promptRole(d.Format)).(type) {
+	switch value := d.Get(row, data.PromptRole(d.Format)).(type) {
 	case string:
 		if d.Format != dataset.Prompt {
 			if system != "" {
@@ -147,7 +148,7 @@ func (s *Speaker) row(ctx context.Context, d *dataset.Dataset, row dataset.Row, 
 		}
 		messages = []chat.Message{chat.Turn("user", value)}
 	case nil:
-		return nil, fmt.Errorf("no %s", promptRole(d.Format))
+		return nil, fmt.Errorf("no %s", data.PromptRole(d.Format))
 	default:
 		var err error
 		if messages, err = chat.Messages(value); err != nil {
@@ -184,20 +185,10 @@ func (s *Speaker) row(ctx context.Context, d *dataset.Dataset, row dataset.Row, 
 		return nil, err
 	}
 	if err := s.Template.CheckRoles(r.Messages); err != nil {
-		return nil, fmt.Errorf("%s%w", promptRole(d.Format), err)
+		return nil, fmt.Errorf("%s%w", data.PromptRole(d.Format), err)
 	}
 	ids, err := s.Prompt(ctx, chat.Vars{Messages: r.Messages, Tools: r.Tools, Extra: r.Extra, Date: date})
 	return &prompt{ids: ids, shown: list, system: added, from: row}, err
-}
-
-func promptRole(f dataset.Format) string {
-	switch f {
-	case dataset.Messages:
-		return "messages"
-	case dataset.Text:
-		return "text"
-	}
-	return "prompt"
 }
 
 // Text is a completion as it is shown and graded: without special tokens and outer white space.

@@ -16,6 +16,7 @@ import (
 	"github.com/hone-ml/hone/internal/tokenizer"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
 )
 
 // Prove is vet.data: what the rows of a training become, by the functions that the training itself reads them with, and what follows
@@ -48,9 +49,11 @@ func Prove(ctx context.Context, j *stages.Job) error {
 		}
 	}
 	p.special()
-	if err := p.overlaps(ctx); err != nil {
+	overlaps, err := data.Overlaps(ctx, j, len(c.Against), c.Rows == 0)
+	if err != nil {
 		return err
 	}
+	p.report.Proofs = append(p.report.Proofs, overlaps...)
 	j.Summary("rows", float64(p.report.Sets[0].Looked))
 	return p.report.Write(j.Out("report"))
 }

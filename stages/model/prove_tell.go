@@ -8,6 +8,7 @@ import (
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/internal/model"
+	"github.com/hone-ml/hone/stages/data"
 )
 
 // tell says what became of the rows of a field, proof by proof.
@@ -32,12 +33,12 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 		switch refused := bad[name]; {
 		case len(refused) > 0:
 			x.State, x.Rows, x.Found = job.Fails, int64(len(refused)), refused
-			x.Message = share(x.Rows, x.Of) + " refused"
+			x.Message = data.Share(x.Rows, x.Of) + " refused"
 			left -= x.Rows
 		case left == 0, len(good) == 0 && name != job.ProofForm && name != job.ProofRender:
 			x.State, x.Message = job.Unproven, "no row came so far"
 		case len(found) > 0:
-			x.State, x.Rows, x.Found, x.Message = state, int64(len(found)), found, share(int64(len(found)), left)+" "+message
+			x.State, x.Rows, x.Found, x.Message = state, int64(len(found)), found, data.Share(int64(len(found)), left)+" "+message
 		}
 		x.Found = few(x.Found)
 		p.add(x)
@@ -82,7 +83,7 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 		if len(which(func(l *looked) (bool, string) { return l.cut || l.dropped, "" })) > 0 {
 			before = ", before the cut at maxLength"
 		}
-		proof(job.ProofMask, fmt.Sprintf("%d of %d tokens train (%s)%s", set.Trained, set.Tokens, percent(set.Trained, set.Tokens), before), nil, "", "")
+		proof(job.ProofMask, fmt.Sprintf("%d of %d tokens train (%s)%s", set.Trained, set.Tokens, data.Percent(set.Trained, set.Tokens), before), nil, "", "")
 		p.tellEnds(proof, which, chats)
 	}
 	if p.c.Kind != "model.pretrain" { // which cuts texts into rows of that length
@@ -241,18 +242,4 @@ func (p *prover) single(text string) (int32, bool) {
 		return 0, false
 	}
 	return ids[0], true
-}
-
-// share says 12 of 200 rows (6%).
-func share(n, of int64) string { return fmt.Sprintf("%d of %d rows (%s)", n, of, percent(n, of)) }
-
-// percent is a share in whole percent, of which little is not none.
-func percent(n, of int64) string {
-	switch {
-	case of == 0:
-		return "0%"
-	case n > 0 && n*200 < of:
-		return "under 1%"
-	}
-	return fmt.Sprintf("%d%%", (n*200+of)/(2*of))
 }
