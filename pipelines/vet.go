@@ -34,7 +34,7 @@ type Vetting struct {
 // Proof is a training stage with the stage that proves that its rows reach its loss.
 type Proof struct {
 	Stage    *Stage
-	By       *Stage            // STAGE/vet; nil where Unproven has "data" or "model"
+	By       *Stage            // STAGE/vet; nil where Unproven has "data"; without a tokenizer where it has "model"
 	Against  []string          // whose rows By has at against[i]: eval.data, STAGE.suites.NAME
 	Unproven map[string]string // why not, by what: model, data, eval.data, STAGE.suites.NAME
 }
@@ -92,10 +92,9 @@ func (v *vet) proof(s *Stage) *Proof {
 		by.Inputs = append(by.Inputs, Input{field, e})
 		return schemas.Edge(e), true
 	}
-	var ok, rows bool
-	config.Model, ok = add("model", Edge(config.Model), v.tokenizer)
-	config.Data, rows = add("data", Edge(config.Data), v.rows)
-	if !ok || !rows {
+	var speaks, ok bool
+	config.Model, speaks = add("model", Edge(config.Model), v.tokenizer)
+	if config.Data, ok = add("data", Edge(config.Data), v.rows); !ok {
 		return p
 	}
 	against := func(name string, e schemas.Edge) {
@@ -130,7 +129,9 @@ func (v *vet) proof(s *Stage) *Proof {
 			}
 		}
 	}
-	by.Config = encode(config)
+	if by.Config = encode(config); !speaks {
+		by.Kind, by.Config = schemas.RowsProof, encode(config.VetRows)
+	}
 	by.sort()
 	v.g.Stages = append(v.g.Stages, by)
 	p.By = by

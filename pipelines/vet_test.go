@@ -3,8 +3,10 @@ package pipelines
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,7 +80,10 @@ chat/vet template.set: model=base/vet.model
 more data: rows.jsonl: with it 0 MB are to be read, more than 0: --all reads them
 `},
 		"no tokenizer": {Vetting{Tokenizer: func(*Stage, string) (string, error) { return "", errors.New("not here") }, Stages: []string{"more"}}, `
+more/vet vet.rows: data=rows.data
 more model: not here
+more score.suites.a: not here
+more score.suites.b: a model is to make the rows of drawn first
 `},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,8 +112,8 @@ more model: not here
 				for _, name := range p.Against {
 					fmt.Fprintf(&b, "%s against %s\n", p.Stage.Name, name)
 				}
-				for what, why := range p.Unproven {
-					why, _, _ = strings.Cut(why, "\n")
+				for _, what := range slices.Sorted(maps.Keys(p.Unproven)) {
+					why, _, _ := strings.Cut(p.Unproven[what], "\n")
 					fmt.Fprintf(&b, "%s %s: %s\n", p.Stage.Name, what, why)
 				}
 			}

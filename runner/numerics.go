@@ -13,7 +13,7 @@ import (
 // tensors nor token ids.
 func Inline(s *pipelines.Stage) bool {
 	switch s.Kind {
-	case "data.load", "exec", "curate.split", "curate.mix", schemas.Tokenizer:
+	case "data.load", "exec", "curate.split", "curate.mix", schemas.Tokenizer, schemas.RowsProof:
 		return true
 	case "curate.filter":
 		// The model edge is there for its tokenizer: a filter that has one counts tokens.

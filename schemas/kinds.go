@@ -37,6 +37,7 @@ var kinds = map[string]struct {
 	"exec":           {1, reflect.TypeFor[Exec]()},
 	Tokenizer:        {1, reflect.TypeFor[VetTokenizer]()},
 	Proof:            {2, reflect.TypeFor[VetData]()},
+	RowsProof:        {1, reflect.TypeFor[VetRows]()},
 }
 
 // NamePattern is #Name: what a stage, port, part, input or suite may be called.
@@ -46,10 +47,11 @@ const NamePattern = `^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`
 const Reference = "train.dpo.reference"
 
 // Kinds of the stages NAME/vet that `hone vet --data` adds (pipelines.Vet): the tokenizer, template and configuration of a model
-// without its weights, and the proof that the rows of a training reach its loss. No pipeline can name them.
+// without its weights, the proof that the rows of a training reach its loss, and what of it needs no tokenizer. No pipeline can name them.
 const (
 	Tokenizer = "vet.tokenizer"
 	Proof     = "vet.data"
+	RowsProof = "vet.rows"
 )
 
 // Computes says whether a kind's work is tensors, for which a device is worth starting.
@@ -64,7 +66,7 @@ func Computes(kind string) bool {
 // Kinds lists the stage kinds that a pipeline can name, sorted.
 func Kinds() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(kind string) bool {
-		return kind == Reference || kind == Tokenizer || kind == Proof
+		return kind == Reference || kind == Tokenizer || kind == Proof || kind == RowsProof
 	})
 }
 

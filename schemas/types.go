@@ -376,6 +376,21 @@ type Grader struct {
 	Exec       *Program    `json:"exec,omitempty"`
 }
 
+// Reads is the column that a grader compares with, "" for the row's answer; false where it compares with nothing.
+func (g Grader) Reads() (column string, compares bool) {
+	switch {
+	case g.Exact != nil:
+		return g.Exact.Column, true
+	case g.Contains != nil:
+		return g.Contains.Column, true
+	case g.Number != nil:
+		return g.Number.Column, true
+	case g.SQL != nil:
+		return g.SQL.Column, true
+	}
+	return "", false
+}
+
 // Compare names the column that a grader compares with; the row's answer when it is empty.
 type Compare struct {
 	Column string `json:"column,omitempty"`

@@ -1,21 +1,33 @@
 package schemas
 
+import (
+	"maps"
+	"slices"
+)
+
 // VetTokenizer is the stage NAME/vet in the place of a model: Source is a folder of the files beside its weights.
 type VetTokenizer struct {
 	Source string `json:"source" hone:"file"`
 }
 
-// VetData is the stage NAME/vet of a training: the fields of it, under their names there, that decide what its rows become.
+// VetRows is the stage NAME/vet of a training whose model's tokenizer is not at hand: the fields of it, under their names there, that
+// decide whether it reads its rows.
+type VetRows struct {
+	Kind    string   `json:"training"` // train.sft and so on
+	Data    Edge     `json:"data" edge:"dataset"`
+	Eval    *VetEval `json:"eval,omitempty"`
+	Against []Edge   `json:"against,omitempty" edge:"dataset"` // rows that are not to be trained on
+	Loss    string   `json:"loss,omitempty"`                   // of train.sft; kto
+	Reads   []string `json:"reads,omitempty"`                  // columns that rewards compare with; "" is the answer
+	Rows    int64    `json:"rows"`                             // so many of a dataset, spread over it; all where 0
+}
+
+// VetData is the stage NAME/vet of a training: the fields of it that decide what its rows become.
 type VetData struct {
-	Kind      string   `json:"training"` // train.sft and so on
-	Model     Edge     `json:"model" edge:"model"`
-	Data      Edge     `json:"data" edge:"dataset"`
-	Eval      *VetEval `json:"eval,omitempty"`
-	Against   []Edge   `json:"against,omitempty" edge:"dataset"` // rows that are not to be trained on
-	Loss      string   `json:"loss,omitempty"`                   // of train.sft; kto
-	MaxLength int      `json:"maxLength"`
-	Date      string   `json:"date"`
-	Rows      int64    `json:"rows"` // so many of a dataset, spread over it; all where 0
+	VetRows
+	Model     Edge   `json:"model" edge:"model"`
+	MaxLength int    `json:"maxLength"`
+	Date      string `json:"date"`
 }
 
 // VetEval is the eval of a training.
@@ -26,7 +38,7 @@ type VetEval struct {
 // VetDataOf is the configuration of a training stage's NAME/vet, without rows to compare with; nil where config is of no training.
 func VetDataOf(config any) *VetData {
 	of := func(kind string, t *Training, e *Evaluation) *VetData {
-		v := &VetData{Kind: kind, Model: t.Model, Data: t.Data, MaxLength: t.MaxLength, Date: t.Date}
+		v := &VetData{VetRows: VetRows{Kind: kind, Data: t.Data}, Model: t.Model, MaxLength: t.MaxLength, Date: t.Date}
 		if e != nil {
 			v.Eval = &VetEval{e.Data}
 		}
@@ -44,7 +56,13 @@ func VetDataOf(config any) *VetData {
 		}
 		return v
 	case *TrainGRPO:
-		return of("train.grpo", &c.Training, c.Eval)
+		v := of("train.grpo", &c.Training, c.Eval)
+		for _, name := range slices.Sorted(maps.Keys(c.Rewards)) {
+			if column, compares := c.Rewards[name].Reads(); compares && !slices.Contains(v.Reads, column) {
+				v.Reads = append(v.Reads, column)
+			}
+		}
+		return v
 	case *ModelPretrain:
 		return of("model.pretrain", &c.Training, c.Eval)
 	}

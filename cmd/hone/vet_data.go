@@ -253,22 +253,29 @@ func found(ctx context.Context, began time.Time, p *pipelines.Proof, g *pipeline
 		names := []string{job.ProofOverlap, job.ProofNear}
 		switch what {
 		case "eval.data":
-			names = []string{job.ProofForm, job.ProofMask, job.ProofLength, job.ProofOverlap, job.ProofNear}
-		case "data", "model":
+			names = []string{job.ProofForm, job.ProofTurns, job.ProofMask, job.ProofLength, job.ProofOverlap, job.ProofNear}
+		case "data":
 			names = everyProof
+		case "model":
+			if names = everyProof; p.By != nil {
+				names = ofTokens
+			}
 		}
 		for _, name := range names {
 			v.Proofs = append(v.Proofs, &job.Proof{Name: name, Data: what, State: job.Unproven, Message: p.Unproven[what], Found: []*job.Found{}})
 		}
 	}
-	if p.Stage.Kind == "train.grpo" && len(v.Sets) > 0 {
+	if p.Stage.Kind == "train.grpo" && len(v.Sets) > 0 && p.Unproven["model"] == "" {
 		v.Proofs = append(v.Proofs, &job.Proof{Name: job.ProofMask, Data: "data", State: job.Unproven, Found: []*job.Found{},
 			Message: "what trains is the model's own answers, which it has yet to give; so has what its rewards judge"})
 	}
 	return v, nil
 }
 
-var everyProof = []string{job.ProofForm, job.ProofRender, job.ProofPrefix, job.ProofMask, job.ProofEnd, job.ProofLength, job.ProofSpecial, job.ProofOverlap, job.ProofNear}
+// ofTokens are the proofs that want a tokenizer.
+var ofTokens = []string{job.ProofRender, job.ProofPrefix, job.ProofMask, job.ProofEnd, job.ProofLength, job.ProofSpecial}
+
+var everyProof = []string{job.ProofForm, job.ProofTurns, job.ProofRender, job.ProofPrefix, job.ProofMask, job.ProofEnd, job.ProofLength, job.ProofSpecial, job.ProofOverlap, job.ProofNear}
 
 // refused tells why the stage that proves did not: a stage before it refused the data, or the machine lacks something.
 func (v *proven) refused(ctx context.Context, p *pipelines.Proof, g *pipelines.Graph, result *runner.Result) {

@@ -60,7 +60,7 @@ func (v *proven) print(w io.Writer, examples int) {
 		if len(names) > 1 && p.State == job.Proven {
 			fmt.Fprintf(w, "  %s  %s of %s\n", state, line, p.Data)
 		} else if len(names) > 1 {
-			fmt.Fprintf(w, "  %s  %s\n%s%s\n", state, line, gap, folded(message, gap))
+			fmt.Fprintf(w, "  %s  %s\n%s%s\n", state, wrapped(line, 68, "            "), gap, folded(message, gap))
 		} else {
 			fmt.Fprintf(w, "  %s  %-8s %s\n", state, line, folded(message, gap))
 		}

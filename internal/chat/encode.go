@@ -64,7 +64,7 @@ func Encode(ctx context.Context, t *Template, enc Encoder, row *Row, loss string
 	default:
 		return nil, fmt.Errorf("unknown loss %q", loss)
 	}
-	if err := row.check(); err != nil {
+	if err := row.Check(); err != nil {
 		return nil, err
 	}
 	var e *Encoded

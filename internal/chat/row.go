@@ -185,8 +185,8 @@ func tools(v ordjson.Value) (ordjson.Value, error) {
 	return ordjson.Parse([]byte(text))
 }
 
-// check refuses text that tokenizers would cut (at a NUL) or replace.
-func (r *Row) check() error {
+// Check refuses text that tokenizers would cut (at a NUL) or replace.
+func (r *Row) Check() error {
 	for _, part := range []struct {
 		path     string
 		messages []Message

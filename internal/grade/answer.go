@@ -3,7 +3,6 @@ package grade
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/hone-ml/hone/internal/dataset"
@@ -22,30 +21,10 @@ func (g *Grader) Answer(row dataset.Row) (string, error) {
 
 // Answerable refuses a dataset where no row can have what the grader compares with. It is for before a model is loaded.
 func Answerable(g schemas.Grader, d *dataset.Dataset) error {
-	var column string
-	switch {
-	case g.Exact != nil:
-		column = g.Exact.Column
-	case g.Contains != nil:
-		column = g.Contains.Column
-	case g.Number != nil:
-		column = g.Number.Column
-	case g.SQL != nil:
-		column = g.SQL.Column
-	default:
-		return nil // compares with nothing
+	if column, compares := g.Reads(); compares {
+		return d.Answerable(column)
 	}
-	names := d.Names()
-	if column != "" {
-		if slices.Contains(names, column) {
-			return nil
-		}
-		return fmt.Errorf("no column %s to compare with; there is %s", column, strings.Join(names, ", "))
-	}
-	if _, ok := d.Columns["answer"]; ok || slices.Contains(names, "answer") || d.Format == dataset.Messages || d.Format == dataset.PromptCompletion {
-		return nil
-	}
-	return fmt.Errorf("no column answer to compare with; there is %s: the grader's column: NAME takes another", strings.Join(names, ", "))
+	return nil
 }
 
 // Answer is Grader.Answer for a grader that names no column, and what reports show beside a completion.

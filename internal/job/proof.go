@@ -9,6 +9,7 @@ import (
 // What is proven of the rows of a training, in the order in which it is told.
 const (
 	ProofForm    = "form"    // rows have the columns and turns that this training reads
+	ProofTurns   = "turns"   // each says something, in an order that templates print
 	ProofRender  = "renders" // the template prints each of them
 	ProofPrefix  = "prefix"  // and prints a conversation's beginning as it prints it alone
 	ProofMask    = "mask"    // tokens of each row train

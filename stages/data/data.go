@@ -5,6 +5,7 @@
 //	split     rows are dealt out to parts
 //	mix       datasets become one, by weight
 //	exec      a program of the user's
+//	prove     what vet --data finds of rows without a tokenizer; overlap: of those that are trained on and measured by
 //
 // Every one gives equal bytes for equal inputs. The order of a shuffle comes from a function of seed and index that is
 // written here, since a library's may change.
@@ -32,6 +33,7 @@ func Stages(count OpenCounter) stages.Registry {
 		"exec":          execute,
 
 		schemas.Tokenizer: tokenizer,
+		schemas.RowsProof: proveRows,
 	}
 }
 

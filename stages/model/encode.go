@@ -275,7 +275,7 @@ type counter struct {
 
 // openCounter opens what counts tokens: the input "model" with its template.
 func openCounter(j *stages.Job, h *dataset.Header) (data.Counter, error) {
-	if err := wants("counting tokens", h.Format, taught...); err != nil {
+	if err := data.Wants("counting tokens", h.Format, data.Taught...); err != nil {
 		return nil, stages.Errorf("data", "%w", err)
 	}
 	dir := folder(j.In("model"))

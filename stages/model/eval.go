@@ -19,6 +19,7 @@ import (
 	"github.com/hone-ml/hone/internal/sample"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
 )
 
 // Score is one suite's line of a report.
@@ -46,7 +47,7 @@ func Eval(ctx context.Context, j *stages.Job) error {
 		d, err := j.Dataset("suites." + name + ".data")
 		if err == nil {
 			if c.Suites[name].Perplexity != nil {
-				err = wants("perplexity", d.Format, taught...)
+				err = data.Wants("perplexity", d.Format, data.Taught...)
 			} else {
 				err = grade.Answerable(c.Suites[name].Grader, d)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/hone-ml/hone/internal/train"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
 )
 
 // TrainGRPO is train.grpo: the model answers prompts, graders reward the answers, and those become likelier that beat the mean
@@ -97,7 +98,7 @@ func openQuestions(j *stages.Job, c *schemas.TrainGRPO, field, log string) (*que
 	if err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}
-	if err := wants("train.grpo", d.Format, withPrompt...); err != nil {
+	if err := data.Wants("train.grpo", d.Format, data.WithPrompt...); err != nil {
 		d.Close()
 		return nil, stages.Errorf(field, "%w", err)
 	}
@@ -131,7 +132,7 @@ func (q *questions) policy(ctx context.Context, j *stages.Job, s *Speaker, c *sc
 	}
 	var bad dataset.BadRows
 	for _, p := range prompts {
-		if err := empty("prompt", p.shown); err != nil {
+		if err := data.Empty("prompt", p.shown); err != nil {
 			bad.Add(&dataset.RowError{Where: j.Row(q.field, p.row), Err: err})
 		}
 	}

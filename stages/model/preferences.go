@@ -9,10 +9,10 @@ import (
 
 	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/dataset"
-	"github.com/hone-ml/hone/internal/ordjson"
 	"github.com/hone-ml/hone/internal/tokenizer"
 	"github.com/hone-ml/hone/internal/train"
 	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
 )
 
 // preferences is the rows of a preference dataset made ready: Pairs, or Judged for kto.
@@ -42,7 +42,7 @@ func readPreferences(ctx context.Context, j *stages.Job, field, dir string, maxL
 		return nil, stages.Errorf(field, "%w", err)
 	}
 	defer d.Close()
-	roles, err := answerRoles(d.Format, mismatched > 0)
+	roles, err := data.AnswerRoles(d.Format, mismatched > 0)
 	if err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}
@@ -111,26 +111,18 @@ func readPreferences(ctx context.Context, j *stages.Job, field, dir string, maxL
 	return p, nil
 }
 
-// answerRoles are the roles of a row's answers; other formats than that of the loss are refused.
-func answerRoles(have dataset.Format, kto bool) ([]string, error) {
-	if kto {
-		return []string{"completion"}, wants(`loss "kto"`, have, dataset.KTO)
-	}
-	return []string{"chosen", "rejected"}, wants("this loss", have, dataset.Preference)
-}
-
 // withAnswers is how a row becomes its answers behind their prompt, before truncation.
 func withAnswers(ctx context.Context, h *dataset.Header, t *chat.Template, roles []string, day time.Time) func(*tokenizer.Tokenizer, dataset.Row) (*answered, error) {
 	return func(own *tokenizer.Tokenizer, row dataset.Row) (*answered, error) {
 		a := &answered{}
-		if err := empty("prompt", h.Get(row, "prompt")); err != nil {
+		if err := data.Empty("prompt", h.Get(row, "prompt")); err != nil {
 			return nil, err
 		}
 		for _, role := range roles {
-			if err := empty(role, h.Get(row, role)); err != nil {
+			if err := data.Empty(role, h.Get(row, role)); err != nil {
 				return nil, err
 			}
-			r, err := answerRow(h, row, role)
+			r, err := data.AnswerRow(h, row, role)
 			if err != nil {
 				return nil, err
 			}
@@ -152,16 +144,6 @@ func withAnswers(ctx context.Context, h *dataset.Header, t *chat.Template, roles
 	}
 }
 
-// answerRow is the row with the answer of this role as its completion.
-func answerRow(h *dataset.Header, row dataset.Row, role string) (*chat.Row, error) {
-	return chat.NewRow(func(column string) ordjson.Value {
-		if column == "completion" {
-			column = role
-		}
-		return h.Get(row, column)
-	})
-}
-
 // mismatch is the row whose completion row i of n is given for KTO's estimate: the one before it among the rows that stand
 // together in groups of so many, round in a circle, as TRL 1.16 deals them before anything is shuffled.
 func mismatch(i, n, group int) int {
@@ -177,29 +159,6 @@ func (a *answered) answer(ids []int32, maxLength int, row int64) train.Answer {
 		e.Trained[i] = true
 	}
 	return train.Answer{Example: e}
-}
-
-// empty refuses text without a character, and messages that say nothing.
-func empty(role string, v ordjson.Value) error {
-	said := false
-	switch v := v.(type) {
-	case string:
-		said = v != ""
-	case []ordjson.Value:
-		for _, turn := range v {
-			m, ok := turn.(*ordjson.Object)
-			if !ok {
-				return nil // told by what reads messages
-			}
-			content, _ := m.Get("content")
-			text, plain := content.(string)
-			said = said || plain && text != "" || content != nil && !plain || m.Len() > 2 // tool calls, say
-		}
-	}
-	if !said {
-		return fmt.Errorf("%s: empty", role)
-	}
-	return nil
 }
 
 // answers is every sequence of the rows, in the order in which a reference's scores are kept.

@@ -11,6 +11,7 @@ import (
 	"github.com/hone-ml/hone/internal/train"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
 )
 
 // Pretrain is model.pretrain: the texts behind one another, each ended by eos, cut into rows of maxLength tokens.
@@ -55,7 +56,7 @@ func blocks(ctx context.Context, j *stages.Job, field, dir string, length int) (
 		return nil, stages.Errorf(field, "%w", err)
 	}
 	defer d.Close()
-	if err := wants("model.pretrain", d.Format, dataset.Text); err != nil {
+	if err := data.Wants("model.pretrain", d.Format, dataset.Text); err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}
 	tok, err := tokenizer.Load(dir)

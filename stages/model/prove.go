@@ -71,12 +71,13 @@ type prover struct {
 // looked is what a row became, before truncation.
 type looked struct {
 	sequences []sequence
-	rendered  bool  // by the template
-	diverged  bool  // the prompt is tokenized otherwise alone
-	turns     error // why the assistant's turns could not be found, where training does not need them
-	ends      bool  // each turn of the assistant, or the text, ends in a token that trains
-	cut       bool  // by maxLength
-	dropped   bool  // nothing trains within maxLength
+	odd       string // about its turns
+	rendered  bool   // by the template
+	diverged  bool   // the prompt is tokenized otherwise alone
+	turns     error  // why the assistant's turns could not be found, where training does not need them
+	ends      bool   // each turn of the assistant, or the text, ends in a token that trains
+	cut       bool   // by maxLength
+	dropped   bool   // nothing trains within maxLength
 }
 
 // sequence is ids with what of them trains; of a prompt to answer nothing does.
@@ -95,6 +96,9 @@ func (p *prover) rows(ctx context.Context, field string) error {
 	set := &job.Rows{Data: field, Rows: d.Rows}
 	p.report.Sets = append(p.report.Sets, set)
 	look, err := p.look(ctx, &d.Header)
+	for _, column := range p.c.Reads {
+		err = errors.Join(err, d.Answerable(column))
+	}
 	if err != nil {
 		p.add(&job.Proof{Name: job.ProofForm, Data: field, State: job.Fails, Message: err.Error(), Rows: d.Rows, Of: d.Rows})
 		return nil // it is what is found
@@ -103,7 +107,14 @@ func (p *prover) rows(ctx context.Context, field string) error {
 	results, err := tryRows(ctx, p.j, d, p.Tokenizer, int64(len(rows)), func(row int64) bool {
 		_, picked := slices.BinarySearch(rows, row)
 		return picked
-	}, look)
+	}, func(own *tokenizer.Tokenizer, row dataset.Row) (*looked, error) {
+		odd := data.Odd(&d.Header, row)
+		l, err := look(own, row)
+		if err == nil {
+			l.odd = odd
+		}
+		return l, err
+	})
 	if err != nil {
 		return stages.Errorf(field, "%w", err)
 	}
@@ -145,9 +156,9 @@ func (p *prover) look(ctx context.Context, h *dataset.Header) (func(*tokenizer.T
 			x, cut := example(e, p.c.MaxLength, 0)
 			l.cut, l.dropped = cut, x.Labels() == 0
 			return l, nil
-		}, errors.Join(wants(p.c.Kind, h.Format, taught...), trains(loss, h.Format))
+		}, errors.Join(data.Wants(p.c.Kind, h.Format, data.Taught...), data.Trains(loss, h.Format))
 	case "train.dpo":
-		roles, err := answerRoles(h.Format, p.c.Loss == schemas.KTO)
+		roles, err := data.AnswerRoles(h.Format, p.c.Loss == schemas.KTO)
 		answers := withAnswers(ctx, h, p.Template, roles, p.date)
 		return func(own *tokenizer.Tokenizer, row dataset.Row) (*looked, error) {
 			a, err := answers(own, row)
@@ -158,7 +169,7 @@ func (p *prover) look(ctx context.Context, h *dataset.Header) (func(*tokenizer.T
 			for i, ids := range a.ids {
 				l.cut = l.cut || len(ids) > p.c.MaxLength
 				l.sequences = append(l.sequences, sequence{ids, a.answer(ids, len(ids), 0).Trained})
-				r, err := answerRow(h, row, roles[i])
+				r, err := data.AnswerRow(h, row, roles[i])
 				if err != nil {
 					return nil, err
 				}
@@ -178,14 +189,14 @@ func (p *prover) look(ctx context.Context, h *dataset.Header) (func(*tokenizer.T
 			s.Tokenizer = own
 			q, err := s.row(ctx, d, row, "", p.date)
 			if err == nil {
-				err = empty("prompt", q.shown)
+				err = data.Empty("prompt", q.shown)
 			}
 			if err != nil {
 				return nil, err
 			}
 			_, text := q.shown.(string)
 			return &looked{rendered: !text, dropped: len(q.ids) > p.c.MaxLength, sequences: []sequence{{q.ids, make([]bool, len(q.ids))}}}, nil
-		}, wants(p.c.Kind, h.Format, withPrompt...)
+		}, data.Wants(p.c.Kind, h.Format, data.WithPrompt...)
 	case "model.pretrain":
 		return func(own *tokenizer.Tokenizer, row dataset.Row) (*looked, error) {
 			ids, err := textIDs(own, h, row)
@@ -197,7 +208,7 @@ func (p *prover) look(ctx context.Context, h *dataset.Header) (func(*tokenizer.T
 				s.mask[i] = true
 			}
 			return &looked{sequences: []sequence{s}, ends: true}, nil
-		}, errors.Join(wants(p.c.Kind, h.Format, dataset.Text), hasEnd(p.Tokenizer))
+		}, errors.Join(data.Wants(p.c.Kind, h.Format, dataset.Text), hasEnd(p.Tokenizer))
 	}
 	return nil, fmt.Errorf("%s is no training", p.c.Kind)
 }
@@ -265,7 +276,6 @@ func about(err error) string {
 }
 
 const (
-	maxFound    = 10
 	maxExamples = 3
 	maxShown    = 4000 // bytes of an example
 )

@@ -40,7 +40,7 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 		case len(found) > 0:
 			x.State, x.Rows, x.Found, x.Message = state, int64(len(found)), found, data.Share(int64(len(found)), left)+" "+message
 		}
-		x.Found = few(x.Found)
+		x.Found = data.Few(x.Found)
 		p.add(x)
 	}
 	// which lists the rows of which something holds.
@@ -53,7 +53,8 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 		return found
 	}
 
-	proof(job.ProofForm, shape[format].name, nil, "", "")
+	proof(job.ProofForm, data.Shape(format), nil, "", "")
+	proof(job.ProofTurns, data.InOrder, which(func(l *looked) (bool, string) { return l.odd != "", l.odd }), job.Advice, data.OutOfOrder)
 	if chats {
 		by := "the model's template prints them"
 		if p.Template.Substituted {
@@ -89,29 +90,6 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 	if p.c.Kind != "model.pretrain" { // which cuts texts into rows of that length
 		p.tellLength(proof, which, set, int64(len(good)))
 	}
-}
-
-// few names of rows of which the same is to be said the first and counts the others, where there are more than three.
-func few(found []*job.Found) []*job.Found {
-	const alike = 3
-	of := map[string][]*job.Found{}
-	var order []string
-	for _, f := range found {
-		if of[f.Message] == nil {
-			order = append(order, f.Message)
-		}
-		of[f.Message] = append(of[f.Message], f)
-	}
-	var named []*job.Found
-	for _, message := range order {
-		same := of[message]
-		if len(same) > alike {
-			same[0].More = int64(len(same) - 1)
-			same = same[:1]
-		}
-		named = append(named, same...)
-	}
-	return named[:min(len(named), maxFound)]
 }
 
 type telling = func(name, proven string, found []*job.Found, state job.State, message string)

@@ -45,7 +45,7 @@ func bare(t *testing.T, template string) job.Input {
 func prove(t *testing.T, model, data job.Input, against []job.Input, change func(*schemas.VetData)) *job.Proofs {
 	t.Helper()
 	edge := func(kind string) schemas.Edge { return schemas.Edge{Kind: kind, From: "x", Port: "x"} }
-	c := schemas.VetData{Kind: "train.sft", Model: edge("model"), Data: edge("dataset"), Loss: "assistant", MaxLength: 64, Date: "2024-07-26"}
+	c := schemas.VetData{VetRows: schemas.VetRows{Kind: "train.sft", Data: edge("dataset"), Loss: "assistant"}, Model: edge("model"), MaxLength: 64, Date: "2024-07-26"}
 	inputs := map[string]job.Input{"model": model, "data": data}
 	for i, in := range against {
 		c.Against = append(c.Against, edge("dataset"))
@@ -84,6 +84,7 @@ func lined(p *job.Proofs) string {
 func TestProve(t *testing.T) {
 	p := prove(t, bare(t, chatml), lines(t, asked1, asked2), nil, nil)
 	const want = `form proven: conversations
+turns proven: none is empty, and their order is what templates print
 renders proven: the model's template prints them
 prefix proven: a turn is printed alike when the conversation goes on
 mask proven: 6 of 77 tokens train (8%)

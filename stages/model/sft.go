@@ -15,6 +15,7 @@ import (
 	"github.com/hone-ml/hone/internal/train"
 	"github.com/hone-ml/hone/schemas"
 	"github.com/hone-ml/hone/stages"
+	"github.com/hone-ml/hone/stages/data"
 )
 
 // TrainSFT is train.sft: next-token training on the tokens that the loss names, of the whole model or of an adapter.
@@ -69,11 +70,11 @@ func encodeFor(ctx context.Context, j *stages.Job, c *schemas.TrainSFT, field st
 		return nil, stages.Errorf(field, "%w", err)
 	}
 	defer d.Close()
-	if err := wants("train.sft", d.Format, taught...); err != nil {
+	if err := data.Wants("train.sft", d.Format, data.Taught...); err != nil {
 		return nil, stages.Errorf(field, "%w", err)
 	}
 	loss := c.LossOf(string(d.Format))
-	if err := trains(loss, d.Format); err != nil {
+	if err := data.Trains(loss, d.Format); err != nil {
 		return nil, stages.Errorf("loss", "%w", err)
 	}
 	return encode(ctx, j, d, encoding{field: field, dir: j.In("model").Path, loss: loss, maxLength: c.MaxLength, date: c.Date})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/schemas"
+	"github.com/hone-ml/hone/stages/data"
 	"github.com/hone-ml/hone/stages/stagetest"
 )
 
@@ -23,7 +24,7 @@ func TestShapesOfRows(t *testing.T) {
 		dataset.Text:             `{"text": "a"}`,
 	}
 	takes := map[string][]dataset.Format{
-		"train.sft": taught, "model.pretrain": {dataset.Text}, "train.dpo": {dataset.Preference}, "train.dpo kto": {dataset.KTO}, "train.grpo": withPrompt,
+		"train.sft": data.Taught, "model.pretrain": {dataset.Text}, "train.dpo": {dataset.Preference}, "train.dpo kto": {dataset.KTO}, "train.grpo": data.WithPrompt,
 	}
 	taken := map[dataset.Format]string{
 		dataset.Messages: "conversations (messages): train.sft takes them", dataset.Preference: "preference rows (prompt, chosen, rejected): train.dpo takes them",
