@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"lukechampine.com/blake3/guts"
 )
@@ -24,22 +25,18 @@ func sum(r io.ReaderAt, n int64) ([32]byte, error) {
 	nodes := make([]guts.Node, pieces)
 	errs := make([]error, pieces)
 	var group sync.WaitGroup
-	next := make(chan int)
+	var next atomic.Int64
 	for range min(runtime.GOMAXPROCS(0), pieces) {
 		group.Go(func() {
 			buffer := buffers.Get().(*[piece]byte)
 			defer buffers.Put(buffer)
-			for i := range next {
+			for i := int(next.Add(1)) - 1; i < pieces; i = int(next.Add(1)) - 1 {
 				if _, errs[i] = r.ReadAt(buffer[:], int64(i)*piece); errs[i] == nil {
 					nodes[i] = subtree(buffer, uint64(i))
 				}
 			}
 		})
 	}
-	for i := range pieces {
-		next <- i
-	}
-	close(next)
 	group.Wait()
 	for _, err := range errs {
 		if err != nil {
