@@ -45,7 +45,7 @@ func (a *attempt) start(ctx context.Context) (*ending, error) {
 	if err != nil {
 		return nil, err
 	}
-	stop := store.Behind(filepath.Join(a.dir, "out"))
+	stop := store.Behind(a.dir)
 	defer stop()
 	w := &worker{attempt: a, process: p, noted: time.Now()}
 	w.follow(ctx)
