@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"cuelang.org/go/cue"
@@ -30,14 +31,28 @@ func addWritten(at map[string]token.Pos, around string, decls []ast.Decl) {
 		if err != nil {
 			continue
 		}
-		path := around + label
-		if _, twice := at[path]; twice {
-			at[path] = token.NoPos
-		} else {
-			at[path] = field.Pos()
-		}
-		if inner, ok := field.Value.(*ast.StructLit); ok {
-			addWritten(at, path+".", inner.Elts)
+		addValue(at, around+label, field.Pos(), field.Value)
+	}
+}
+
+func addValue(at map[string]token.Pos, path string, pos token.Pos, value ast.Expr) {
+	if _, twice := at[path]; twice {
+		at[path] = token.NoPos
+	} else {
+		at[path] = pos
+	}
+	switch value := value.(type) {
+	case *ast.StructLit:
+		addWritten(at, path+".", value.Elts)
+	case *ast.ListLit:
+		for i, item := range value.Elts {
+			if _, rest := item.(*ast.Ellipsis); rest {
+				break
+			}
+			if _, many := item.(*ast.Comprehension); many { // how many is not known here
+				break
+			}
+			addValue(at, fmt.Sprintf("%s[%d]", path, i), item.Pos(), item)
 		}
 	}
 }

@@ -166,24 +166,19 @@ func (s *schedule) remember() error {
 				m.Sources = append(m.Sources, sourceSum{src.Path, n.res.content[src.Field]})
 			}
 		}
-		record := n.res.record
-		if n.result.Status != Reused || record == nil {
-			if err := r.lookup(n.stage, n.res); err != nil || n.res.record == nil {
-				return err
-			}
-			record = n.res.record
-		}
-		if !equal(record.Outputs, n.result.Artifacts) {
-			return nil // others would reuse another record
-		}
-		if err := r.store.Look(&m.Looks, record); err != nil {
-			return err
-		}
-		b, err := json.Marshal(remembered{r.describe(n.stage, n.res), n.stage.Config, record.Outputs, record.Metrics})
-		if err != nil {
-			return err
-		}
-		m.Names, m.Kinds, m.Stages = append(m.Names, n.stage.Name), append(m.Kinds, n.stage.Kind), append(m.Stages, b)
+		m.Names, m.Kinds = append(m.Names, n.stage.Name), append(m.Kinds, n.stage.Kind)
+	}
+	m.Stages = make([][]byte, len(s.nodes))
+	looks := make([]store.Looks, len(s.nodes))
+	differs := make([]bool, len(s.nodes))
+	if err := store.Parallel(len(s.nodes), func(i int) (err error) {
+		m.Stages[i], differs[i], err = s.rememberStage(s.nodes[i], &looks[i])
+		return err
+	}); err != nil || slices.Contains(differs, true) {
+		return err
+	}
+	for _, l := range looks {
+		m.Looks.Add(l)
 	}
 	if err := r.store.LookRef(&m.Looks, r.ref); err != nil {
 		return err
@@ -197,6 +192,26 @@ func (s *schedule) remember() error {
 		return err
 	}
 	return r.store.Remember(name, b.Bytes())
+}
+
+// rememberStage is what is told of a stage when it is reused, and what its record and artifacts look like; differs where others would
+// reuse another record.
+func (s *schedule) rememberStage(n *node, l *store.Looks) (told []byte, differs bool, err error) {
+	r, record := s.r, n.res.record
+	if n.result.Status != Reused || record == nil {
+		if err := r.lookup(n.stage, n.res); err != nil || n.res.record == nil {
+			return nil, true, err
+		}
+		record = n.res.record
+	}
+	if !equal(record.Outputs, n.result.Artifacts) {
+		return nil, true, nil
+	}
+	if err := r.store.Look(l, record); err != nil {
+		return nil, false, err
+	}
+	told, err = json.Marshal(remembered{r.describe(n.stage, n.res), n.stage.Config, record.Outputs, record.Metrics})
+	return told, false, err
 }
 
 // fileSum is of a small file's bytes, empty where there is none.

@@ -72,7 +72,7 @@ func (s *Store) fsckObjects(f *Findings) error {
 	f.Objects = len(names)
 	problems := make([]*Problem, len(names))
 	sizes := make([]int64, len(names))
-	if err := parallel(len(names), func(i int) error {
+	if err := Parallel(len(names), func(i int) error {
 		path := filepath.Join("objects", names[i])
 		want, exec := strings.CutSuffix(names[i], ".x")
 		if !IsHash(want) {

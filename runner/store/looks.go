@@ -61,6 +61,9 @@ func (s *Store) LookRef(l *Looks, id string) error {
 	return err
 }
 
+// Add appends others.
+func (l *Looks) Add(o Looks) { l.Paths, l.Of = append(l.Paths, o.Paths...), append(l.Of, o.Of...) }
+
 func (l *Looks) add(path string, id identity) {
 	l.Paths, l.Of = append(l.Paths, path), append(l.Of, id)
 }

@@ -31,7 +31,7 @@ func (s *Store) Put(dir string) (string, error) {
 		return "", ErrEmpty
 	}
 	entries := make([]entry, len(files))
-	if err := parallel(len(files), func(i int) (err error) {
+	if err := Parallel(len(files), func(i int) (err error) {
 		entries[i], err = s.putFile(dir, files[i])
 		return err
 	}); err != nil {
@@ -245,8 +245,8 @@ func same(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// parallel calls do for 0 to n-1 on a few goroutines and returns the first error by index.
-func parallel(n int, do func(int) error) error {
+// Parallel calls do for 0 to n-1 on a few goroutines and returns the first error by index.
+func Parallel(n int, do func(int) error) error {
 	errs := make([]error, n)
 	next := make(chan int)
 	var wg sync.WaitGroup

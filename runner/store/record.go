@@ -109,7 +109,7 @@ func (s *Store) allRecords(folder string) ([]*Record, error) {
 		return nil, err
 	}
 	found := make([][]*Record, len(keys))
-	if err := parallel(len(keys), func(i int) (err error) {
+	if err := Parallel(len(keys), func(i int) (err error) {
 		found[i], err = s.recordsIn(folder, keys[i])
 		return err
 	}); err != nil {

@@ -84,7 +84,7 @@ func (c *Sources) Hash(path string) (string, error) {
 		return "", err
 	}
 	entries := make([]entry, len(files))
-	if err := parallel(len(files), func(i int) error {
+	if err := Parallel(len(files), func(i int) error {
 		real, err := filepath.EvalSymlinks(files[i].path)
 		if err != nil {
 			return err
