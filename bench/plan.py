@@ -176,6 +176,25 @@ def storing(folder, gigabytes, repeats):
     print(f"{gigabytes} GiB from the page cache: {said} (hone's hashing with its start and the pipeline's evaluation)", flush=True)
 
 
+def giving(folder, repeats):
+    """What it takes a stage more to be given 1 GiB that was verified in this run than one byte: of 200 stages that are given it."""
+    folder.mkdir()
+    head = 'package p\n\nimport "github.com/hone-ml/hone/schemas"\n\nschemas.#Pipeline\n\nname: "p"\n'
+    more = []
+    for _ in range(repeats):
+        took = {}
+        for size in (1, 1 << 30):
+            for stages in (0, 200):
+                (folder / "p.cue").write_text(
+                    head + f'stages: {{a: {{kind: "exec", command: ["sh", "-c", "head -c {size} /dev/zero > out/o/big"], out: o: kind: "files"}}\n'
+                    + "".join(f'b{i}: {{kind: "exec", command: ["sh", "-c", "echo {i} > out/o/o"], inputs: x: stages.a.out.o, out: o: kind: "files"}}\n' for i in range(stages)) + "}\n")
+                took[size, stages] = seconds([HONE, "run", "-j", "1"], folder, {**os.environ, "HONE_STORE": str(folder / "store")})
+                subprocess.run(["chmod", "-R", "u+w", folder / "store"], check=True)
+                shutil.rmtree(folder / "store")
+        more.append((took[1 << 30, 200] - took[1 << 30, 0] - took[1, 200] + took[1, 0]) / 200)
+    print(f"a stage is given 1 GiB that was verified in this run: {1000 * statistics.median(more):.1f} ms more than one byte", flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--stages", type=int, default=1000)
@@ -194,6 +213,7 @@ def main():
             review(pathlib.Path(tmp) / "review", a.pipelines, a.repeats)
         if a.gigabytes:
             storing(pathlib.Path(tmp) / "storing", a.gigabytes, a.repeats)
+            giving(pathlib.Path(tmp) / "giving", a.repeats)
         for shape in filter(None, a.shapes.split(",")):
             names = ["hone", *filter(None, a.tools.split(","))]
             tools = [Tool(name, *TOOLS[name], pathlib.Path(tmp) / shape, shape, a.stages) for name in names]
