@@ -5,7 +5,6 @@ The peers are in an environment of their own, made by build/runners.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import pathlib
@@ -41,20 +40,6 @@ def dvc(shape, n):
     for i in range(n):
         lines += [f"  s{i}:", f"    cmd: (cat {before(shape, i)}; echo {i}) > o{i}.txt", f"    deps: [{before(shape, i)}]", f"    outs: [o{i}.txt]"]
     return {"dvc.yaml": "\n".join(lines) + "\n"}
-
-
-def dvc_made(shape, n):
-    """What dvc leaves when all has run: a cold run of 1,000 stages takes it half an hour, since each writes all of dvc.lock."""
-    files, lock, made = {}, ["schema: '2.0'", "stages:"], {"src.txt": "seed 0\n"}
-    for i in range(n):
-        reads = before(shape, i)
-        made[f"o{i}.txt"] = made[reads] + f"{i}\n"
-        files[f"o{i}.txt"] = made[f"o{i}.txt"]
-        lock += [f"  s{i}:", f"    cmd: (cat {reads}; echo {i}) > o{i}.txt"]
-        for key, name in (("deps", reads), ("outs", f"o{i}.txt")):
-            text = made[name].encode()
-            lock += [f"    {key}:", f"    - path: {name}", "      hash: md5", f"      md5: {hashlib.md5(text).hexdigest()}", f"      size: {len(text)}"]
-    return {**files, "dvc.lock": "\n".join(lock) + "\n"}
 
 
 def snakemake(shape, n):
@@ -234,11 +219,6 @@ def main():
             tools = [Tool(name, *TOOLS[name], pathlib.Path(tmp) / shape, shape, a.stages) for name in names]
             cold, still = {}, {t.name: [] for t in tools}
             for t in tools:
-                if t.name == "dvc" and a.stages > 300:
-                    t.write(dvc_made(shape, a.stages))
-                    cold[t.name] = None
-                    t.run()  # it hashes what is there
-                    continue
                 cold[t.name] = [t.run()]
                 if cold[t.name][0]["code"]:
                     print(f"{shape} of {a.stages}: {t.name} ends with exit code {cold[t.name][0]['code']}", flush=True)
