@@ -108,7 +108,8 @@ func (m *matcher) shapes(g *Graph) []*shape {
 	at := map[string]*shape{}
 	type place struct {
 		token.Position
-		kind string
+		kind     string
+		internal bool // an eval and its baseline are no sweep
 	}
 	made := map[place][]*shape{}
 	for i, s := range g.Stages {
@@ -130,7 +131,7 @@ func (m *matcher) shapes(g *Graph) []*shape {
 		}
 		all[i], at[s.Name] = sh, sh
 		if s.Pos.IsValid() {
-			key := place{s.Pos, s.Kind}
+			key := place{s.Pos, s.Kind, s.Internal}
 			made[key] = append(made[key], sh)
 		}
 	}
@@ -269,26 +270,33 @@ func (m *matcher) nearest() map[string]string {
 }
 
 // gain is how much less there is to say of two stages as one than as one that is gone and one that is new, in sixteenths of a field:
-// the fields that they share, and a little for each stage that reads both. It says whether they may be one. Strictly, what an edge
-// leads to must be the same; else it may be what is in no pair yet.
+// the fields that they share, and a little for each stage that reads both. It says whether they may be one, whatever their gates: a gate
+// judges what is there, and one that was loosened must not pass for another. Strictly, what an edge leads to must be the same; else it may
+// be what is in no pair yet.
 func (m *matcher) gain(o, n *shape, strictly bool) (gain int, fits bool) {
-	shared, differ, fits := 0, 0, true
+	shared, differ, fits, gates := 0, 0, true, 0
 	walk(o, n, func(a, b *trait) {
+		path := cmp.Or(a, b).path
+		if strings.HasPrefix(path, "gate.") {
+			if a != nil && b != nil && *a == *b {
+				gates = 1
+			}
+			return
+		}
 		if a != nil && b != nil && a.value == b.value && (a.from == "") == (b.from == "") && (a.from == "" || m.corresponds(a.from, b.from, strictly)) {
 			shared++
 			return
 		}
 		differ++
-		path := cmp.Or(a, b).path
 		fits = fits && !o.swept[path] && !n.swept[path]
 	})
 	readers := 0
 	for _, name := range n.readers[:min(len(n.readers), 16)] {
-		if was := m.wasOf(name); was != "" && slices.Contains(o.readers, was) && readers < 15 {
+		if was := m.wasOf(name); was != "" && slices.Contains(o.readers, was) && readers < 14 {
 			readers++
 		}
 	}
-	return 16*shared + readers + 1, fits && differ <= shared
+	return 16*shared + readers + gates + 1, fits && differ <= shared
 }
 
 func (m *matcher) corresponds(before, after string, strictly bool) bool {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -294,11 +293,11 @@ func (f *flags) comparePipeline(ctx, within context.Context, pair pair, before, 
 			p.Change = "changed"
 		}
 		p.Stages = append(p.Stages, s)
-		p.Advice = append(p.Advice, gateAdvice(&c, after)...)
 		if c.New != nil {
 			p.Advice = append(p.Advice, pinAdvice(&c, r.Unpinned(c.New), after)...)
 		}
 	}
+	p.Advice = append(p.Advice, gateAdvice(changes, old, b.Graph, after)...)
 	p.Advice = append(p.Advice, brought(old.Advice, after.placed(b.Advice))...)
 	p.Notes = brought(old.Notes, after.placed(b.Notes))
 	return p, nil
@@ -348,30 +347,6 @@ func sourcesOf(s *pipelines.Stage) []pipelines.Source {
 		return nil
 	}
 	return s.Sources
-}
-
-// gateAdvice tells of a gate that holds less than it did.
-func gateAdvice(c *pipelines.StageChange, after *side) (advice []finding) {
-	for _, f := range c.Fields {
-		bound, ok := strings.CutPrefix(f.Field, "gate.")
-		if !ok || f.Old == nil {
-			continue
-		}
-		name := bound[strings.LastIndexByte(bound, '.')+1:]
-		old, _ := f.Old.(float64)
-		now, is := f.New.(float64)
-		var what string
-		switch lower := name == "minimum"; {
-		case f.New == nil:
-			what = fmt.Sprintf("the gate's bound of %v is gone", f.Old)
-		case is && (lower && now < old || !lower && now > old):
-			what = fmt.Sprintf("the gate is loosened: %v, and %v before", f.New, f.Old)
-		default:
-			continue
-		}
-		advice = append(advice, finding{after.pos(f.NewPos), "stages." + c.Name() + "." + f.Field, what})
-	}
-	return advice
 }
 
 // pinAdvice tells of hub sources that the change brings and that may be another model tomorrow.
