@@ -56,6 +56,9 @@ type StagePlan struct {
 	shorter    *shorter         // a training of another length that it goes on from
 }
 
+// Gated says whether a gate that fails blocks the stage, or one before it.
+func (p *StagePlan) Gated() bool { return p.Action == Blocked && p.blocked == 4 }
+
 // Since is what changed between the record that a stage reuses and the run before it; for other stages, their Why.
 func (p *StagePlan) Since() []Change {
 	if p.Action == Reuse {

@@ -129,6 +129,7 @@ type diffStage struct {
 	Action    *runner.Action `json:"action"` // null of a removed one
 	Fields    []diffField    `json:"fields"`
 	Cause     *string        `json:"cause"`             // STAGE.FIELD that changes its key
+	Why       []string       `json:"why,omitempty"`     // what gates say of it: one fails, its own or one that blocks it, or is not judged
 	Unknown   []string       `json:"unknown,omitempty"` // files that one of the revisions does not have
 	Predicted *float64       `json:"predicted_seconds"`
 }
@@ -287,7 +288,7 @@ func (f *flags) comparePipeline(ctx, within context.Context, pair pair, before, 
 			}
 		}
 		if planned := plan.Stage(s.Name); planned != nil && c.New != nil {
-			s.Action, s.Predicted = &planned.Action, planned.Predicted
+			s.Action, s.Predicted, s.Why = &planned.Action, planned.Predicted, judged(planned)
 		}
 		if p.Change == "same" && s.Change != "same" && (s.Change != "renamed" || c.Differs()) {
 			p.Change = "changed"

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hone-ml/hone/pipelines"
+	"github.com/hone-ml/hone/runner"
 )
 
 // gateAdvice tells of gates that hold less than they did: one that was loosened or is gone, and what waits for one no longer.
@@ -118,4 +119,17 @@ func awaited(s *pipelines.Stage) (names []string) {
 		names = append(names, e.From)
 	}
 	return names
+}
+
+// judged is what gates say of a stage as it is now: that its own fails or cannot be judged, or that one blocks it.
+func judged(s *runner.StagePlan) (lines []string) {
+	for _, f := range s.Failures {
+		lines = append(lines, "gate fails: "+f.String())
+	}
+	for _, c := range s.Why {
+		if c.Says && (s.Gated() || s.Action == runner.Reuse && c.Field == "gate") {
+			lines = append(lines, reason(s, c))
+		}
+	}
+	return lines
 }

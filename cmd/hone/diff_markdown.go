@@ -166,11 +166,14 @@ func (p *diffPipeline) table(b *strings.Builder, most int) {
 		case "uncompared":
 			change = "not compared"
 		}
-		because := ""
+		var because []string
 		if s.Cause != nil && s.Change != "added" {
-			because = codeCell(*s.Cause)
+			because = append(because, codeCell(*s.Cause))
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", codeCell(s.Name), s.Kind, change, s.does(), because)
+		for _, why := range s.Why {
+			because = append(because, escaped(why))
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", codeCell(s.Name), s.Kind, change, s.does(), strings.Join(because, "; "))
 	}
 	if more > 0 {
 		fmt.Fprintf(b, "\nand %s more\n", count(more, "stage"))
@@ -253,7 +256,7 @@ func (p *diffPipeline) mermaid() *mermaid {
 		case "same":
 			class = "reuse"
 			if s.again() {
-				class = "run"
+				class = s.does()
 			}
 		case "uncompared":
 			class = s.does()

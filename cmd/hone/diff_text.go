@@ -16,20 +16,23 @@ import (
 // diffMarks are of changes, as they are printed.
 var diffMarks = map[string]string{"added": "+", "removed": "-", "changed": "~", "renamed": ">", "same": " ", "uncompared": "?"}
 
-// tells says whether a stage is worth a line: something of it differs, or it runs again because of one before it.
+// tells says whether a stage is worth a line: something of it differs, it runs again because of one before it, or a gate says something of it.
 func (s *diffStage) tells() bool {
 	if s.Internal { // it follows from the stage that it is of
 		return false
 	}
-	return s.Change != "same" || s.Cause != nil
+	return s.Change != "same" || s.Cause != nil || s.Why != nil
 }
 
-// again says whether the change makes a stage run that the store has no result of.
+// again says whether the change makes a stage run that the store has no result of; one that a gate blocks would, whatever it follows from.
 func (s *diffStage) again() bool {
+	if s.does() == string(runner.Blocked) && s.Why != nil {
+		return true
+	}
 	return s.Cause != nil && s.Action != nil && *s.Action != runner.Reuse
 }
 
-// says is a line a thing to say of the stage: its fields, else what it follows from.
+// says is a line a thing to say of the stage: its fields, else what it follows from, and what gates say.
 func (s *diffStage) says() (lines []string) {
 	if s.Was != "" {
 		lines = append(lines, "was "+s.Was)
@@ -43,7 +46,7 @@ func (s *diffStage) says() (lines []string) {
 	if s.Cause != nil && !slices.ContainsFunc(s.Fields, func(f diffField) bool { return f.Keyed }) && s.Change != "added" {
 		lines = append(lines, "by "+*s.Cause)
 	}
-	return lines
+	return append(lines, s.Why...)
 }
 
 // String is the field with its old and new value and its place.
