@@ -19,7 +19,11 @@ type detail struct {
 	stages, pipelines int // so many; stages of each pipeline
 }
 
-// diffMarkdown writes a comment for a pull request: a summary, a table and a graph a pipeline, the fields folded. A change too big for a
+// fewFields is how many fields a comment shows unfolded.
+const fewFields = 10
+
+// diffMarkdown writes a comment for a pull request: a summary; a pipeline what is wrong with it and advice, a table, the fields, folded where
+// they are many, and a graph; those that are invalid first. A change too big for a
 // comment loses its graphs first, then its fields, then ever more stages of each pipeline, then pipelines, and says so.
 func diffMarkdown(c *cobra.Command, d *comparison) error {
 	var text string
@@ -53,9 +57,18 @@ func (d *comparison) markdown(how detail) string {
 		}
 		fmt.Fprintf(&b, "\n> **invalid** %s\n", e.markdown())
 	}
+	var order []*diffPipeline // those that are invalid first
+	fields := 0
+	for _, invalid := range []bool{true, false} {
+		for i := range d.Pipelines {
+			if p := &d.Pipelines[i]; (p.Change == "invalid") == invalid {
+				order = append(order, p)
+				fields += p.fields()
+			}
+		}
+	}
 	shown, more := 0, 0
-	for i := range d.Pipelines {
-		p := &d.Pipelines[i]
+	for _, p := range order {
 		if p.silent() {
 			continue
 		}
@@ -63,7 +76,7 @@ func (d *comparison) markdown(how detail) string {
 			more++
 			continue
 		}
-		p.markdown(&b, how, d.Base[:12])
+		p.markdown(&b, how, d.Base[:12], fields <= fewFields)
 	}
 	if more > 0 {
 		fmt.Fprintf(&b, "\nand %s more: too much for a comment\n", count(more, "pipeline"))
@@ -96,7 +109,7 @@ func (d *comparison) arguments() string {
 	return line
 }
 
-func (p *diffPipeline) markdown(b *strings.Builder, how detail, base string) {
+func (p *diffPipeline) markdown(b *strings.Builder, how detail, base string, open bool) {
 	title := code(p.Path)
 	if p.Name != "" && p.Name != path.Base(p.Path) {
 		title = escaped(p.Name) + " in " + title
@@ -118,20 +131,6 @@ func (p *diffPipeline) markdown(b *strings.Builder, how detail, base string) {
 	for _, f := range p.Intent {
 		fmt.Fprintf(b, "\n%s: %s → %s (%s)\n", code(f.Field), code(brief(f.Old)), code(brief(f.New)), f.effect())
 	}
-	if how.graphs && p.Change != "same" && p.Change != "invalid" {
-		if m := p.mermaid(); m.fits() {
-			fmt.Fprintf(b, "\n```mermaid\n%s```\n", m)
-		} else {
-			b.WriteString("\nThe graph is too big to be drawn here.\n")
-		}
-	}
-	if how.stages > 0 {
-		p.table(b, how.stages)
-	}
-	if how.fields {
-		p.folded(b)
-		p.invalidThen(b, base)
-	}
 	tell := func(kind string, findings []finding) {
 		for _, a := range findings {
 			fmt.Fprintf(b, "\n> **%s** %s\n", kind, a.markdown())
@@ -139,6 +138,20 @@ func (p *diffPipeline) markdown(b *strings.Builder, how detail, base string) {
 	}
 	tell("advice", p.Advice)
 	tell("note", p.Notes)
+	if how.stages > 0 {
+		p.table(b, how.stages)
+	}
+	if how.fields {
+		p.values(b, open)
+		p.invalidThen(b, base)
+	}
+	if how.graphs && p.Change != "same" && p.Change != "invalid" {
+		if m := p.mermaid(); m.fits() {
+			fmt.Fprintf(b, "\n```mermaid\n%s```\n", m)
+		} else {
+			b.WriteString("\nThe graph is too big to be drawn here.\n")
+		}
+	}
 }
 
 // table is a line a stage that differs or runs again, so many at most.
@@ -180,16 +193,24 @@ func (p *diffPipeline) table(b *strings.Builder, most int) {
 	}
 }
 
-// folded is the fields, hidden until they are asked for.
-func (p *diffPipeline) folded(b *strings.Builder) {
-	fields := 0
+// fields is how many there are to show.
+func (p *diffPipeline) fields() (n int) {
 	for _, s := range p.Stages {
-		fields += len(s.Fields)
+		n += len(s.Fields)
 	}
+	return n
+}
+
+// values is the fields with what they were and are, open or hidden until they are asked for.
+func (p *diffPipeline) values(b *strings.Builder, open bool) {
+	fields, details := p.fields(), "<details>"
 	if fields == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n<details><summary>%s</summary>\n\n| field | was | is | at |\n|---|---|---|---|\n", count(fields, "field"))
+	if open {
+		details = "<details open>"
+	}
+	fmt.Fprintf(b, "\n%s<summary>%s</summary>\n\n| field | was | is | at |\n|---|---|---|---|\n", details, count(fields, "field"))
 	for _, s := range p.Stages {
 		for _, f := range s.Fields {
 			name := codeCell(s.Name + "." + f.Field)
