@@ -76,7 +76,7 @@ func (f diffField) effect() string {
 func (f diffField) places() string {
 	was, now := withoutColumn(f.OldPos), withoutColumn(f.NewPos)
 	switch {
-	case was == now || was == "":
+	case was == now || was == "" || f.Old == nil: // where there was no field is its stage
 		return now
 	case now == "":
 		return was
@@ -220,7 +220,7 @@ func (s *diffStage) does() string {
 	return string(*s.Action)
 }
 
-// summary is how much changed and what runs, in a line.
+// summary is what was not compared, how much changed and what runs, in a line.
 func (d *comparison) summary() string {
 	changes, actions := map[string]int{}, map[runner.Action]int{}
 	pipelines, uncompared := 0, 0
@@ -243,17 +243,17 @@ func (d *comparison) summary() string {
 			}
 		}
 	}
-	apart := ""
-	if uncompared > 0 {
-		apart = fmt.Sprintf(", %d not compared", uncompared)
-	}
-	if uncompared > 0 && uncompared == len(d.Pipelines) {
-		return "not compared: " + count(uncompared, "pipeline")
+	line := d.apart(uncompared)
+	switch {
+	case uncompared > 0 && uncompared == len(d.Pipelines):
+		return line
+	case line != "":
+		line += "; "
 	}
 	if pipelines == 0 {
-		return "no change in meaning (" + count(len(d.Pipelines)-uncompared, "pipeline") + ")" + apart
+		return line + "no change in meaning (" + count(len(d.Pipelines)-uncompared, "pipeline") + ")"
 	}
-	line := count(pipelines, "pipeline") + " changed" + apart
+	line += count(pipelines, "pipeline") + " changed"
 	var parts []string
 	for _, change := range []string{"added", "removed", "changed", "renamed"} {
 		if n := changes[change]; n > 0 {
@@ -275,5 +275,24 @@ func (d *comparison) summary() string {
 	if parts == nil {
 		return line + "; nothing to run for it"
 	}
-	return line + "; because of it: " + strings.Join(parts, ", ")
+	return line + "; with what follows: " + strings.Join(parts, ", ")
+}
+
+// apart is what was not compared, so many pipelines among it, or else what is invalid; empty where that is nothing.
+func (d *comparison) apart(pipelines int) string {
+	var parts []string
+	if pipelines > 0 {
+		parts = append(parts, count(pipelines, "pipeline"))
+	}
+	if files := len(d.unknown()); files > 0 {
+		parts = append(parts, count(files, "file"))
+	}
+	line := ""
+	if parts != nil {
+		line = "not compared: " + strings.Join(parts, ", ")
+	}
+	if pipelines == 0 && len(d.Errors) > 0 { // in what no pipeline imports
+		line = strings.TrimPrefix(line+"; invalid: "+count(len(d.Errors), "error"), "; ")
+	}
+	return line
 }
