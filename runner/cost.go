@@ -119,7 +119,7 @@ func (f *forecast) cost(p *StagePlan) *Cost {
 	}
 	if err == nil {
 		c.Disk = &now.Disk
-		c.Warning = f.short(s, machine, now.Memory).Msg
+		c.Warning = f.short(s, machine, now).Msg
 	}
 	f.charge(c, s)
 	return c

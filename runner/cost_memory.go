@@ -15,8 +15,54 @@ import (
 // weights, gradients and the optimiser's state alone, as they are held, are more than that has; whatever is an estimate is advice. Models that are
 // not made yet are as the stages before them say; of one that nobody can know the shape of, nothing is said.
 func (r *Runner) Fit() (errs, advice pipelines.Errors) {
+	f := r.beforehand()
+	for _, s := range r.stages {
+		switch said, refused := f.fit(s); {
+		case refused:
+			errs = append(errs, said)
+		case said.Msg != "":
+			advice = append(advice, said)
+		}
+	}
+	return errs, advice
+}
+
+// Refuse is the errors of Fit, of stages that would run: what is made already needs no memory.
+func (r *Runner) Refuse() error {
+	f := r.beforehand()
+	refused := map[string]pipelines.Error{}
+	for _, s := range r.stages {
+		if s.Resources.Machine == nil && s.Resources.Memory == 0 { // nothing is declared
+			continue
+		}
+		if said, ok := f.fit(s); ok {
+			refused[s.Name] = said
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	plan, err := r.Plan()
+	if err != nil {
+		return err
+	}
+	var errs pipelines.Errors
+	for _, s := range plan.Stages {
+		if said, ok := refused[s.Name]; ok && s.Action != Reuse {
+			errs = append(errs, said)
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs
+}
+
+// beforehand is a forecast without a plan: what the last run made is a good guess where the stage, and those before it, say what they said
+// then.
+func (r *Runner) beforehand() *forecast {
 	f := &forecast{Runner: r, outputs: map[string]Outputs{}}
-	for _, s := range r.stages { // what the last run made is a good guess where the stage, and those before it, say what they said then
+	for _, s := range r.stages {
 		rec := r.lastRun(s.Name)
 		config, err := ingredients(s, nil, nil)
 		before := slices.ContainsFunc(s.Inputs, func(in pipelines.Input) bool { return f.outputs[in.Edge.From] == nil })
@@ -24,39 +70,32 @@ func (r *Runner) Fit() (errs, advice pipelines.Errors) {
 			f.outputs[s.Name] = rec.Outputs
 		}
 	}
-	for _, s := range r.stages {
-		if !schemas.Computes(s.Kind) || s.Internal {
-			continue
-		}
-		m := f.machineOf(s)
-		w := f.stageWork(s, m)
-		w.longest = true // before any data is read
-		e, err := w.estimate()
-		if err != nil {
-			continue
-		}
-		limit, declared, of := memoryOf(s, m)
-		switch {
-		case limit == 0 || e.Memory <= limit:
-		case e.Least > limit:
-			wrong := pipelines.Error{Pos: s.At(declared), Path: "stages." + s.Name + "." + declared, Msg: f.impossible(s, m, e.Least, limit, of)}
-			if declared != "" {
-				errs = append(errs, wrong)
-			} else {
-				wrong.Path = strings.TrimSuffix(wrong.Path, ".")
-				advice = append(advice, wrong)
-			}
-		default:
-			w.longest = false
-			if e, err = w.estimate(); err != nil {
-				continue
-			}
-			if short := f.short(s, m, e.Memory); short.Msg != "" {
-				advice = append(advice, short)
-			}
+	return f
+}
+
+// fit is what to say of a stage that will not have the memory it takes, and whether that is an error; without a message where it will.
+func (f *forecast) fit(s *pipelines.Stage) (said pipelines.Error, refused bool) {
+	if !schemas.Computes(s.Kind) || s.Internal {
+		return said, false
+	}
+	m := f.machineOf(s)
+	w := f.stageWork(s, m)
+	w.longest = true // before any data is read
+	e, err := w.estimate()
+	if err != nil {
+		return said, false
+	}
+	limit, declared, _ := memoryOf(s, m)
+	if limit == 0 || e.Memory <= limit {
+		return said, false
+	}
+	if e.Least <= limit {
+		w.longest = false
+		if e, err = w.estimate(); err != nil {
+			return said, false
 		}
 	}
-	return errs, advice
+	return f.short(s, m, e), declared != "" && e.Least > limit
 }
 
 // memoryOf is the memory that a stage will have, the field that says so, and whose it is; 0 is not known. What the scheduler reserves of main
@@ -73,14 +112,18 @@ func memoryOf(s *pipelines.Stage, m cost.Machine) (limit int64, field, of string
 	return m.Memory, "", "this machine has "
 }
 
-// short is what to say of a stage whose peak is more than it will have; without a message where it is not.
-func (f *forecast) short(s *pipelines.Stage, m cost.Machine, peak int64) pipelines.Error {
-	limit, _, of := memoryOf(s, m)
-	if !schemas.Computes(s.Kind) || limit == 0 || peak <= limit {
+// short is what to say of a stage that takes more than it will have; without a message where it does not. Where the weights alone are too many,
+// no batch is small enough.
+func (f *forecast) short(s *pipelines.Stage, m cost.Machine, e cost.Estimate) pipelines.Error {
+	limit, declared, of := memoryOf(s, m)
+	if !schemas.Computes(s.Kind) || limit == 0 || e.Memory <= limit {
 		return pipelines.Error{}
 	}
+	if e.Least > limit {
+		return pipelines.Error{Pos: s.At(declared), Path: strings.TrimSuffix("stages."+s.Name+"."+declared, "."), Msg: f.impossible(s, m, e.Least, limit, of)}
+	}
 	field, less := schemas.Spares(s.Kind, s.Config)
-	said := pipelines.Error{Pos: s.At(field), Path: strings.TrimSuffix("stages."+s.Name+"."+field, "."), Msg: fmt.Sprintf("takes about %s of memory, and %s%s", store.Size(peak), of, store.Size(limit))}
+	said := pipelines.Error{Pos: s.At(field), Path: strings.TrimSuffix("stages."+s.Name+"."+field, "."), Msg: fmt.Sprintf("takes about %s of memory, and %s%s", store.Size(e.Memory), of, store.Size(limit))}
 	if less != "" {
 		said.Msg += "; " + less
 	}

@@ -30,7 +30,8 @@ there are any, else from the model's arithmetic and what hone doctor --bench
 measured of this machine; --json says what each figure stands on. HONE_PRICE
 ("2.50 USD/h"), or resources.price, adds money. docs/cost.md says how.
 
-It executes nothing, and needs no network but that of --remote.
+It executes nothing, and needs no network but that of --remote. A stage that cannot have the memory it takes, as hone vet
+says, is exit code 3, here and of hone run.
 
 --out writes the plan to a file, which hone run FILE carries out, or refuses where anything changed since: a field, a
 source file, what the store has, hone itself. Only what the plan says is run.
@@ -44,6 +45,9 @@ a stage, else 0.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			r, _, err := f.runner(args, runner.Options{})
 			if err != nil {
+				return err
+			}
+			if err := r.Refuse(); err != nil {
 				return err
 			}
 			plan, err := r.Plan()

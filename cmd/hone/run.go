@@ -90,6 +90,9 @@ stays there; hone pull brings it.`,
 						return err
 					}
 				}
+				if err := r.Refuse(); err != nil {
+					return err
+				}
 				advise(f.advice)
 				if r.New() {
 					place = f.found
