@@ -1,14 +1,24 @@
 // Package near finds the name that a misspelt one was probably meant to be.
 package near
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// Name is the nearest of the names, the first of those as near; "" where none is within a third of the letters.
+// Name is the nearest of the names, the first of those as near. Where none is within a third of the letters it is the only one that begins
+// so, by three letters or more; else "".
 func Name(name string, have []string) string {
 	best, distance := "", (len(name)+1)/3+1
 	for _, h := range have {
 		if d := edits(strings.ToLower(name), strings.ToLower(h)); d < distance {
 			best, distance = h, d
+		}
+	}
+	if best == "" && len(name) >= 3 {
+		longer := func(h string) bool { return strings.HasPrefix(strings.ToLower(h), strings.ToLower(name)) }
+		if i := slices.IndexFunc(have, longer); i >= 0 && !slices.ContainsFunc(have[i+1:], longer) {
+			best = have[i]
 		}
 	}
 	return best
