@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/hone-ml/hone/internal/near"
 )
 
 // checked makes a wrong number of arguments a matter of usage, and says what to write instead where that is known.
@@ -39,8 +42,15 @@ func checked(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// wrongFlag says what a flag wants that was given something else; the library names Go's functions.
-func wrongFlag(err error) error {
+// wrongFlag says which flag one that there is not may have meant, and what a flag wants that was given something else; the library names Go's
+// functions.
+func wrongFlag(c *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && unknown.GetSpecifiedShortnames() == "" {
+		if meant := flagMeant(c, unknown.GetSpecifiedName()); meant != "" {
+			return fmt.Errorf("%w (did you mean --%s?)", err, meant)
+		}
+		return err
+	}
 	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
 		return err
@@ -59,6 +69,25 @@ func wrongFlag(err error) error {
 		return err
 	}
 	return fmt.Errorf("--%s %s: wants %s", flag.Name, value, wants)
+}
+
+// flagMeant is the flag that is called almost so, or that takes such a value: markdown is one of --format; "" where there is none.
+func flagMeant(c *cobra.Command, name string) (meant string) {
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		names = append(names, f.Name)
+		_, values, _ := strings.Cut(f.Usage, "`: ")
+		if slices.Contains(strings.FieldsFunc(values, func(r rune) bool { return strings.ContainsRune(" ,:;()", r) }), name) {
+			meant = f.Name + " " + name
+		}
+	})
+	if close := near.Name(name, names); close != "" {
+		return close
+	}
+	return meant
 }
 
 // suggested is the verb that a misspelt one may have meant.

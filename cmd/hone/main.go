@@ -70,15 +70,18 @@ every verb's --json has what that of vet does.`,
 		Example: `  hone init mine       a new experiment, which runs as it is
   hone run mine        run it; a second run reuses everything
   hone chat tune --pipeline mine`,
+		Version:       versionLine(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	cobra.EnableCommandSorting = false // in the order of use
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().Bool("version", false, "the version of this program")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage("%w\n%s --help says more", wrongFlag(err), c.CommandPath())
+		return usage("%w\n%s --help says more", wrongFlag(c, err), c.CommandPath())
 	})
 	for _, command := range []func() *cobra.Command{
 		initCommand, vetCommand, planCommand, runCommand, whyCommand,

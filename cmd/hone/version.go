@@ -25,13 +25,17 @@ func versionCommand() *cobra.Command {
 					"version": version(), "protocol": job.Protocol, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
 				})
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "hone %s (job protocol %d, %s, %s/%s)\n",
-				version(), job.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(c.OutOrStdout(), versionLine())
 			return err
 		},
 	}
 	f.register(c, "json")
 	return c
+}
+
+// versionLine is what hone version and hone --version print.
+func versionLine() string {
+	return fmt.Sprintf("hone %s (job protocol %d, %s, %s/%s)", version(), job.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version is the release, the module's version or the commit that was built.
