@@ -1,11 +1,14 @@
 package pipelines
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"cuelang.org/go/cue/load"
+	"cuelang.org/go/cue/parser"
 	"cuelang.org/go/mod/modfile"
 
 	"github.com/hone-ml/hone/schemas"
@@ -105,6 +108,34 @@ func moduleRoot(dir, within string) string {
 		}
 		dir = parent
 	}
+}
+
+// Above is a CUE file of a package in a folder above dir, within the module that dir is in: CUE unifies it with what dir has of that package.
+// It is "" where there is none.
+func Above(dir, name string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	root := moduleRoot(dir, "")
+	for root != "" && dir != root {
+		dir = filepath.Dir(dir)
+		files, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		for _, file := range files {
+			path := filepath.Join(dir, file.Name())
+			if filepath.Ext(path) != ".cue" {
+				continue
+			}
+			f, err := parser.ParseFile(path, nil, parser.PackageClauseOnly)
+			if err == nil && f.PackageName() == name {
+				return shownPath(path), nil
+			}
+		}
+	}
+	return "", nil
 }
 
 func removeDep(m *modfile.File, module string) bool {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"cuelang.org/go/cue/parser"
 	"github.com/spf13/cobra"
 
 	"github.com/hone-ml/hone/examples"
@@ -47,6 +48,9 @@ What a template needs besides is said at once, with the command that gets it.`,
 				return usage("--template %s: one of %s", template, strings.Join(templates, ", "))
 			}
 			if err := usable(dir); err != nil {
+				return err
+			}
+			if err := apart(dir, files); err != nil {
 				return err
 			}
 			written, err := writeTemplate(dir, files)
@@ -87,6 +91,24 @@ func usable(dir string) error {
 			return nil
 		}
 	}
+}
+
+// apart refuses a folder below a pipeline of the template's own package: CUE unifies what a module's folders above have of a package with what
+// is in the folder.
+func apart(dir string, files fs.FS) error {
+	b, err := fs.ReadFile(files, "pipeline.cue")
+	if err != nil {
+		return err
+	}
+	of, err := parser.ParseFile("pipeline.cue", b, parser.PackageClauseOnly)
+	if err != nil {
+		return err
+	}
+	above, err := pipelines.Above(dir, of.PackageName())
+	if err != nil || above == "" {
+		return err
+	}
+	return usage("%s: %s, in a folder above it, is of the package %s too, and CUE would take both for one pipeline; beside that folder it is one of its own", dir, above, of.PackageName())
 }
 
 // writeTemplate copies a template to dir. It writes nothing where a file of the template is there already.
