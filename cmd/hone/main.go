@@ -16,6 +16,7 @@ import (
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner"
+	"github.com/hone-ml/hone/runner/remote"
 	"github.com/hone-ml/hone/runner/store"
 )
 
@@ -25,7 +26,7 @@ const (
 	exitUsage       = 2   // wrong usage
 	exitInvalid     = 3   // the pipeline is invalid
 	exitGate        = 4   // an eval gate failed
-	exitDamaged     = 5   // the store is damaged
+	exitDamaged     = 5   // the store is damaged, or a remote
 	exitEnvironment = 6   // the environment lacks something
 	exitInterrupted = 130 // SIGINT
 )
@@ -65,7 +66,7 @@ func rootCommand() *cobra.Command {
 what would run and why, runs only what changed, and keeps every artifact by the hash of its content.
 
 The exit code is 1 where a stage failed, 2 for wrong usage, 3 for an invalid pipeline, 4 where the gate of an eval
-fails, 5 for a damaged store, 6 where the machine lacks something, and 130 when interrupted. Of an invalid pipeline
+fails, 5 for a damaged store or remote, 6 where the machine lacks something, and 130 when interrupted. Of an invalid pipeline
 every verb's --json has what that of vet does.`,
 		Example: `  hone init mine       a new experiment, which runs as it is
   hone run mine        run it; a second run reuses everything
@@ -124,6 +125,7 @@ func exitCode(err error) int {
 		stage   *runner.UnknownStageError
 		failure *job.Error
 		damage  *store.Damage
+		there   *remote.Damage
 		closed  *store.ReadOnlyError
 	)
 	switch {
@@ -139,7 +141,7 @@ func exitCode(err error) int {
 		return exitEnvironment
 	case errors.As(err, &failure) && failure.Code != 0:
 		return failure.Code
-	case errors.As(err, &damage):
+	case errors.As(err, &damage), errors.As(err, &there):
 		return exitDamaged
 	}
 	return exitFailed

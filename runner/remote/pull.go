@@ -80,14 +80,14 @@ func (r *Remote) Report(ctx context.Context, tree string) ([]byte, error) {
 	}
 	i := slices.IndexFunc(files, func(f store.File) bool { return f.Path == "report.json" })
 	if i < 0 {
-		return nil, fmt.Errorf("%s: trees/%s: no report.json", r.name, tree)
+		return nil, damaged("%s: trees/%s: no report.json", r.name, tree)
 	}
 	b, err := r.small(ctx, "objects/"+files[i].Object, reportLimit)
 	if err != nil {
 		return nil, err
 	}
 	if store.Sum(b) != store.ObjectHash(files[i].Object) {
-		return nil, fmt.Errorf("%s: %w", r.name, &store.OtherBytesError{Object: files[i].Object})
+		return nil, damaged("%s: %w", r.name, &store.OtherBytesError{Object: files[i].Object})
 	}
 	return b, nil
 }
@@ -149,7 +149,7 @@ func (r *Remote) getObject(ctx context.Context, object string) error {
 	name := "objects/" + object
 	size, err := r.bucket.Size(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %s is not there, and a record needs it; hone push --again mends it", r.name, name)
+		return damaged("%s: %s is not there, and a record needs it; hone push --again mends it", r.name, name)
 	}
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (r *Remote) getObject(ctx context.Context, object string) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.As(err, &other):
-			return fmt.Errorf("%s: %w; hone push --again from a sound store mends it", r.name, other)
+			return damaged("%s: %w; hone push --again from a sound store mends it", r.name, other)
 		case try == tries, errors.Is(err, syscall.ENOSPC):
 			return fmt.Errorf("%s: %s: %w", r.name, name, err)
 		}

@@ -136,10 +136,10 @@ func (r *Remote) record(ctx context.Context, name string) (*sent, error) {
 		}
 		s, err := parseRecord(path.Base(path.Dir(name)), b)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", r.name, name, err)
+			return nil, damaged("%s: %s: %w", r.name, name, err)
 		}
 		if id := r.store.RecordID(s.Record); name != recordName(s.Record.Key, id) {
-			return nil, fmt.Errorf("%s: %s: of other numerics than its name says", r.name, name)
+			return nil, damaged("%s: %s: of other numerics than its name says", r.name, name)
 		}
 		return s, nil
 	})
@@ -175,18 +175,26 @@ func (r *Remote) small(ctx context.Context, name string, limit int64) ([]byte, e
 	return b, nil
 }
 
+// Damage is what a remote has, or lacks, other than its names and records say.
+type Damage struct{ err error }
+
+func (e *Damage) Error() string { return e.err.Error() }
+func (e *Damage) Unwrap() error { return e.err }
+
+func damaged(format string, args ...any) error { return &Damage{fmt.Errorf(format, args...)} }
+
 // manifest reads the list of an artifact's files.
 func (r *Remote) manifest(ctx context.Context, tree string) ([]byte, []store.File, error) {
 	b, err := r.small(ctx, "trees/"+tree, manifestLimit)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%s: trees/%s is not there, and a record names it; hone push --again mends it", r.name, tree)
+		return nil, nil, damaged("%s: trees/%s is not there, and a record names it; hone push --again mends it", r.name, tree)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	files, err := store.ParseManifest(tree, b)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", r.name, err)
+		return nil, nil, damaged("%s: %w", r.name, err)
 	}
 	return b, files, nil
 }
