@@ -117,8 +117,11 @@ func (v verified) print(c *cobra.Command) error {
 		"unchecked": "signed, and the signature is not checked: --key FILE does",
 		"verified":  "signed by " + v.KeyID,
 	}[v.Signature]
-	_, err := fmt.Fprintf(w, "%s: %s, %s\nmade by %s/%s (%s), key %.12s\n%s\n",
-		v.Path, count(v.Files, "file"), count(len(v.Problems), "problem"), oneLine(v.Pipeline), oneLine(v.Stage), oneLine(v.Kind), oneLine(v.Key), said)
+	made := "which run made it is not told"
+	if v.Stage != "" {
+		made = fmt.Sprintf("made by %s/%s (%s), key %.12s", oneLine(v.Pipeline), oneLine(v.Stage), oneLine(v.Kind), oneLine(v.Key))
+	}
+	_, err := fmt.Fprintf(w, "%s: %s, %s\n%s\n%s\n", v.Path, count(v.Files, "file"), count(len(v.Problems), "problem"), made, said)
 	return err
 }
 

@@ -59,8 +59,8 @@ func (e *Malformed) Unwrap() error { return e.Err }
 // ErrUnsigned is that of a check with a key of statements without a signature.
 var ErrUnsigned = errors.New("not signed")
 
-// ErrSignature is that of a signature which is not of the key.
-var ErrSignature = errors.New("the signature is not of this key")
+// ErrSignature is that of a signature which the key does not verify: nobody can tell which of the two it is.
+var ErrSignature = errors.New("the signature does not hold: the statement was changed, or another key signed it")
 
 // Provenance is what a file of statements says, its signatures checked where there was a key.
 type Provenance struct {
