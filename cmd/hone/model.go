@@ -277,11 +277,11 @@ func (f *flags) verified(st *store.Store, name string, in job.Input) (*openedMod
 func (f *modelFlags) modelPort(g *pipelines.Graph, s *pipelines.Stage, port string) (pipelines.Output, error) {
 	var found []pipelines.Output
 	var names []string
-	isModel := func(o pipelines.Output) bool {
-		return o.Kind == "model" || o.Kind == "adapter" || f.files && s.Kind == "export"
+	isModel := func(of *pipelines.Stage, o pipelines.Output) bool {
+		return o.Kind == "model" || o.Kind == "adapter" || f.files && of.Kind == "export"
 	}
 	for _, o := range s.Outputs {
-		if !isModel(o) {
+		if !isModel(s, o) {
 			continue
 		}
 		if o.Port == port {
@@ -293,7 +293,7 @@ func (f *modelFlags) modelPort(g *pipelines.Graph, s *pipelines.Stage, port stri
 	case len(found) == 0:
 		var others []string
 		for _, other := range g.Stages {
-			if !other.Internal && slices.ContainsFunc(other.Outputs, isModel) {
+			if !other.Internal && slices.ContainsFunc(other.Outputs, func(o pipelines.Output) bool { return isModel(other, o) }) {
 				others = append(others, other.Name)
 			}
 		}
