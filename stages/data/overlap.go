@@ -56,24 +56,26 @@ type match struct {
 func overlap(ctx context.Context, j *stages.Job, field string, all bool) (exact, near *job.Proof, err error) {
 	questions, wholes := map[[sha256.Size]byte][]int64{}, map[[sha256.Size]byte][]int64{}
 	index := minhash.New(nearly)
-	rows, measured, err := eachAsked(ctx, j, field, nearMeasured, func(row int64, a asked, picked bool) {
+	var sample []int64 // of the field, for near ones
+	rows, _, err := eachAsked(ctx, j, field, nearMeasured, func(row int64, a asked, picked bool) {
 		questions[a.question] = append(questions[a.question], row)
 		wholes[a.whole] = append(wholes[a.whole], row)
 		if picked {
 			index.Add(row, a.text)
+			sample = append(sample, row)
 		}
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	sample := int64(nearTrained)
+	among := int64(nearTrained)
 	if all {
-		sample = 0
+		among = 0
 	}
 	same := map[int64]int64{}   // by row of the field, the first that is like it
 	alike := map[int64]bool{}   // answer and all
 	nearby := map[int64]match{} // by row of the field, the first that is nearly like it
-	trained, seen, err := eachAsked(ctx, j, "data", sample, func(row int64, a asked, picked bool) {
+	trained, seen, err := eachAsked(ctx, j, "data", among, func(row int64, a asked, picked bool) {
 		for _, other := range questions[a.question] {
 			if same[other] == 0 {
 				same[other] = row
@@ -93,7 +95,10 @@ func overlap(ctx context.Context, j *stages.Job, field string, all bool) (exact,
 		return nil, nil, err
 	}
 	maps.DeleteFunc(nearby, func(row int64, _ match) bool { return same[row] > 0 })
-	return tellExact(field, rows, same, alike), tellNear(field, nearby, measured, rows, seen, trained), nil
+	others := slices.DeleteFunc(slices.Clone(sample), func(row int64) bool { return same[row] > 0 })
+	exact = tellExact(field, rows, same, alike)
+	near = tellNear(field, nearby, len(same) > 0, int64(len(others)), rows-int64(len(same)), seen, trained)
+	return exact, near, nil
 }
 
 func tellExact(field string, rows int64, same map[int64]int64, alike map[int64]bool) *job.Proof {
@@ -114,13 +119,23 @@ func tellExact(field string, rows int64, same map[int64]int64, alike map[int64]b
 	return x
 }
 
-func tellNear(field string, nearby map[int64]match, measured, rows, seen, trained int64) *job.Proof {
-	x := &job.Proof{Name: job.ProofNear, Data: field, State: job.Proven, Rows: int64(len(nearby)), Of: measured, Found: []*job.Found{}}
-	if x.Message = fmt.Sprintf("none of %d rows nearly asks what is trained on", measured); x.Rows > 0 {
-		x.State, x.Message = job.Advice, Share(x.Rows, measured)+" nearly ask what is trained on"
+// tellNear is of the rows that do not overlap: all, or a sample of them, others.
+func tellNear(field string, nearby map[int64]match, overlap bool, others, all, seen, trained int64) *job.Proof {
+	x := &job.Proof{Name: job.ProofNear, Data: field, State: job.Proven, Rows: int64(len(nearby)), Of: others, Found: []*job.Found{}}
+	switch {
+	case others == 0 && overlap:
+		x.State, x.Message = job.Unproven, "no row is left besides those that overlap"
+		return x
+	case x.Rows > 0:
+		x.State, x.Message = job.Advice, Share(x.Rows, others)+" nearly ask what is trained on"
+	default:
+		x.Message = fmt.Sprintf("none of %d rows nearly asks what is trained on", others)
 	}
-	if measured < rows {
-		x.Message += fmt.Sprintf("; of %d, a sample", rows)
+	if overlap {
+		x.Message = "besides those, " + x.Message
+	}
+	if others < all {
+		x.Message += fmt.Sprintf("; of %d, a sample", all)
 	}
 	if seen < trained {
 		x.Message += fmt.Sprintf("; looked for in %d of %d rows; --all looks in all", seen, trained)

@@ -56,7 +56,7 @@ func TestOverlapsNear(t *testing.T) {
 	if exact.State != job.Advice || exact.Rows != 2 || exact.Found[0].Row != 2 || exact.Found[0].Same != 4 {
 		t.Errorf("exact: %+v", exact)
 	}
-	if near.State != job.Advice || near.Message != "1 of 4 rows (25%) nearly ask what is trained on" || len(near.Found) != 1 ||
+	if near.State != job.Advice || near.Message != "besides those, 1 of 2 rows (50%) nearly ask what is trained on" || len(near.Found) != 1 ||
 		near.Found[0].Row != 1 || near.Found[0].Same != 2 || near.Found[0].Message != "alike by 0.73" {
 		t.Errorf("near: %+v, %+v", near, near.Found)
 	}
