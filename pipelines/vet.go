@@ -24,6 +24,7 @@ type Vetting struct {
 	MaxBytes  int64    // of the sources that are read; no bound where 0
 	AllowExec bool     // run the programs of exec stages that rows come from
 	Run       string   // the command that makes what is not made: hone run examples/sft
+	Refused   []string // stages whose rows cannot be read: what is measured by them is left out
 
 	// Made says whether the store has what a stage gives now.
 	Made func(*Stage) (bool, error)
@@ -97,14 +98,16 @@ func (v *vet) proof(s *Stage) *Proof {
 	if config.Data, ok = add("data", Edge(config.Data), v.rows); !ok {
 		return p
 	}
-	against := func(name string, e schemas.Edge) {
-		if i := slices.Index(config.Against, e); i >= 0 { // rows may be there to measure by more than once
+	against := func(name string, e schemas.Edge) *schemas.VetSuite {
+		i := slices.Index(config.Against, e)
+		if i >= 0 { // rows may be there to measure by more than once
 			p.Against[i] += ", " + name
-			return
+			return &config.Suites[i]
 		}
 		by.Inputs = append(by.Inputs, Input{fmt.Sprintf("against[%d]", len(p.Against)), Edge(e)})
-		config.Against = append(config.Against, e)
+		config.Against, config.Suites = append(config.Against, e), append(config.Suites, schemas.VetSuite{})
 		p.Against = append(p.Against, name)
+		return &config.Suites[len(config.Suites)-1]
 	}
 	if config.Eval != nil {
 		if config.Eval.Data, ok = add("eval.data", Edge(config.Eval.Data), v.rows); ok {
@@ -117,15 +120,21 @@ func (v *vet) proof(s *Stage) *Proof {
 		if e.Kind != "eval" || e.Internal || !v.judges(e, s) {
 			continue
 		}
+		decoded, err := schemas.Decode(e.Kind, e.Config)
+		if err != nil {
+			panic(err) // Compile made it
+		}
+		suites := decoded.(*schemas.Eval).Suites
 		for _, in := range e.Inputs {
-			if suite, ok := strings.CutSuffix(in.Field, ".data"); ok && strings.HasPrefix(suite, "suites.") {
-				name := e.Name + "." + suite
+			if field, ok := strings.CutSuffix(in.Field, ".data"); ok && strings.HasPrefix(field, "suites.") {
+				name := e.Name + "." + field
 				edge, err := v.rows(in.Edge)
 				if err != nil {
 					p.Unproven[name] = err.Error()
 					continue
 				}
-				against(name, schemas.Edge(edge))
+				suite := suites[strings.TrimPrefix(field, "suites.")]
+				against(name, schemas.Edge(edge)).Add(&suite)
 			}
 		}
 	}
@@ -154,6 +163,9 @@ func (v *vet) judges(eval, training *Stage) bool {
 // make it.
 func (v *vet) rows(e Edge) (Edge, error) {
 	s := v.g.Stage(e.From)
+	if slices.Contains(v.Refused, s.Name) {
+		return e, fmt.Errorf("the rows of %s cannot be read", s.Name)
+	}
 	cheap := s.Kind == "data.load" || s.Kind == "curate.split" || s.Kind == "curate.mix" || s.Kind == "curate.filter"
 	switch {
 	case cheap && len(s.Needs) == 0:

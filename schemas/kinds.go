@@ -36,8 +36,8 @@ var kinds = map[string]struct {
 	"export":         {1, reflect.TypeFor[Export]()},
 	"exec":           {1, reflect.TypeFor[Exec]()},
 	Tokenizer:        {1, reflect.TypeFor[VetTokenizer]()},
-	Proof:            {2, reflect.TypeFor[VetData]()},
-	RowsProof:        {1, reflect.TypeFor[VetRows]()},
+	Proof:            {3, reflect.TypeFor[VetData]()},
+	RowsProof:        {2, reflect.TypeFor[VetRows]()},
 }
 
 // NamePattern is #Name: what a stage, port, part, input or suite may be called.

@@ -13,13 +13,33 @@ type VetTokenizer struct {
 // VetRows is the stage NAME/vet of a training whose model's tokenizer is not at hand: the fields of it, under their names there, that
 // decide whether it reads its rows.
 type VetRows struct {
-	Kind    string   `json:"training"` // train.sft and so on
-	Data    Edge     `json:"data" edge:"dataset"`
-	Eval    *VetEval `json:"eval,omitempty"`
-	Against []Edge   `json:"against,omitempty" edge:"dataset"` // rows that are not to be trained on
-	Loss    string   `json:"loss,omitempty"`                   // of train.sft; kto
-	Reads   []string `json:"reads,omitempty"`                  // columns that rewards compare with; "" is the answer
-	Rows    int64    `json:"rows"`                             // so many of a dataset, spread over it; all where 0
+	Kind    string     `json:"training"` // train.sft and so on
+	Data    Edge       `json:"data" edge:"dataset"`
+	Eval    *VetEval   `json:"eval,omitempty"`
+	Against []Edge     `json:"against,omitempty" edge:"dataset"` // rows that are not to be trained on
+	Suites  []VetSuite `json:"suites,omitempty"`                 // what reads these, by their index
+	Loss    string     `json:"loss,omitempty"`                   // of train.sft; kto
+	Reads   []string   `json:"reads,omitempty"`                  // columns that rewards compare with; "" is the answer
+	Rows    int64      `json:"rows"`                             // so many of a dataset, spread over it; all where 0
+}
+
+// VetSuite is what suites of evals read of a row that is there to measure by; nothing of one that only the eval of a training reads.
+type VetSuite struct {
+	Taught bool     `json:"taught,omitempty"` // what a model is to say: its likelihood is measured
+	Asked  bool     `json:"asked,omitempty"`  // a prompt, whose answer is graded
+	Reads  []string `json:"reads,omitempty"`  // columns that graders compare with; "" is the answer
+}
+
+// Add adds what a suite reads.
+func (v *VetSuite) Add(s *Suite) {
+	if s.Perplexity != nil {
+		v.Taught = true
+		return
+	}
+	v.Asked = true
+	if column, compares := s.Reads(); compares && !slices.Contains(v.Reads, column) {
+		v.Reads = append(v.Reads, column)
+	}
 }
 
 // VetData is the stage NAME/vet of a training: the fields of it that decide what its rows become.

@@ -15,6 +15,7 @@ import (
 	"github.com/hone-ml/hone/internal/job"
 	"github.com/hone-ml/hone/pipelines"
 	"github.com/hone-ml/hone/runner"
+	"github.com/hone-ml/hone/runner/store"
 	"github.com/hone-ml/hone/stages"
 )
 
@@ -172,26 +173,21 @@ func (d *dataFlags) prove(ctx context.Context, c *cobra.Command, f *flags, g *pi
 		defer cancel()
 	}
 	began := time.Now()
-	whole, proofs, err := pipelines.Vet(g, o)
+	look := func(o pipelines.Vetting) (*looked, error) { return d.look(ctx, c, &of, g, st, o) }
+	first, err := look(o)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, p := range proofs {
-		if p.By != nil {
-			names = append(names, p.By.Name)
+	// What a training's own rows are is proven without those to measure by that cannot be read.
+	o.Stages = nil
+	for _, p := range first.proofs {
+		if refused := first.unmeasured(ctx, p); len(refused) > 0 {
+			o.Stages, o.Refused = append(o.Stages, p.Stage.Name), append(o.Refused, refused...)
 		}
 	}
-	var r *runner.Runner
-	result := &runner.Result{}
-	if len(names) > 0 {
-		show := newQuiet(c.ErrOrStderr())
-		if r, err = of.runnerOf(whole, st, runner.Options{Stages: names, Observe: show.update, Look: true}); err != nil {
-			return nil, err
-		}
-		result, err = r.Run(ctx)
-		show.close()
-		if err != nil {
+	second := &looked{}
+	if len(o.Stages) > 0 {
+		if second, err = look(o); err != nil {
 			return nil, err
 		}
 	}
@@ -199,15 +195,97 @@ func (d *dataFlags) prove(ctx context.Context, c *cobra.Command, f *flags, g *pi
 		return nil, context.Canceled
 	}
 	var all []*proven
-	for _, p := range proofs {
-		v, err := found(ctx, began, p, whole, r, result, func(hash string) string { return st.Tree(hash) })
-		if err != nil {
+	for _, p := range first.proofs {
+		v := &proven{Pipeline: g.Name, Stage: p.Stage.Name, Kind: p.Stage.Kind, Sets: []*job.Rows{}, Proofs: []*job.Proof{}, Examples: []*job.Example{}, pos: place(p.Stage)}
+		v.unread(ctx, p, first)
+		by := first
+		if i := slices.IndexFunc(second.proofs, func(other *pipelines.Proof) bool { return other.Stage == p.Stage }); i >= 0 {
+			by, p = second, second.proofs[i]
+		}
+		if err := v.found(ctx, began, p, by, st.Tree); err != nil {
 			return nil, err
 		}
-		v.Pipeline = g.Name
 		all = append(all, v)
 	}
 	return all, nil
+}
+
+// looked is what came of looking at the rows of trainings.
+type looked struct {
+	proofs []*pipelines.Proof
+	graph  *pipelines.Graph // with the stages that prove
+	runner *runner.Runner   // nil where none does
+	result *runner.Result
+}
+
+// look runs the stages that prove what can be proven of trainings.
+func (d *dataFlags) look(ctx context.Context, c *cobra.Command, f *flags, g *pipelines.Graph, st *store.Store, o pipelines.Vetting) (*looked, error) {
+	l := &looked{result: &runner.Result{}}
+	var err error
+	if l.graph, l.proofs, err = pipelines.Vet(g, o); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range l.proofs {
+		if p.By != nil {
+			names = append(names, p.By.Name)
+		}
+	}
+	if len(names) == 0 {
+		return l, nil
+	}
+	show := newQuiet(c.ErrOrStderr())
+	if l.runner, err = f.runnerOf(l.graph, st, runner.Options{Stages: names, Observe: show.update, Look: true}); err != nil {
+		return nil, err
+	}
+	l.result, err = l.runner.Run(ctx)
+	show.close()
+	return l, err
+}
+
+// failed is the first stage on the way to what is at an edge that failed; nil where it is there.
+func (l *looked) failed(e pipelines.Edge) *runner.StageResult {
+	switch s := l.result.Stage(e.From); s.Status {
+	case runner.Failed:
+		return s
+	case runner.Skipped:
+		for _, in := range l.graph.Stage(e.From).Inputs {
+			if why := l.failed(in.Edge); why != nil {
+				return why
+			}
+		}
+	}
+	return nil
+}
+
+// refused is failed where the rows themselves are wrong, and the machine lacks nothing.
+func (l *looked) refused(ctx context.Context, e pipelines.Edge) *runner.StageResult {
+	why := l.failed(e)
+	if e.Kind != "dataset" || why == nil || lacking(why) || ctx.Err() != nil {
+		return nil
+	}
+	return why
+}
+
+// lacking says whether a stage failed for what the machine lacks.
+func lacking(s *runner.StageResult) bool {
+	return s.Code() == exitEnvironment || s.Code() == exitDamaged
+}
+
+// unmeasured names the stages whose rows, wrong themselves, keep those of a training from being proven, which are there.
+func (l *looked) unmeasured(ctx context.Context, p *pipelines.Proof) (stages []string) {
+	if p.By == nil {
+		return nil
+	}
+	for _, in := range p.By.Inputs {
+		switch wrong := l.refused(ctx, in.Edge) != nil; {
+		case wrong && in.Field == "data":
+			return nil
+		case wrong:
+			stages = append(stages, strings.TrimSuffix(in.Edge.From, "/vet"))
+		}
+	}
+	return stages
 }
 
 var errSlow = fmt.Errorf("not done after %v: --all waits", vetTime)
@@ -232,21 +310,38 @@ func (d *dataFlags) named(g *pipelines.Graph, names []string) error {
 	return nil
 }
 
+// unread tells of rows that are wrong themselves, each stage that refuses them once.
+func (v *proven) unread(ctx context.Context, p *pipelines.Proof, l *looked) {
+	if p.By == nil {
+		return
+	}
+	for _, in := range p.By.Inputs {
+		why := l.refused(ctx, in.Edge)
+		if why == nil {
+			continue
+		}
+		name := strings.TrimSuffix(why.Name, "/vet")
+		if !slices.ContainsFunc(v.Proofs, func(x *job.Proof) bool { return x.Data == name }) {
+			v.Proofs = append(v.Proofs, &job.Proof{Name: job.ProofForm, Data: name, State: job.Fails, Message: why.Error, Found: []*job.Found{}})
+		}
+	}
+}
+
 // found reads what came of a training's proof.
-func found(ctx context.Context, began time.Time, p *pipelines.Proof, g *pipelines.Graph, r *runner.Runner, result *runner.Result, tree func(string) string) (*proven, error) {
-	v := &proven{Stage: p.Stage.Name, Kind: p.Stage.Kind, Sets: []*job.Rows{}, Proofs: []*job.Proof{}, Examples: []*job.Example{}, pos: place(p.Stage)}
+func (v *proven) found(ctx context.Context, began time.Time, p *pipelines.Proof, l *looked, tree func(string) string) error {
 	if p.By != nil {
-		s := result.Stage(p.By.Name)
+		s := l.result.Stage(p.By.Name)
 		if s.Status == runner.Failed || s.Status == runner.Skipped {
-			v.refused(ctx, p, g, result)
+			v.refused(ctx, p, l)
 		} else {
 			report, err := job.ReadProofs(tree(s.Artifacts["report"].Hash))
 			if err != nil {
-				return nil, err
+				return err
 			}
 			v.Before = s.Record != nil && s.Record.Started.Before(began)
-			v.Sets, v.Proofs, v.Examples = report.Sets, report.Proofs, report.Examples
-			v.locate(p.By, p.Against, r)
+			v.Sets, v.Examples = report.Sets, report.Examples
+			v.Proofs = append(v.Proofs, report.Proofs...)
+			v.locate(p.By, p.Against, l.runner)
 		}
 	}
 	for _, what := range sorted(p.Unproven) {
@@ -269,7 +364,7 @@ func found(ctx context.Context, began time.Time, p *pipelines.Proof, g *pipeline
 		v.Proofs = append(v.Proofs, &job.Proof{Name: job.ProofMask, Data: "data", State: job.Unproven, Found: []*job.Found{},
 			Message: "what trains is the model's own answers, which it has yet to give; so has what its rewards judge"})
 	}
-	return v, nil
+	return nil
 }
 
 // ofTokens are the proofs that want a tokenizer.
@@ -277,39 +372,30 @@ var ofTokens = []string{job.ProofRender, job.ProofPrefix, job.ProofMask, job.Pro
 
 var everyProof = []string{job.ProofForm, job.ProofTurns, job.ProofRender, job.ProofPrefix, job.ProofMask, job.ProofEnd, job.ProofLength, job.ProofSpecial, job.ProofOverlap, job.ProofNear}
 
-// refused tells why the stage that proves did not: a stage before it refused the data, or the machine lacks something.
-func (v *proven) refused(ctx context.Context, p *pipelines.Proof, g *pipelines.Graph, result *runner.Result) {
-	why := result.Stage(p.By.Name)
-	beside := ""                                   // an eval's rows, which are only compared with
-	for s := p.By; why.Status == runner.Skipped; { // the first on the way that failed
-		i := slices.IndexFunc(s.Inputs, func(in pipelines.Input) bool {
-			status := result.Stage(in.Edge.From).Status
-			return status == runner.Failed || status == runner.Skipped
-		})
-		if i < 0 {
+// refused tells why the stage that proves did not: the machine lacks something, or a stage before it, or it itself, refused what it
+// reads. Of rows that is told already.
+func (v *proven) refused(ctx context.Context, p *pipelines.Proof, l *looked) {
+	why := l.result.Stage(p.By.Name)
+	for _, in := range p.By.Inputs {
+		if failed := l.failed(in.Edge); failed != nil {
+			why = failed
 			break
 		}
-		if strings.HasPrefix(s.Inputs[i].Field, "against") {
-			beside = "its rows are to be compared with those of " + s.Inputs[i].Edge.From + ": "
-		}
-		s = g.Stage(s.Inputs[i].Edge.From)
-		why = result.Stage(s.Name)
 	}
-	x := &job.Proof{Name: job.ProofForm, Data: why.Name, State: job.Fails, Message: why.Error, Found: []*job.Found{}}
+	message := why.Error
 	switch {
 	case errors.Is(context.Cause(ctx), errSlow):
-		x.Message = errSlow.Error()
-	case why.Code() == exitEnvironment || why.Code() == exitDamaged:
+		message = errSlow.Error()
+	case lacking(why):
 		v.code, v.lacks = why.Code(), why.Error
-	case beside != "":
-		x.Message = beside + why.Error
+	case len(v.Proofs) > 0:
+		return
 	default:
-		x.Data = strings.TrimSuffix(x.Data, "/vet")
-		v.Proofs = append(v.Proofs, x)
+		v.Proofs = append(v.Proofs, &job.Proof{Name: job.ProofForm, Data: strings.TrimSuffix(why.Name, "/vet"), State: job.Fails, Message: message, Found: []*job.Found{}})
 		return
 	}
 	for _, name := range everyProof {
-		v.Proofs = append(v.Proofs, &job.Proof{Name: name, Data: "data", State: job.Unproven, Message: x.Message, Found: x.Found})
+		v.Proofs = append(v.Proofs, &job.Proof{Name: name, Data: "data", State: job.Unproven, Message: message, Found: []*job.Found{}})
 	}
 }
 

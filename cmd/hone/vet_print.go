@@ -58,7 +58,7 @@ func (v *proven) print(w io.Writer, examples int) {
 		}
 		const gap = "                     "
 		if len(names) > 1 && p.State == job.Proven {
-			fmt.Fprintf(w, "  %s  %s of %s\n", state, line, p.Data)
+			fmt.Fprintf(w, "  %s  %s\n", state, wrapped(line+" of "+p.Data, 68, "            "))
 		} else if len(names) > 1 {
 			fmt.Fprintf(w, "  %s  %s\n%s%s\n", state, wrapped(line, 68, "            "), gap, folded(message, gap))
 		} else {
@@ -91,7 +91,8 @@ func together(a, b *job.Proof) bool {
 	if a.State != b.State || a.Data != b.Data {
 		return false
 	}
-	return a.State == job.Unproven && a.Message == b.Message || a.State == job.Proven && a.Data == "eval.data" && b.Name != job.ProofOverlap && b.Name != job.ProofNear
+	other := a.Data != "data" && a.Data != "model" && b.Name != job.ProofOverlap && b.Name != job.ProofNear
+	return a.State == job.Unproven && a.Message == b.Message || a.State == job.Proven && other
 }
 
 // printRows names a few rows of a proof.

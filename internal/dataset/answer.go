@@ -1,34 +1,20 @@
-package grade
+package dataset
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/ordjson"
-	"github.com/hone-ml/hone/schemas"
 )
 
-// Answer returns what a completion of the row is compared with: the column that the grader names; else the column
-// with the role or the name answer; else the row's own completion or last assistant turn.
-func (g *Grader) Answer(row dataset.Row) (string, error) {
-	if g.column != "" {
-		return column(row, g.column)
+// Answer is what a completion of the row is compared with: the column of this name; where that is "" the column with the role or the
+// name answer, else the row's own completion or last assistant turn.
+func (h *Header) Answer(row Row, name string) (string, error) {
+	if name != "" {
+		return column(row, name)
 	}
-	return Answer(g.header, row)
-}
-
-// Answerable refuses a dataset where no row can have what the grader compares with. It is for before a model is loaded.
-func Answerable(g schemas.Grader, d *dataset.Dataset) error {
-	if column, compares := g.Reads(); compares {
-		return d.Answerable(column)
-	}
-	return nil
-}
-
-// Answer is Grader.Answer for a grader that names no column, and what reports show beside a completion.
-func Answer(h *dataset.Header, row dataset.Row) (string, error) {
 	name, ok := h.Columns["answer"]
 	if !ok {
 		name = "answer"
@@ -37,9 +23,9 @@ func Answer(h *dataset.Header, row dataset.Row) (string, error) {
 		return column(row, name)
 	}
 	switch h.Format {
-	case dataset.Messages:
+	case Messages:
 		return lastAssistant(h.Get(row, "messages"))
-	case dataset.PromptCompletion:
+	case PromptCompletion:
 		v := h.Get(row, "completion")
 		if s, ok := v.(string); ok {
 			return s, nil
@@ -49,7 +35,22 @@ func Answer(h *dataset.Header, row dataset.Row) (string, error) {
 	return "", errors.New("no column answer to compare with")
 }
 
-func column(row dataset.Row, name string) (string, error) {
+// Answerable refuses a dataset where no row can have what is compared with: the column, or where that is "" the row's answer.
+func (d *Dataset) Answerable(column string) error {
+	names := d.Names()
+	if column != "" {
+		if slices.Contains(names, column) {
+			return nil
+		}
+		return fmt.Errorf("no column %s to compare with; there is %s", column, strings.Join(names, ", "))
+	}
+	if _, ok := d.Columns["answer"]; ok || slices.Contains(names, "answer") || d.Format == Messages || d.Format == PromptCompletion {
+		return nil
+	}
+	return fmt.Errorf("no column answer to compare with; there is %s: the grader's column: NAME takes another", strings.Join(names, ", "))
+}
+
+func column(row Row, name string) (string, error) {
 	v, ok := row.Get(name)
 	if !ok {
 		return "", fmt.Errorf("no column %s to compare with", name)
@@ -67,8 +68,8 @@ func column(row dataset.Row, name string) (string, error) {
 	return "", fmt.Errorf("column %s is neither text nor a number", name)
 }
 
-func lastAssistant(v dataset.Value) (string, error) {
-	turns, _ := v.([]dataset.Value)
+func lastAssistant(v Value) (string, error) {
+	turns, _ := v.([]Value)
 	if len(turns) > 0 {
 		turn, _ := turns[len(turns)-1].(*ordjson.Object)
 		if turn != nil {
@@ -82,11 +83,11 @@ func lastAssistant(v dataset.Value) (string, error) {
 }
 
 // contentText is a turn's text: the content, or its parts of type text.
-func contentText(v dataset.Value) (string, error) {
+func contentText(v Value) (string, error) {
 	switch v := v.(type) {
 	case string:
 		return v, nil
-	case []dataset.Value:
+	case []Value:
 		var b strings.Builder
 		for _, part := range v {
 			if o, ok := part.(*ordjson.Object); ok {

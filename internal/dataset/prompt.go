@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/hone-ml/hone/internal/ordjson"
 )
@@ -66,19 +64,4 @@ func common(n, m int, same func(i int) bool) int {
 		i++
 	}
 	return i
-}
-
-// Answerable refuses a dataset where no row can have what is compared with: the column, or where that is "" the row's answer.
-func (d *Dataset) Answerable(column string) error {
-	names := d.Names()
-	if column != "" {
-		if slices.Contains(names, column) {
-			return nil
-		}
-		return fmt.Errorf("no column %s to compare with; there is %s", column, strings.Join(names, ", "))
-	}
-	if _, ok := d.Columns["answer"]; ok || slices.Contains(names, "answer") || d.Format == Messages || d.Format == PromptCompletion {
-		return nil
-	}
-	return fmt.Errorf("no column answer to compare with; there is %s: the grader's column: NAME takes another", strings.Join(names, ", "))
 }

@@ -4,7 +4,7 @@
 //	Sum         graders by name, and the weighted sum of their scores
 //	Completion  what is scored: the text that came, the prompt that it answers, and the row that both are of
 //	Env         where a grader finds the files that it reads, and leaves what a program of the user's says
-//	answer      what the completion is compared with: a column of the row, or its last assistant turn
+//	Answer      what the completion is compared with: a column of the row, or its last assistant turn
 //	number      the figure that a text ends on, in \boxed{…} where there is one
 //
 // One grader serves eval, rejection sampling and rewards, so the three cannot disagree. Completions are a model's: they may be
@@ -104,6 +104,17 @@ func New(g schemas.Grader, h *dataset.Header, env Env) (*Grader, error) {
 	}
 	all[0].header = h
 	return all[0], nil
+}
+
+// Answer is what a completion of the row is compared with; reports show it beside the completion.
+func (g *Grader) Answer(row dataset.Row) (string, error) { return g.header.Answer(row, g.column) }
+
+// Answerable refuses a dataset where no row can have what the grader compares with. It is for before a model is loaded.
+func Answerable(g schemas.Grader, d *dataset.Dataset) error {
+	if column, compares := g.Reads(); compares {
+		return d.Answerable(column)
+	}
+	return nil
 }
 
 // Score scores a completion. An error is the row's, an *OfRow where the completion has no part in it, or, a *Fatal, the grader's own.

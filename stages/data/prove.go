@@ -27,11 +27,21 @@ func proveRows(ctx context.Context, j *stages.Job) error {
 		fields = append(fields, "eval.data")
 	}
 	for _, field := range fields {
-		set, proofs, err := proveField(ctx, j, field, &c)
+		set, proofs, err := proveField(ctx, j, field, c.Rows, func(d *dataset.Dataset) (checking, error) { return checks(&c, d) })
 		if err != nil {
 			return err
 		}
 		report.Sets, report.Proofs = append(report.Sets, set), append(report.Proofs, proofs...)
+	}
+	for i, suite := range c.Suites {
+		if !suite.Asked && !suite.Taught {
+			continue
+		}
+		_, proofs, err := proveField(ctx, j, fmt.Sprintf("against[%d]", i), c.Rows, func(d *dataset.Dataset) (checking, error) { return suiteChecks(suite, d) })
+		if err != nil {
+			return err
+		}
+		report.Proofs = append(report.Proofs, proofs...)
 	}
 	overlaps, err := Overlaps(ctx, j, len(c.Against), c.Rows == 0)
 	if err != nil {
@@ -41,19 +51,22 @@ func proveRows(ctx context.Context, j *stages.Job) error {
 	return report.Write(j.Out("report"))
 }
 
-// proveField looks at the rows of a dataset.
-func proveField(ctx context.Context, j *stages.Job, field string, c *schemas.VetRows) (*job.Rows, []*job.Proof, error) {
+// checking is what refuses a row.
+type checking = func(dataset.Row) error
+
+// proveField looks at so many rows of a dataset, all where that is 0.
+func proveField(ctx context.Context, j *stages.Job, field string, n int64, checks func(*dataset.Dataset) (checking, error)) (*job.Rows, []*job.Proof, error) {
 	d, err := open(j, field)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer d.Close()
 	set := &job.Rows{Data: field, Rows: d.Rows}
-	check, err := checks(c, d)
+	check, err := checks(d)
 	if err != nil {
 		return set, []*job.Proof{{Name: job.ProofForm, Data: field, State: job.Fails, Message: err.Error(), Rows: d.Rows, Of: d.Rows, Found: []*job.Found{}}}, nil
 	}
-	among := dataset.Spread(d.Rows, c.Rows)
+	among := dataset.Spread(d.Rows, n)
 	set.Looked = int64(len(among))
 	var refused, odd []*job.Found
 	err = each(ctx, j, d, func(i int64, row dataset.Row) error {
@@ -86,39 +99,92 @@ func proveField(ctx context.Context, j *stages.Job, field string, c *schemas.Vet
 
 // checks is what a training refuses a row for without a tokenizer; an error where it reads no rows of this format, or where rewards
 // compare with a column that is not there.
-func checks(c *schemas.VetRows, d *dataset.Dataset) (func(dataset.Row) error, error) {
+func checks(c *schemas.VetRows, d *dataset.Dataset) (checking, error) {
 	h := &d.Header
-	read := func(row dataset.Row) (*chat.Row, error) {
-		r, err := chat.NewRow(func(role string) ordjson.Value { return h.Get(row, role) })
-		if err == nil {
-			err = r.Check()
-		}
-		return r, err
-	}
 	switch c.Kind {
 	case "train.sft":
 		loss := (&schemas.TrainSFT{Loss: c.Loss}).LossOf(string(h.Format))
-		return func(row dataset.Row) error {
-			r, err := read(row)
-			if err != nil || loss != chat.LossAssistant || r.Kind != chat.Conversation && r.Kind != chat.PromptedConversation {
-				return err
-			}
-			if !slices.ContainsFunc(slices.Concat(r.Messages, r.Completion), func(m chat.Message) bool { return roleOf(m) == "assistant" }) {
-				return fmt.Errorf("no assistant turn: %w", chat.ErrNothing)
-			}
-			return nil
-		}, errors.Join(Wants(c.Kind, h.Format, Taught...), Trains(loss, h.Format))
+		return func(row dataset.Row) error { return checkTaught(h, row, loss) }, errors.Join(Wants(c.Kind, h.Format, Taught...), Trains(loss, h.Format))
 	case "train.dpo":
 		roles, err := AnswerRoles(h.Format, c.Loss == schemas.KTO)
 		return func(row dataset.Row) error { return checkAnswers(h, row, roles) }, err
 	case "train.grpo":
-		err := Wants(c.Kind, h.Format, WithPrompt...)
-		for _, column := range c.Reads {
-			err = errors.Join(err, d.Answerable(column))
-		}
-		return func(row dataset.Row) error { return checkPrompt(h, row) }, err
+		return func(row dataset.Row) error {
+			if err := checkPrompt(h, row); err != nil {
+				return err
+			}
+			return errors.Join(Empty("prompt", h.Get(row, PromptRole(h.Format))), Compares(h, row, c.Reads))
+		}, errors.Join(Wants(c.Kind, h.Format, WithPrompt...), Comparable(d, c.Reads))
 	}
-	return func(row dataset.Row) error { _, err := read(row); return err }, Wants(c.Kind, h.Format, dataset.Text)
+	return func(row dataset.Row) error { return checkTaught(h, row, chat.LossAll) }, Wants(c.Kind, h.Format, dataset.Text)
+}
+
+// suiteChecks is checks of the rows of suites.
+func suiteChecks(s schemas.VetSuite, d *dataset.Dataset) (checking, error) {
+	h := &d.Header
+	return func(row dataset.Row) error {
+		if s.Taught {
+			if err := checkTaught(h, row, MeasuredLoss(h.Format)); err != nil {
+				return err
+			}
+		}
+		if s.Asked {
+			if err := checkPrompt(h, row); err != nil {
+				return err
+			}
+		}
+		return Compares(h, row, s.Reads)
+	}, SuiteWants(s, d)
+}
+
+// SuiteWants refuses a dataset that suites cannot use: of another format, or without a column that graders compare with.
+func SuiteWants(s schemas.VetSuite, d *dataset.Dataset) error {
+	err := Comparable(d, s.Reads)
+	if s.Taught {
+		err = errors.Join(Wants("perplexity", d.Format, Taught...), err)
+	}
+	return err
+}
+
+// MeasuredLoss says which tokens of rows a perplexity is of.
+func MeasuredLoss(f dataset.Format) string {
+	if f == dataset.Messages {
+		return chat.LossAssistant
+	}
+	return (&schemas.TrainSFT{}).LossOf(string(f))
+}
+
+// Comparable refuses a dataset without one of the columns that graders compare with.
+func Comparable(d *dataset.Dataset, columns []string) (err error) {
+	for _, column := range columns {
+		err = errors.Join(err, d.Answerable(column))
+	}
+	return err
+}
+
+// Compares refuses a row without what graders compare with.
+func Compares(h *dataset.Header, row dataset.Row, columns []string) error {
+	for _, column := range columns {
+		if _, err := h.Answer(row, column); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTaught is of a row whose own words are looked at: those that the loss trains are to be there.
+func checkTaught(h *dataset.Header, row dataset.Row, loss string) error {
+	r, err := chat.NewRow(func(role string) ordjson.Value { return h.Get(row, role) })
+	if err == nil {
+		err = r.Check()
+	}
+	if err != nil || loss != chat.LossAssistant || r.Kind != chat.Conversation && r.Kind != chat.PromptedConversation {
+		return err
+	}
+	if !slices.ContainsFunc(slices.Concat(r.Messages, r.Completion), func(m chat.Message) bool { return roleOf(m) == "assistant" }) {
+		return fmt.Errorf("no assistant turn: %w", chat.ErrNothing)
+	}
+	return nil
 }
 
 // checkAnswers is of a row with a prompt and answers to it.
@@ -162,7 +228,7 @@ func checkPrompt(h *dataset.Header, row dataset.Row) error {
 			return errors.New("no turn before the assistant's")
 		}
 	}
-	return Empty(role, v)
+	return nil
 }
 
 // What ProofTurns says of rows.

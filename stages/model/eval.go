@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/hone-ml/hone/internal/chat"
 	"github.com/hone-ml/hone/internal/dataset"
 	"github.com/hone-ml/hone/internal/grade"
 	"github.com/hone-ml/hone/internal/ordjson"
@@ -204,11 +203,7 @@ func grading(j *stages.Job, field, log string) grade.Env {
 // perplexity is exp of the mean negative log-likelihood of what the model is to say: the assistant's turns of messages, the
 // completion of prompt and completion, all of a text.
 func perplexity(ctx context.Context, j *stages.Job, s *Speaker, d *dataset.Dataset, c *schemas.Eval, name string) (Score, error) {
-	loss := (&schemas.TrainSFT{}).LossOf(string(d.Format))
-	if d.Format == dataset.Messages {
-		loss = chat.LossAssistant
-	}
-	rows, err := encode(ctx, j, d, encoding{field: "suites." + name + ".data", dir: folder(j.In("model")), loss: loss,
+	rows, err := encode(ctx, j, d, encoding{field: "suites." + name + ".data", dir: folder(j.In("model")), loss: data.MeasuredLoss(d.Format),
 		maxLength: int(s.Model.Config.MaxPositionEmbeddings), date: c.Date})
 	if err != nil {
 		return Score{}, err

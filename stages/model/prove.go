@@ -49,6 +49,13 @@ func Prove(ctx context.Context, j *stages.Job) error {
 		}
 	}
 	p.special()
+	for i, suite := range c.Suites {
+		if suite.Asked || suite.Taught {
+			if err := p.suite(ctx, fmt.Sprintf("against[%d]", i), suite); err != nil {
+				return err
+			}
+		}
+	}
 	overlaps, err := data.Overlaps(ctx, j, len(c.Against), c.Rows == 0)
 	if err != nil {
 		return err
@@ -96,27 +103,9 @@ func (p *prover) rows(ctx context.Context, field string) error {
 	set := &job.Rows{Data: field, Rows: d.Rows}
 	p.report.Sets = append(p.report.Sets, set)
 	look, err := p.look(ctx, &d.Header)
-	for _, column := range p.c.Reads {
-		err = errors.Join(err, d.Answerable(column))
-	}
-	if err != nil {
-		p.add(&job.Proof{Name: job.ProofForm, Data: field, State: job.Fails, Message: err.Error(), Rows: d.Rows, Of: d.Rows})
-		return nil // it is what is found
-	}
-	rows := dataset.Spread(d.Rows, p.c.Rows)
-	results, err := tryRows(ctx, p.j, d, p.Tokenizer, int64(len(rows)), func(row int64) bool {
-		_, picked := slices.BinarySearch(rows, row)
-		return picked
-	}, func(own *tokenizer.Tokenizer, row dataset.Row) (*looked, error) {
-		odd := data.Odd(&d.Header, row)
-		l, err := look(own, row)
-		if err == nil {
-			l.odd = odd
-		}
-		return l, err
-	})
-	if err != nil {
-		return stages.Errorf(field, "%w", err)
+	results, err := p.try(ctx, field, d, look, errors.Join(err, data.Comparable(d, p.c.Reads)))
+	if err != nil || results == nil {
+		return err
 	}
 	set.Looked = int64(len(results))
 	for _, r := range results {
@@ -136,8 +125,79 @@ func (p *prover) rows(ctx context.Context, field string) error {
 	return nil
 }
 
+// looking is how a row is looked at.
+type looking = func(*tokenizer.Tokenizer, dataset.Row) (*looked, error)
+
+// try looks at the rows of a dataset that are picked. Where they are refused altogether that is told, and nothing comes of them.
+func (p *prover) try(ctx context.Context, field string, d *dataset.Dataset, look looking, refused error) ([]*tryOf[*looked], error) {
+	if refused != nil {
+		p.add(&job.Proof{Name: job.ProofForm, Data: field, State: job.Fails, Message: refused.Error(), Rows: d.Rows, Of: d.Rows})
+		return nil, nil // it is what is found
+	}
+	rows := dataset.Spread(d.Rows, p.c.Rows)
+	results, err := tryRows(ctx, p.j, d, p.Tokenizer, int64(len(rows)), func(row int64) bool {
+		_, picked := slices.BinarySearch(rows, row)
+		return picked
+	}, func(own *tokenizer.Tokenizer, row dataset.Row) (*looked, error) {
+		odd := data.Odd(&d.Header, row)
+		l, err := look(own, row)
+		if err == nil {
+			l.odd = odd
+		}
+		return l, err
+	})
+	if err != nil {
+		return nil, stages.Errorf(field, "%w", err)
+	}
+	return results, nil
+}
+
+// suite looks at the rows of suites as an eval reads them.
+func (p *prover) suite(ctx context.Context, field string, suite schemas.VetSuite) error {
+	d, err := dataset.Open(p.j.In(field).Path)
+	if err != nil {
+		return stages.Errorf(field, "%w", err)
+	}
+	defer d.Close()
+	h := &d.Header
+	results, err := p.try(ctx, field, d, func(own *tokenizer.Tokenizer, row dataset.Row) (*looked, error) {
+		l := &looked{}
+		if suite.Taught {
+			r, err := chat.NewRow(func(role string) ordjson.Value { return h.Get(row, role) })
+			if err == nil {
+				_, err = chat.Encode(ctx, p.Template, own, r, data.MeasuredLoss(h.Format), p.date)
+			}
+			if err != nil {
+				return nil, err
+			}
+			l.rendered = r.Kind != chat.PromptedText && r.Kind != chat.PlainText
+		}
+		if suite.Asked {
+			q, err := p.prompt(ctx, own, d, row)
+			if err != nil {
+				return nil, err
+			}
+			_, text := q.shown.(string)
+			l.rendered = l.rendered || !text
+		}
+		return l, data.Compares(h, row, suite.Reads)
+	}, data.SuiteWants(suite, d))
+	if err != nil || results == nil {
+		return err
+	}
+	p.tell(field, d.Format, nil, results)
+	return nil
+}
+
+// prompt is what a row asks.
+func (p *prover) prompt(ctx context.Context, own *tokenizer.Tokenizer, d *dataset.Dataset, row dataset.Row) (*prompt, error) {
+	s := *p.Speaker
+	s.Tokenizer = own
+	return s.row(ctx, d, row, "", p.date)
+}
+
 // look is how a row is looked at, and an error where the training reads no rows of this format.
-func (p *prover) look(ctx context.Context, h *dataset.Header) (func(*tokenizer.Tokenizer, dataset.Row) (*looked, error), error) {
+func (p *prover) look(ctx context.Context, h *dataset.Header) (looking, error) {
 	switch p.c.Kind {
 	case "train.sft":
 		loss := (&schemas.TrainSFT{Loss: p.c.Loss}).LossOf(string(h.Format))
@@ -185,11 +245,9 @@ func (p *prover) look(ctx context.Context, h *dataset.Header) (func(*tokenizer.T
 	case "train.grpo":
 		d := &dataset.Dataset{Header: *h}
 		return func(own *tokenizer.Tokenizer, row dataset.Row) (*looked, error) {
-			s := *p.Speaker
-			s.Tokenizer = own
-			q, err := s.row(ctx, d, row, "", p.date)
+			q, err := p.prompt(ctx, own, d, row)
 			if err == nil {
-				err = data.Empty("prompt", q.shown)
+				err = errors.Join(data.Empty("prompt", q.shown), data.Compares(h, row, p.c.Reads))
 			}
 			if err != nil {
 				return nil, err

@@ -11,7 +11,8 @@ import (
 	"github.com/hone-ml/hone/stages/data"
 )
 
-// tell says what became of the rows of a field, proof by proof.
+// tell says what became of the rows of a field, proof by proof. Of a suite's there is no set: they do not train, and what an eval refuses
+// is their form or how they are printed.
 func (p *prover) tell(field string, format dataset.Format, set *job.Rows, results []*tryOf[*looked]) {
 	bad := map[string][]*job.Found{}
 	chats, taught := false, p.c.Kind != "train.grpo"
@@ -19,6 +20,9 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 	for _, r := range results {
 		if r.err != nil {
 			name := about(r.err)
+			if set == nil && name != job.ProofRender {
+				name = job.ProofForm
+			}
 			bad[name] = append(bad[name], &job.Found{Row: r.row, Message: r.err.Error()})
 			chats = chats || name == job.ProofRender || name == job.ProofPrefix || name == job.ProofEnd
 			continue
@@ -64,6 +68,9 @@ func (p *prover) tell(field string, format dataset.Format, set *job.Rows, result
 		if x := p.report.Proofs[len(p.report.Proofs)-1]; p.Template.Substituted && x.State == job.Proven {
 			x.State = job.Advice
 		}
+	}
+	if set == nil {
+		return
 	}
 	const diverged = "the prompt is tokenized otherwise alone than with its completion"
 	begins := which(func(l *looked) (bool, string) {

@@ -186,16 +186,16 @@ func TestOverlap(t *testing.T) {
 	p := prove(t, bare(t, chatml), data, []job.Input{other, unanswered, none, data}, func(c *schemas.VetData) { c.Rows = 1 })
 	const want = `overlap advice: 1 of 2 rows (50%) ask what is trained on, 1 of them with the answer
   1 with the answer
-near proven: none of 2 rows nearly asks what is trained on
+near proven: besides those, none of 1 rows nearly asks what is trained on
 overlap advice: 1 of 1 rows (100%) ask what is trained on, 0 of them with the answer
   1 with another answer or none
-near proven: none of 1 rows nearly asks what is trained on
+near unproven: no row is left besides those that overlap
 overlap proven: none of 1 rows is trained on
 near proven: none of 1 rows nearly asks what is trained on
 overlap fails: all 2 rows are trained on: this measures memory
   1 with the answer
   2 with the answer
-near proven: none of 2 rows nearly asks what is trained on
+near unproven: no row is left besides those that overlap
 `
 	if got := lined(p); !strings.HasSuffix(got, want) {
 		t.Errorf("got\n%swant\n%s", got, want)
