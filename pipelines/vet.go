@@ -133,8 +133,10 @@ func (v *vet) proof(s *Stage) *Proof {
 					p.Unproven[name] = err.Error()
 					continue
 				}
-				suite := suites[strings.TrimPrefix(field, "suites.")]
-				against(name, schemas.Edge(edge)).Add(&suite)
+				rows := against(name, schemas.Edge(edge))
+				if suite := suites[strings.TrimPrefix(field, "suites.")]; v.gives(s, e) {
+					rows.Add(&suite)
+				}
 			}
 		}
 	}
@@ -157,6 +159,15 @@ func (v *vet) judges(eval, training *Stage) bool {
 		return slices.ContainsFunc(s.Inputs, func(in Input) bool { return in.Field == "model" && from(v.g.Stage(in.Edge.From)) })
 	}
 	return from(eval)
+}
+
+// gives says whether the model that a stage reads is that of a training, with the tokenizer and template of it: neither another training
+// nor a template.set is between.
+func (v *vet) gives(training, s *Stage) bool {
+	return slices.ContainsFunc(s.Inputs, func(in Input) bool {
+		from := v.g.Stage(in.Edge.From)
+		return in.Field == "model" && (from == training || !Trains(from) && from.Kind != "template.set" && v.gives(training, from))
+	})
 }
 
 // rows is the edge of a dataset, or of another input of a program, that can be had without a model; else the error says what would

@@ -43,7 +43,8 @@ stages: {
 `
 
 // In the place of models stand their tokenizers, and of a filter that counts tokens one that reads such; stages without a model are
-// those that a run has. What a model or a program is to make first is not proven.
+// those that a run has. What a model or a program is to make first is not proven. A suite's rows (taught) are proven by the training that
+// gives the model, and only compared with by those before it.
 func TestVet(t *testing.T) {
 	g := compiled(t, vetPipeline, map[string]string{"rows.jsonl": "{}\n"})
 	for name, test := range map[string]struct {
@@ -56,7 +57,7 @@ chat/vet template.set: model=base/vet.model
 short/vet curate.filter: data=rows.data model=chat/vet.model
 parts/vet curate.split: data=short/vet.data
 tune/vet vet.data: against[0]=parts/vet.test data=parts/vet.train eval.data=parts/vet.test model=chat/vet.model
-more/vet vet.data: against[0]=parts/vet.test data=rows.data model=chat/vet.model
+more/vet vet.data: against[0]=parts/vet.test data=rows.data model=chat/vet.model taught
 tune against eval.data, score.suites.a
 tune score.suites.b: a model is to make the rows of drawn first
 more against score.suites.a
@@ -73,6 +74,13 @@ mine/vet vet.data: data=made.data model=chat/vet.model
 base/vet vet.tokenizer: source
 chat/vet template.set: model=base/vet.model
 last/vet vet.data: data=drawn.data model=chat/vet.model
+`},
+		"rows to measure by cannot be read": {Vetting{Refused: []string{"parts"}, Stages: []string{"more"}}, `
+base/vet vet.tokenizer: source
+chat/vet template.set: model=base/vet.model
+more/vet vet.data: data=rows.data model=chat/vet.model
+more score.suites.a: the rows of parts cannot be read
+more score.suites.b: a model is to make the rows of drawn first
 `},
 		"too many bytes": {Vetting{MaxBytes: 1, Stages: []string{"more"}}, `
 base/vet vet.tokenizer: source
@@ -105,6 +113,9 @@ more score.suites.b: a model is to make the rows of drawn first
 				}
 				for _, src := range s.Sources {
 					fmt.Fprintf(&b, " %s", src.Field)
+				}
+				if strings.Contains(string(s.Config), `"taught":true`) {
+					b.WriteString(" taught")
 				}
 				b.WriteString("\n")
 			}

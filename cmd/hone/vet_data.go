@@ -422,6 +422,9 @@ func (v *proven) locate(by *pipelines.Stage, suites []string, r *runner.Runner) 
 		for _, p := range v.Proofs {
 			if p.Data == fmt.Sprintf("against[%d]", i) {
 				p.Data = suite
+				if p.Name != job.ProofOverlap && p.Name != job.ProofNear { // of eval.data that is told already
+					p.Data = strings.TrimPrefix(suite, "eval.data, ")
+				}
 			}
 		}
 	}

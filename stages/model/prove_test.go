@@ -154,6 +154,9 @@ func TestProofsFail(t *testing.T) {
 		{"a pair that is none", "", []string{pair("2", "3"), pair("2", "2")}, kind("train.dpo"),
 			[]string{"form fails: 1 of 2 rows (50%) refused\n  2 chosen and rejected are the same"}, ""},
 		{"prompts", "", []string{`{"prompt": "What is 1 + 1?"}`}, kind("train.grpo"), []string{"form proven: prompt rows", "length proven: "}, "mask"},
+		{"a prompt without what rewards compare with", "", []string{`{"prompt": "What is 1 + 1?", "answer": "2"}`, `{"prompt": "What is 2 + 1?", "anser": "3"}`},
+			func(c *schemas.VetData) { c.Kind, c.Loss, c.Reads = "train.grpo", "", []string{""} },
+			[]string{"form fails: 1 of 2 rows (50%) refused\n  2 column answer is null: nothing to compare with"}, "advice"},
 		{"prompts too long", "", []string{`{"prompt": "` + strings.Repeat("word ", 80) + `"}`}, kind("train.grpo"),
 			[]string{"length fails: 1 of 1 rows (100%) are dropped: a prompt is not cut"}, ""},
 		{"texts", "", []string{`{"text": "The fat hen."}`}, kind("model.pretrain"), []string{"form proven: plain text", "mask proven: "}, "length"},
@@ -205,6 +208,42 @@ near unproven: no row is left besides those that overlap
 	}
 	if s := p.Sets[0]; s.Looked != 1 || s.Rows != 2 {
 		t.Errorf("looked at %d of %d rows", s.Looked, s.Rows)
+	}
+}
+
+// Rows of a suite are to have what it reads, and the template is to print them.
+func TestProveSuites(t *testing.T) {
+	asked := lines(t, asked1, unsaid, `{"messages": [{"role": "humn", "content": "What is 1 + 1?"}, {"role": "assistant", "content": "2"}]}`)
+	prompts := lines(t, `{"prompt": "What is 1 + 1?"}`)
+	suites := []schemas.VetSuite{{Asked: true, Reads: []string{""}}, {Taught: true}, {Asked: true, Reads: []string{""}}, {Taught: true}, {}}
+	p := prove(t, bare(t, chatml), lines(t, asked2), []job.Input{asked, asked, prompts, prompts, prompts}, func(c *schemas.VetData) { c.Suites = suites })
+	of := map[string]*job.Proofs{}
+	for _, x := range p.Proofs {
+		if x.Name != job.ProofOverlap && x.Name != job.ProofNear && strings.HasPrefix(x.Data, "against") {
+			if of[x.Data] == nil {
+				of[x.Data] = &job.Proofs{}
+			}
+			of[x.Data].Proofs = append(of[x.Data].Proofs, x)
+		}
+	}
+	const role = `
+  3 messages[0]: role "humn" is not one of system, developer, user, assistant, tool, and the template names no other of that name
+turns proven: none is empty, and their order is what templates print
+renders proven: the model's template prints them
+`
+	for field, want := range map[string]string{
+		"against[0]": "form fails: 2 of 3 rows (67%) refused\n  2 neither a column answer nor a last assistant turn to compare with" + role,
+		"against[1]": "form fails: 2 of 3 rows (67%) refused\n  2 no assistant turn: nothing in this row trains" + role,
+		"against[2]": "form fails: no column answer to compare with; there is prompt: the grader's column: NAME takes another\n",
+		"against[3]": "form fails: these are prompt rows (prompt): train.grpo or curate.distill take them; perplexity takes conversations (messages), " +
+			"or prompts with completions (prompt, completion), or plain text (text)\n",
+	} {
+		if got := lined(of[field]); got != want {
+			t.Errorf("%s: got\n%swant\n%s", field, got, want)
+		}
+	}
+	if of["against[4]"] != nil {
+		t.Errorf("eval.data alone: %s", lined(of["against[4]"]))
 	}
 }
 
