@@ -124,7 +124,7 @@ func tellNear(field string, nearby map[int64]match, overlap bool, others, all, s
 	x := &job.Proof{Name: job.ProofNear, Data: field, State: job.Proven, Rows: int64(len(nearby)), Of: others, Found: []*job.Found{}}
 	switch {
 	case others == 0 && overlap:
-		x.State, x.Message = job.Unproven, "no row is left besides those that overlap"
+		x.State, x.Message = job.Unproven, "no row is left besides those"
 		return x
 	case x.Rows > 0:
 		x.State, x.Message = job.Advice, Share(x.Rows, others)+" nearly ask what is trained on"

@@ -132,7 +132,7 @@ type looking = func(*tokenizer.Tokenizer, dataset.Row) (*looked, error)
 func (p *prover) try(ctx context.Context, field string, d *dataset.Dataset, look looking, refused error) ([]*tryOf[*looked], error) {
 	if refused != nil {
 		p.add(&job.Proof{Name: job.ProofForm, Data: field, State: job.Fails, Message: refused.Error(), Rows: d.Rows, Of: d.Rows})
-		return nil, nil // it is what is found
+		return nil, nil //nolint:nilerr // it is what is found
 	}
 	rows := dataset.Spread(d.Rows, p.c.Rows)
 	results, err := tryRows(ctx, p.j, d, p.Tokenizer, int64(len(rows)), func(row int64) bool {

@@ -192,13 +192,13 @@ func TestOverlap(t *testing.T) {
 near proven: besides those, none of 1 rows nearly asks what is trained on
 overlap advice: 1 of 1 rows (100%) ask what is trained on, 0 of them with the answer
   1 with another answer or none
-near unproven: no row is left besides those that overlap
+near unproven: no row is left besides those
 overlap proven: none of 1 rows is trained on
 near proven: none of 1 rows nearly asks what is trained on
 overlap fails: all 2 rows are trained on: this measures memory
   1 with the answer
   2 with the answer
-near unproven: no row is left besides those that overlap
+near unproven: no row is left besides those
 `
 	if got := lined(p); !strings.HasSuffix(got, want) {
 		t.Errorf("got\n%swant\n%s", got, want)
