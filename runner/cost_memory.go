@@ -29,12 +29,15 @@ func (r *Runner) Fit() (errs, advice pipelines.Errors) {
 
 // Refuse is the errors of Fit, of stages that would run: what is made already needs no memory.
 func (r *Runner) Refuse() error {
+	declare := slices.DeleteFunc(slices.Clone(r.stages), func(s *pipelines.Stage) bool {
+		return s.Resources.Machine == nil && s.Resources.Memory == 0
+	})
+	if len(declare) == 0 {
+		return nil
+	}
 	f := r.beforehand()
 	refused := map[string]pipelines.Error{}
-	for _, s := range r.stages {
-		if s.Resources.Machine == nil && s.Resources.Memory == 0 { // nothing is declared
-			continue
-		}
+	for _, s := range declare {
 		if said, ok := f.fit(s); ok {
 			refused[s.Name] = said
 		}
