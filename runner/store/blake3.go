@@ -3,9 +3,6 @@ package store
 import (
 	"encoding/binary"
 	"io"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"lukechampine.com/blake3/guts"
 )
@@ -23,25 +20,16 @@ const (
 func sum(r io.ReaderAt, n int64) ([32]byte, error) {
 	pieces := int(n / piece)
 	nodes := make([]guts.Node, pieces)
-	errs := make([]error, pieces)
-	var group sync.WaitGroup
-	var next atomic.Int64
-	for range min(runtime.GOMAXPROCS(0), pieces) {
-		group.Go(func() {
-			buffer := buffers.Get().(*[piece]byte)
-			defer buffers.Put(buffer)
-			for i := int(next.Add(1)) - 1; i < pieces; i = int(next.Add(1)) - 1 {
-				if _, errs[i] = r.ReadAt(buffer[:], int64(i)*piece); errs[i] == nil {
-					nodes[i] = subtree(buffer, uint64(i))
-				}
-			}
-		})
-	}
-	group.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return [32]byte{}, err
+	if err := Parallel(pieces, func(i int) error {
+		buffer := buffers.Get().(*[piece]byte)
+		defer buffers.Put(buffer)
+		if _, err := r.ReadAt(buffer[:], int64(i)*piece); err != nil {
+			return err
 		}
+		nodes[i] = subtree(buffer, uint64(i))
+		return nil
+	}); err != nil {
+		return [32]byte{}, err
 	}
 	heights := make([]int, pieces)
 	for i := range heights {
