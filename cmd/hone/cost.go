@@ -34,23 +34,23 @@ func profiles() (string, error) {
 // machineHere is the machine at hand: as it was measured, else a guess.
 func machineHere(device string, threads int) cost.Machine {
 	sort, _, _ := strings.Cut(device, ":")
-	if dir, err := profiles(); err == nil {
-		m, ok, err := cost.ReadProfile(dir, sort, threads, hardware(sort))
-		if ok {
-			return m
-		}
-		if err != nil {
-			guess := cost.Guess(sort, threads, memoryHere(sort))
-			guess.Said = err.Error()
-			return guess
-		}
-		guess := cost.Guess(sort, threads, memoryHere(sort))
-		if other, ok, _ := cost.ReadProfile(dir, "cuda", threads, hardware("cuda")); ok && sort == "cpu" { // its surroundings are the same
-			guess.Start, guess.Disk, guess.Hash = other.Start, other.Disk, other.Hash
-		}
+	guess := cost.Guess(sort, threads, memoryHere(sort))
+	dir, err := profiles()
+	if err != nil {
 		return guess
 	}
-	return cost.Guess(sort, threads, memoryHere(sort))
+	m, ok, err := cost.ReadProfile(dir, sort, threads, hardware(sort))
+	switch {
+	case ok:
+		return m
+	case err != nil:
+		guess.Said = err.Error()
+	case sort == "cpu":
+		if other, ok, _ := cost.ReadProfile(dir, "cuda", threads, hardware("cuda")); ok { // its surroundings are the same
+			guess.Start, guess.Disk, guess.Hash = other.Start, other.Disk, other.Hash
+		}
+	}
+	return guess
 }
 
 // memoryHere is the main memory; that of a device is known once it was measured.

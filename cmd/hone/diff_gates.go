@@ -85,7 +85,7 @@ func ungated(changes []pipelines.StageChange, old, now *pipelines.Graph, after *
 				continue
 			}
 			lost[c.New.Name] = true
-			if c.New.Internal || slices.ContainsFunc(awaited(c.New), func(name string) bool { return lost[name] }) {
+			if c.New.Internal || slices.ContainsFunc(c.New.Edges(), func(e pipelines.Edge) bool { return lost[e.From] }) {
 				continue
 			}
 			told = true
@@ -103,22 +103,11 @@ func waiting(g *pipelines.Graph, gate string) map[string]bool {
 	blocked := map[string]bool{}
 	for _, s := range g.Stages {
 		needs := slices.ContainsFunc(s.Needs, func(e pipelines.Edge) bool { return e.From == gate })
-		if needs || slices.ContainsFunc(awaited(s), func(name string) bool { return blocked[name] }) {
+		if needs || slices.ContainsFunc(s.Edges(), func(e pipelines.Edge) bool { return blocked[e.From] }) {
 			blocked[s.Name] = true
 		}
 	}
 	return blocked
-}
-
-// awaited is the stages that one reads or needs.
-func awaited(s *pipelines.Stage) (names []string) {
-	for _, in := range s.Inputs {
-		names = append(names, in.Edge.From)
-	}
-	for _, e := range s.Needs {
-		names = append(names, e.From)
-	}
-	return names
 }
 
 // judged is what gates say of a stage as it is now: that its own fails or cannot be judged, or that one blocks it.

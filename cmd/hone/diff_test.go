@@ -18,6 +18,17 @@ var (
 	arrows = regexp.MustCompile(`-->|==>|-\.->`)
 )
 
+func markdownOf(t *testing.T, d *comparison) string {
+	t.Helper()
+	var b strings.Builder
+	c := &cobra.Command{}
+	c.SetOut(&b)
+	if err := diffMarkdown(c, d); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 // However much changes, a comment has room for what is said of it, and says that it is not all. What graphs are left GitHub draws: it takes
 // 50,000 characters and 500 edges of one.
 func TestMarkdownFitsAComment(t *testing.T) {
@@ -46,13 +57,7 @@ func TestMarkdownFitsAComment(t *testing.T) {
 			}
 			d.Pipelines = append(d.Pipelines, p)
 		}
-		var b strings.Builder
-		c := &cobra.Command{}
-		c.SetOut(&b)
-		if err := diffMarkdown(c, d); err != nil {
-			t.Fatal(err)
-		}
-		text := b.String()
+		text := markdownOf(t, d)
 		n, whole := utf8.RuneCountInString(text), !strings.Contains(text, "too big for all of it")
 		if n > 65536 || whole != size.whole {
 			t.Errorf("%+v: %d characters, and says that it is all: %v", size, n, whole)
@@ -87,13 +92,7 @@ func TestMarkdownInjectsNothing(t *testing.T) {
 		}
 		p.Advice = []finding{{evil + ":1:1", evil, evil}}
 		d := &comparison{Base: strings.Repeat("a", 40), Pipelines: []diffPipeline{p}, Errors: []finding{{"", "", evil}}}
-		var b strings.Builder
-		c := &cobra.Command{}
-		c.SetOut(&b)
-		if err := diffMarkdown(c, d); err != nil {
-			t.Fatal(err)
-		}
-		text := b.String()
+		text := markdownOf(t, d)
 		graph := graphs.FindString(text)
 		for _, bad := range []string{"%%", "click s0 \"", "<img", "`"} {
 			if inside := strings.TrimSuffix(strings.TrimPrefix(graph, "```mermaid"), "```"); strings.Contains(inside, bad) {
