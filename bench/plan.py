@@ -19,6 +19,7 @@ import surroundings
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 HONE = ROOT / "bin" / "hone"
+HEAD = 'package p\n\nimport "github.com/hone-ml/hone/schemas"\n\nschemas.#Pipeline\n\nname: "p"\n'
 PEERS = ROOT / ".tools" / "runners" / "bin"
 
 
@@ -27,8 +28,7 @@ def hone(shape, n, note=""):
     for i in range(n):
         reads, file = ('files: ["src.txt"]', "src.txt") if i == 0 or shape == "fan" else (f"inputs: x: stages.s{i - 1}.out.o", "in/x/o.txt")
         stages.append(f'\ts{i}: {{kind: "exec", command: ["sh", "-c", "(cat {file}; echo {i}) > out/o/o.txt"], {reads}, out: o: kind: "files"}}')
-    head = 'package p\n\nimport "github.com/hone-ml/hone/schemas"\n\nschemas.#Pipeline\n'
-    return {"p.cue": f'{note}{head}\nname: "p"\nstages: {{\n' + "\n".join(stages) + "\n}\n"}
+    return {"p.cue": f'{note}{HEAD}stages: {{\n' + "\n".join(stages) + "\n}\n"}
 
 
 def before(shape, i):
@@ -146,7 +146,6 @@ def storing(folder, gigabytes, repeats):
             f.write(os.urandom(1 << 26))
     os.sync()
     env = {**os.environ, "PATH": f"{PEERS}:{os.environ['PATH']}", "HONE_STORE": str(folder / "store"), "DVC_NO_ANALYTICS": "1"}
-    head = 'package p\n\nimport "github.com/hone-ml/hone/schemas"\n\nschemas.#Pipeline\n\nname: "p"\n'
     found = {name: [] for name in ("cp and sync", "hone", "dvc add", "hone hashes", "BLAKE3 hashes")}
     for i in range(repeats):
         copy = folder / "copy"
@@ -154,7 +153,7 @@ def storing(folder, gigabytes, repeats):
         copy.unlink()
         at = folder / f"h{i}"
         at.mkdir()
-        (at / "p.cue").write_text(head + f'stages: a: {{kind: "exec", command: ["cp", "{big}", "out/o/big"], out: o: kind: "files", env: TURN: "{i}"}}\n')
+        (at / "p.cue").write_text(HEAD + f'stages: a: {{kind: "exec", command: ["cp", "{big}", "out/o/big"], out: o: kind: "files", env: TURN: "{i}"}}\n')
         found["hone"].append(seconds([HONE, "run"], at, env))
         subprocess.run(["chmod", "-R", "u+w", folder / "store"], check=True)
         shutil.rmtree(folder / "store")
@@ -168,7 +167,7 @@ def storing(folder, gigabytes, repeats):
         at = folder / f"s{i}"
         at.mkdir()
         os.link(big, at / "big")
-        (at / "p.cue").write_text(head + 'stages: a: {kind: "exec", command: ["true"], files: ["big"], out: o: kind: "files"}\n')
+        (at / "p.cue").write_text(HEAD + 'stages: a: {kind: "exec", command: ["true"], files: ["big"], out: o: kind: "files"}\n')
         found["hone hashes"].append(seconds([HONE, "plan"], at, {**env, "HONE_STORE": str(folder / f"none{i}")}))
         code = f"import blake3; h = blake3.blake3(max_threads=blake3.blake3.AUTO); h.update_mmap({str(big)!r}); h.digest()"
         found["BLAKE3 hashes"].append(seconds([PEERS / "python", "-c", code], folder))
@@ -179,14 +178,13 @@ def storing(folder, gigabytes, repeats):
 def giving(folder, repeats):
     """What it takes a stage more to be given 1 GiB that was verified in this run than one byte: of 200 stages that are given it."""
     folder.mkdir()
-    head = 'package p\n\nimport "github.com/hone-ml/hone/schemas"\n\nschemas.#Pipeline\n\nname: "p"\n'
     more = []
     for _ in range(repeats):
         took = {}
         for size in (1, 1 << 30):
             for stages in (0, 200):
                 (folder / "p.cue").write_text(
-                    head + f'stages: {{a: {{kind: "exec", command: ["sh", "-c", "head -c {size} /dev/zero > out/o/big"], out: o: kind: "files"}}\n'
+                    HEAD + f'stages: {{a: {{kind: "exec", command: ["sh", "-c", "head -c {size} /dev/zero > out/o/big"], out: o: kind: "files"}}\n'
                     + "".join(f'b{i}: {{kind: "exec", command: ["sh", "-c", "echo {i} > out/o/o"], inputs: x: stages.a.out.o, out: o: kind: "files"}}\n' for i in range(stages)) + "}\n")
                 took[size, stages] = seconds([HONE, "run", "-j", "1"], folder, {**os.environ, "HONE_STORE": str(folder / "store")})
                 subprocess.run(["chmod", "-R", "u+w", folder / "store"], check=True)

@@ -14,7 +14,7 @@ import (
 // Compile makes the graph of a pipeline, or says everything that is wrong with it as Errors.
 func Compile(p *Pipeline) (*Graph, error) {
 	c := &compiler{
-		p: p, definitions: p.definitions(p.context), written: p.written(),
+		p: p, definitions: p.definitions(p.context), places: p.places(),
 		byName: map[string]*stage{}, choosing: map[string]bool{}, programs: map[string]error{},
 	}
 	g := &Graph{Dir: p.Dir, Package: p.Package, Name: c.header()}
@@ -54,8 +54,8 @@ func Compile(p *Pipeline) (*Graph, error) {
 type compiler struct {
 	*definitions
 	p        *Pipeline
-	written  map[string]token.Pos
-	stages   []*stage // as written
+	places   map[string]token.Pos // of fields that are written out
+	stages   []*stage             // as written
 	byName   map[string]*stage
 	choosing map[string]bool  // structs that lack one field of several, or have too many
 	programs map[string]error // by name and PATH: why the machine has none

@@ -9,9 +9,9 @@ import (
 	"cuelang.org/go/cue/token"
 )
 
-// written is where the fields stand that the package's own files write out, by path: stages.tune.learningRate. What stands in several
+// places is where the fields stand that the package's own files write out, by path: stages.tune.learningRate. What stands in several
 // places, or comes by a reference, a pattern or a comprehension, is not in it: of that pos tells, which evaluates a value again.
-func (p *Pipeline) written() map[string]token.Pos {
+func (p *Pipeline) places() map[string]token.Pos {
 	at := map[string]token.Pos{}
 	for _, f := range p.instance.Files {
 		if filepath.Dir(f.Filename) == p.Dir {
@@ -63,7 +63,7 @@ func (c *compiler) place(s *stage, path string, v cue.Value) token.Position {
 	if path != "" {
 		full += "." + path
 	}
-	pos := c.written[full]
+	pos := c.places[full]
 	if !pos.IsValid() {
 		pos = c.p.pos(v)
 	}
